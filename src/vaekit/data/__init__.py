@@ -1,0 +1,1 @@
+"""Data: what a model is fitted to, and what can be told from it."""

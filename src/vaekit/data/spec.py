@@ -1,0 +1,159 @@
+"""What the data are, and how they get into the likelihood's space and back."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Kind = Literal["binary", "bytes", "unit", "real", "count"]
+
+DESCRIPTIONS: dict[Kind, str] = {
+    "binary": "values 0 and 1",
+    "bytes": "8-bit levels 0..255",
+    "unit": "real numbers in [0, 1]",
+    "real": "real numbers",
+    "count": "counts 0, 1, 2, ...",
+}
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """The type, shape and range of a data set, and the affine map into the space of a likelihood.
+
+    `encode` maps data to the model: `(x - offset) / scale`, images with their channels first; `decode` maps back
+    into the data's own units, shape and dtype. offset and scale: one number, or one per column.
+    """
+
+    kind: Kind
+    shape: tuple[int, ...]
+    dtype: str
+    channels_last: bool = False
+    missing: bool = False
+    offset: tuple[float, ...] = (0.0,)
+    scale: tuple[float, ...] = (1.0,)
+    low: float = 0.0
+    high: float = 1.0
+
+    @classmethod
+    def infer(cls, x: Tensor, dtype: str) -> DataSpec:
+        """What an array (N, ...) of checked values holds. `dtype` is the array's own."""
+        shape = tuple(x.shape[1:])
+        gaps = x.is_floating_point() and bool(x.isnan().any())
+        seen = x[~x.isnan()] if gaps else x
+        if seen.numel() == 0:
+            raise ValueError("expected data, got only missing values")
+        low, high = float(seen.min()), float(seen.max())
+        common = dict(shape=shape, dtype=dtype, missing=gaps, low=low, high=high)
+        whole = not x.is_floating_point() or bool((seen == seen.round()).all())
+        if whole and low >= 0 and high <= 1:
+            return cls("binary", **common)
+        if x.dtype == torch.uint8:
+            return cls("bytes", **common)
+        if not x.is_floating_point() and low >= 0:
+            return cls("count", **common)
+        if low >= 0 and high <= 1:
+            return cls("unit", **common)
+        return cls("real", **common)
+
+    @property
+    def integer(self) -> bool:
+        """Whether the data are whole numbers."""
+        return self.kind in ("binary", "bytes", "count")
+
+    @property
+    def is_image(self) -> bool:
+        """Rows of two dimensions (height, width), or of three with 1, 3 or 4 channels first or last."""
+        return len(self.shape) == 2 or (len(self.shape) == 3 and {self.shape[0], self.shape[-1]} & {1, 3, 4} != set())
+
+    @property
+    def model_shape(self) -> tuple[int, ...]:
+        """The shape of a row inside the model: (C, H, W) for images, the data's own otherwise."""
+        if self.channels_last:
+            return (self.shape[-1], *self.shape[:-1])
+        return (1, *self.shape) if len(self.shape) == 2 and self.is_image else self.shape
+
+    def for_likelihood(self, support: str, x: Tensor, own_layout: bool = False) -> Self:
+        """The spec that brings rows `x` into a likelihood's support.
+
+        own_layout leaves the axes as they are, for networks of the user's that read the data as they come. Raises
+        ValueError where the data cannot lie in the support.
+        """
+        offset, scale = self._affine(support, x)
+        last = not own_layout and len(self.shape) == 3 and self.shape[-1] in (1, 3, 4) and self.shape[0] not in (1, 3, 4)
+        return replace(self, offset=offset, scale=scale, channels_last=last)
+
+    def _affine(self, support: str, x: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        if support == "unit":
+            fits = {"binary": (0.0, 1.0), "unit": (0.0, 1.0), "bytes": (0.0, 255.0)}
+        elif support == "signed":
+            fits = {"binary": (0.5, 0.5), "unit": (0.5, 0.5), "bytes": (127.5, 127.5)}
+            if self.kind == "real" and -1 <= self.low and self.high <= 1:
+                fits["real"] = (0.0, 1.0)
+        elif support in ("count", "levels"):
+            fits = dict.fromkeys(("binary", "bytes", "count"), (0.0, 1.0))
+        elif support == "real":
+            return self._standardisation(x)
+        else:
+            return (0.0,), (1.0,)
+        if self.kind not in fits:
+            needs = {"unit": "values in [0, 1]", "signed": "values in [-1, 1]"}.get(support, "whole numbers from 0")
+            fix = {
+                "unit": "scale them into [0, 1], pass 8-bit images as uint8, or use likelihood=Gaussian()",
+                "signed": "scale them into [-1, 1], or use a Gaussian without mean='tanh'",
+            }.get(support, "pass an integer dtype, or use a likelihood for real numbers")
+            raise ValueError(f"expected {needs} for this likelihood, got {self} in [{self.low:g}, {self.high:g}]: {fix}")
+        offset, scale = fits[self.kind]
+        return (offset,), (scale,)
+
+    def _standardisation(self, x: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation: of each column for flat rows, of all cells otherwise."""
+        values = x.to(torch.float64)
+        if len(self.shape) != 1:
+            values = values.reshape(-1, 1)
+        mean = values.nanmean(0)
+        deviation = (values - mean).square().nanmean(0).sqrt()
+        deviation = torch.where(deviation > 1e-12, deviation, 1.0)
+        return tuple(mean.nan_to_num(0.0).tolist()), tuple(deviation.nan_to_num(1.0).tolist())
+
+    def with_missing(self) -> Self:
+        """The same, where any cell may be missing."""
+        return replace(self, missing=True)
+
+    def encode(self, x: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Rows in the data's units -> (B, *model_shape) in the likelihood's space."""
+        x = x.to(dtype)
+        if self.offset != (0.0,) or self.scale != (1.0,):
+            x = (x - x.new_tensor(self.offset)) / x.new_tensor(self.scale)
+        return (x.movedim(-1, 1) if self.channels_last else x).reshape(len(x), *self.model_shape)
+
+    def decode(self, x: Tensor) -> np.ndarray:
+        """(B, *model_shape) -> rows in the data's own units, shape and dtype, whole numbers rounded and clipped."""
+        x = x.movedim(1, -1) if self.channels_last else x
+        x = x.reshape(len(x), *self.shape).to("cpu", torch.float64)
+        values = (x * x.new_tensor(self.scale) + x.new_tensor(self.offset)).numpy()
+        dtype = np.dtype(self.dtype)
+        if dtype.kind in "iub":
+            limits = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+            values = values.round().clip(*limits)
+        return values.astype(dtype)
+
+    @property
+    def log_jacobian(self) -> float:
+        """Nats per row to add to a density in the model's space to get one in the data's units."""
+        cells = int(np.prod(self.shape))
+        return -float(np.log(self.scale).sum()) * (cells / len(self.scale))
+
+    def to_dict(self) -> dict[str, Any]:
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> DataSpec:
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+    def __str__(self) -> str:
+        gaps = ", with missing cells" if self.missing else ""
+        return f"{DESCRIPTIONS[self.kind]} ({self.dtype}, rows {'x'.join(map(str, self.shape)) or 'scalar'}{gaps})"

@@ -1,0 +1,81 @@
+"""What every distribution is: a small frozen record of tensors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Self
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from ..core import Bound, Scope
+
+LOG_2PI = math.log(2 * math.pi)
+
+
+def sum_cells(log_prob: Tensor, batch_dims: int = 1) -> Tensor:
+    """The sum over all dimensions after the first `batch_dims`."""
+    return log_prob.flatten(batch_dims).sum(batch_dims) if log_prob.dim() > batch_dims else log_prob
+
+
+class Distribution:
+    """A distribution over rows of cells, in nats.
+
+    `log_prob(x)` keeps the cells: (B, *cells), where a cell is what can be missing (a pixel, a column); a family
+    whose dimensions depend on one another has one cell per row and returns (B,). Parameters without a batch
+    dimension broadcast. `draw` is reparameterised where the family allows it.
+    """
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def draw(self, scope: Scope, rows: int | None = None) -> Tensor:
+        """One draw per row; `rows` is how many, for parameters without a batch dimension."""
+        raise NotImplementedError
+
+    @property
+    def mean(self) -> Tensor:
+        raise NotImplementedError
+
+    @property
+    def mode(self) -> Tensor:
+        raise NotImplementedError
+
+    def log_density(self, x: Tensor) -> Tensor:
+        """(B,): the log-probability of whole rows."""
+        return sum_cells(self.log_prob(x))
+
+    def map(self, f: Callable[[Tensor], Tensor]) -> Self:
+        """`f` on every parameter that has rows (networks inside the record are left as they are)."""
+        leaves, structure = pytree.tree_flatten(self, is_leaf=lambda leaf: isinstance(leaf, Bound))
+        return pytree.tree_unflatten([f(t) if isinstance(t, Tensor) else t for t in leaves], structure)
+
+    def detach(self) -> Self:
+        """The same distribution with its parameters, and those of networks inside it, held fixed."""
+        return pytree.tree_map_only(Tensor, torch.detach, self)
+
+
+def per_row(shape: torch.Size, rows: int | None) -> tuple[int, ...]:
+    return tuple(shape) if rows is None else (rows, *shape)
+
+
+KL: dict[tuple[type, type], Callable[[Distribution, Distribution], Tensor]] = {}
+"""The closed forms: (type of q, type of p) -> KL(q || p) per unit, (B, units), in nats."""
+
+
+def closed_form(q: type, p: type) -> Callable[[Callable], Callable]:
+    """Enters a closed KL into the table."""
+
+    def enter(f: Callable) -> Callable:
+        KL[q, p] = f
+        return f
+
+    return enter
+
+
+def kl(q: Distribution, p: Distribution) -> Tensor | None:
+    """KL(q || p) per unit (B, units), in nats, where a closed form is known; None otherwise."""
+    form = KL.get((type(q), type(p)))
+    return None if form is None else form(q, p)

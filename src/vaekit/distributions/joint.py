@@ -1,0 +1,37 @@
+"""Several distributions side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from ..core import Scope, record, static
+from .base import Distribution
+
+
+@record
+class Joint(Distribution):
+    """Independent parts side by side: part i reads its `sizes[i]` columns of the last dimension of x."""
+
+    parts: Sequence[Distribution]
+    sizes: tuple[int, ...] = static()
+
+    def _beside(self, f: Callable[[Distribution], Tensor]) -> Tensor:
+        return torch.cat([f(part) for part in self.parts], -1)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        columns = x.split(self.sizes, -1)
+        return torch.cat([part.log_prob(own) for part, own in zip(self.parts, columns, strict=True)], -1)
+
+    def draw(self, scope: Scope, rows: int | None = None) -> Tensor:
+        return self._beside(lambda part: part.draw(scope, rows))
+
+    @property
+    def mean(self) -> Tensor:
+        return self._beside(lambda part: part.mean)
+
+    @property
+    def mode(self) -> Tensor:
+        return self._beside(lambda part: part.mode)

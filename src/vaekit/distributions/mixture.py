@@ -1,0 +1,41 @@
+"""Mixtures of any one family."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..core import Scope, record
+from .base import Distribution, sum_cells
+
+
+def gumbel(u: Tensor) -> Tensor:
+    """Standard Gumbel noise from uniform noise."""
+    return -torch.log(-torch.log(u.clamp_min(torch.finfo(u.dtype).tiny)))
+
+
+@record
+class Mixture(Distribution):
+    """`sum_k w_k p_k(x)` over whole rows: one cell per row.
+
+    components: parameters (K, D) shared by all rows, or (B, K, D). log_weights: (K,), normalised.
+    """
+
+    components: Distribution
+    log_weights: Tensor
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        each = sum_cells(self.components.log_prob(x.unsqueeze(1)), batch_dims=2)
+        return torch.logsumexp(each + self.log_weights, dim=1)
+
+    def draw(self, scope: Scope, rows: int | None = None) -> Tensor:
+        n = rows if rows is not None else self.components.mean.shape[0]
+        noise = gumbel(scope.rand((n, *self.log_weights.shape)))
+        chosen = (self.log_weights + noise).argmax(1)
+        index = (chosen,) if rows is not None else (torch.arange(n, device=chosen.device), chosen)
+        return self.components.map(lambda t: t[index] if t.dim() else t).draw(scope)
+
+    @property
+    def mean(self) -> Tensor:
+        means = self.components.mean
+        return (self.log_weights.exp().unsqueeze(-1) * means).sum(-2)

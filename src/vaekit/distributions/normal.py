@@ -1,0 +1,96 @@
+"""Normal distributions: diagonal, full covariance, and the point that a variance of zero leaves."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..core import Scope, record
+from .base import LOG_2PI, Distribution, closed_form, per_row
+
+
+@record
+class Normal(Distribution):
+    """`N(loc, scale^2)` in every cell."""
+
+    loc: Tensor
+    scale: Tensor
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        return -0.5 * ((x - self.loc) / self.scale).square() - self.scale.log() - 0.5 * LOG_2PI
+
+    def draw(self, scope: Scope, rows: int | None = None) -> Tensor:
+        return self.loc + self.scale * scope.randn(per_row(self.loc.shape, rows))
+
+    @property
+    def mean(self) -> Tensor:
+        return self.loc
+
+    mode = mean
+
+    def to_torch(self) -> torch.distributions.Distribution:
+        """The same as a `torch.distributions` object, one event per row."""
+        return torch.distributions.Independent(torch.distributions.Normal(self.loc, self.scale), self.loc.dim() - 1)
+
+
+@record
+class MultivariateNormal(Distribution):
+    """`N(loc, L L^T)`, `scale_tril` = L lower triangular with a positive diagonal: (B, D) and (B, D, D)."""
+
+    loc: Tensor
+    scale_tril: Tensor
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        white = torch.linalg.solve_triangular(self.scale_tril, (x - self.loc).unsqueeze(-1), upper=False)
+        return -0.5 * white.squeeze(-1).square().sum(-1) - self._log_det - 0.5 * self.loc.shape[-1] * LOG_2PI
+
+    @property
+    def _log_det(self) -> Tensor:
+        return self.scale_tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+
+    def draw(self, scope: Scope, rows: int | None = None) -> Tensor:
+        noise = scope.randn(per_row(self.loc.shape, rows))
+        return self.loc + (self.scale_tril @ noise.unsqueeze(-1)).squeeze(-1)
+
+    @property
+    def mean(self) -> Tensor:
+        return self.loc
+
+    mode = mean
+
+    def to_torch(self) -> torch.distributions.Distribution:
+        """The same as a `torch.distributions` object."""
+        return torch.distributions.MultivariateNormal(self.loc, scale_tril=self.scale_tril)
+
+
+@record
+class Delta(Distribution):
+    """All the mass on one point: it has no density, so `log_prob` refuses."""
+
+    loc: Tensor
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        raise ValueError("a point mass has no density: use an objective that needs none")
+
+    def draw(self, scope: Scope, rows: int | None = None) -> Tensor:
+        return self.loc if rows is None else self.loc.expand(rows, *self.loc.shape)
+
+    @property
+    def mean(self) -> Tensor:
+        return self.loc
+
+    mode = mean
+
+
+@closed_form(Normal, Normal)
+def _(q: Normal, p: Normal) -> Tensor:
+    ratio = (q.scale / p.scale).square()
+    return 0.5 * (ratio + ((q.loc - p.loc) / p.scale).square() - 1 - ratio.log()).flatten(1)
+
+
+@closed_form(MultivariateNormal, Normal)
+def _(q: MultivariateNormal, p: Normal) -> Tensor:
+    spread = (q.scale_tril / p.scale.unsqueeze(-1)).square().sum((-2, -1))
+    shift = ((q.loc - p.loc) / p.scale).square().sum(-1)
+    log_det = p.scale.log().expand_as(q.loc).sum(-1) - q._log_det
+    return (0.5 * (spread + shift - q.loc.shape[-1]) + log_det).unsqueeze(-1)

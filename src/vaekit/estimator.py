@@ -1,0 +1,500 @@
+"""The estimator: a VAE with scikit-learn's manners, over arrays in their own units."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from . import storage
+from .core import Batch, Component, Noise, Scope, Source
+from .data.rows import Rows, as_tensor
+from .data.spec import DataSpec
+from .evaluation import Evaluation, evaluate_rows, score_rows
+from .latents import AbstractLatent, Latent
+from .likelihoods import Bernoulli, Likelihood
+from .model import VAEModule
+from .networks import Network, ends_in, initialise
+from .objectives import ELBO, Objective
+from .recipes import Recipe, as_recipe
+from .training import Adam, Learner, Training, fit
+from .training.display import display_for
+from .training.loop import prepare
+
+if TYPE_CHECKING:
+    from .report import Report
+
+log = logging.getLogger("vaekit")
+
+CHUNK = 1024
+"""Rows per pass when predicting: memory stays bounded for any number of rows."""
+
+
+class NotFittedError(ValueError, AttributeError):
+    """Used before `fit`."""
+
+
+class Still:
+    """The noise that is none: every draw becomes its distribution's centre, so that predictions are deterministic."""
+
+    def __init__(self, like: Source):
+        self.like = like
+
+    def randn(self, shape: tuple[int, ...]) -> Tensor:
+        return torch.zeros(tuple(shape), device=self.like.device, dtype=self.like.dtype)
+
+    def rand(self, shape: tuple[int, ...]) -> Tensor:
+        return torch.full(tuple(shape), 0.5, device=self.like.device, dtype=self.like.dtype)
+
+
+class VAE:
+    """A variational autoencoder over arrays of any shape, (N, ...).
+
+    Parameters
+    ----------
+    latent_dim: numbers in z (what a recipe makes of it, where it names another latent).
+    recipe: a named model, by name or from `vaekit.recipes`; None: the classic "vae" for images, "auto" otherwise.
+    encoder, decoder, latent, likelihood, objective: parts that replace the recipe's. Networks may be any `nn.Module`
+        (or a Keras 3 model on the torch backend); sizes left open are settled. fit trains copies of them; parts that
+        already have weights keep them, the rest is built from the seed.
+    epochs, batch_size, lr, schedule, warmup, clip, weight_decay: Adam's training; see `vaekit.training.Adam`.
+    validation: held-out share of the training rows (0: none), or rows to hold out. The test set is never touched.
+    patience: epochs without a better held-out ELBO before training stops and the best weights return; None: never.
+    initialiser: "glorot" (Keras' default), "he", "torch", of the library's own networks.
+    missing: whether NaN marks a missing cell; otherwise a NaN is refused.
+    warm_start: whether `fit` goes on from the weights of the last `fit`.
+    device: "auto" (cuda, mps, else cpu) or a torch device. seed: of everything random. verbose: shows progress.
+
+    Attributes
+    ----------
+    module_: the trained `VAEModule`. objective_: with its critic, if it has one. spec_: the `DataSpec`.
+    history_: a dict per epoch. ended_: "finished", "stopped early" or "interrupted". n_features_in_.
+    """
+
+    def __init__(
+        self,
+        latent_dim: int = 2,
+        *,
+        recipe: str | Recipe | None = None,
+        encoder: nn.Module | None = None,
+        decoder: nn.Module | None = None,
+        latent: AbstractLatent | None = None,
+        likelihood: Likelihood | None = None,
+        objective: Objective | None = None,
+        epochs: int = 50,
+        batch_size: int = 128,
+        lr: float = 1e-3,
+        schedule: str = "constant",
+        warmup: int = 0,
+        clip: float | None = None,
+        weight_decay: float = 0.0,
+        validation: float | object = 0.1,
+        patience: int | None = None,
+        initialiser: str = "glorot",
+        missing: bool = False,
+        warm_start: bool = False,
+        device: str = "auto",
+        seed: int = 0,
+        verbose: bool = False,
+    ):
+        self.latent_dim = latent_dim
+        self.recipe = recipe
+        self.encoder = encoder
+        self.decoder = decoder
+        self.latent = latent
+        self.likelihood = likelihood
+        self.objective = objective
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.schedule = schedule
+        self.warmup = warmup
+        self.clip = clip
+        self.weight_decay = weight_decay
+        self.validation = validation
+        self.patience = patience
+        self.initialiser = initialiser
+        self.missing = missing
+        self.warm_start = warm_start
+        self.device = device
+        self.seed = seed
+        self.verbose = verbose
+
+    # -- scikit-learn's manners, without scikit-learn ---------------------------------------------
+
+    @classmethod
+    def _names(cls) -> list[str]:
+        return sorted(n for n in inspect.signature(cls.__init__).parameters if n != "self")
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The constructor's arguments; with deep, a recipe's settings too, as `recipe__name`."""
+        params = {name: getattr(self, name) for name in self._names()}
+        if deep and isinstance(self.recipe, Recipe):
+            params |= {f"recipe__{k}": v for k, v in self.recipe.get_params().items()}
+        return params
+
+    def set_params(self, **params: Any) -> Self:
+        """Changes arguments; `recipe__beta=6` changes a setting of the recipe. Raises ValueError for unknown names."""
+        settings = {k.removeprefix("recipe__"): params.pop(k) for k in list(params) if k.startswith("recipe__")}
+        for name, value in params.items():
+            if name not in self._names():
+                raise ValueError(f"unknown parameter {name!r}{storage.nearest(name, self._names())} of VAE")
+            setattr(self, name, value)
+        if settings:
+            if self.recipe is None:
+                raise ValueError("recipe__* settings need a recipe: set_params(recipe=...) first")
+            self.recipe = copy.copy(as_recipe(self.recipe)).set_params(**settings)
+        return self
+
+    def __sklearn_tags__(self) -> Any:
+        from sklearn.utils import InputTags, Tags, TargetTags, TransformerTags
+
+        return Tags(
+            estimator_type=None,
+            target_tags=TargetTags(required=False),
+            transformer_tags=TransformerTags(preserves_dtype=["float32"]),
+            input_tags=InputTags(two_d_array=True, three_d_array=True, allow_nan=self.missing),
+        )
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "module_")
+
+    def __repr__(self) -> str:
+        defaults = {n: p.default for n, p in inspect.signature(type(self).__init__).parameters.items()}
+        changed = [n for n in self._names() if getattr(self, n) is not defaults[n]]
+        shown = ((n, getattr(self, n)) for n in changed if not _same(getattr(self, n), defaults[n]))
+        return f"VAE({', '.join(f'{n}={type(v).__name__ if isinstance(v, nn.Module) else repr(v)}' for n, v in shown)})"
+
+    # -- fitting -------------------------------------------------------------------------------------
+
+    def fit(
+        self, x: object, y: object = None, *, run: str | Path | None = None, resume: bool = False, display: Any = None
+    ) -> Self:
+        """Fits to rows (N, ...); `y` is not used. Ctrl-C ends it early with what was learned.
+
+        run: a folder for checkpoints, the history and the result. resume: go on from its checkpoint, bit for bit.
+        """
+        tensor, names = self._rows(x), _column_names(x)
+        rows, held = self._split(*tensor)
+        learner = self._learner(rows)
+        training = Training(
+            learner, rows, self.epochs, self.batch_size, self._adam(), self.seed
+        )
+        folder = None if run is None else Path(run)
+        if folder is not None:
+            storage.write_json(folder / "config.json", self._config(learner, rows.spec))
+        end = fit(
+            training,
+            held,
+            patience=self.patience,
+            folder=folder,
+            resume=resume,
+            display=display or display_for(self.verbose),
+            seed=self.seed,
+        )
+        self._adopt(learner, rows.spec)
+        self.history_, self.ended_, self.best_epoch_ = end["history"], end["ended"], end["best_epoch"]
+        if names is not None:
+            self.feature_names_in_ = names
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+        if folder is not None:
+            self.save(folder)
+        return self
+
+    def fit_transform(self, x: object, y: object = None, **settings: Any) -> np.ndarray:
+        return self.fit(x, y, **settings).transform(x)
+
+    def _adopt(self, learner: Learner, spec: DataSpec) -> None:
+        self.module_, self.objective_, self.spec_ = learner.model.eval(), learner.objective, spec
+        self.n_features_in_ = spec.shape[0] if len(spec.shape) == 1 else int(np.prod(spec.shape))
+
+    def _adam(self) -> Adam:
+        return Adam(
+            self.lr, weight_decay=self.weight_decay, schedule=self.schedule, warmup=self.warmup, clip=self.clip
+        )
+
+    def _device(self) -> torch.device:
+        if self.device != "auto":
+            return torch.device(self.device)
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+    def _rows(self, x: object) -> tuple[Tensor, str]:
+        return as_tensor(x, allow_missing=self.missing)
+
+    def _split(self, x: Tensor, dtype: str) -> tuple[Rows, Rows | None]:
+        """Training rows and held-out rows; what is inferred from the data is inferred from the former."""
+        given = self.validation
+        held: Tensor | None = None
+        if isinstance(given, (int, float)):
+            if not 0 <= given < 1:
+                raise ValueError(f"validation={given}: expected a share of the rows in [0, 1), or rows")
+            count = round(len(x) * given)
+            if count and count < len(x):
+                order = torch.from_numpy(np.random.default_rng([self.seed, 2**31 + 1]).permutation(len(x)))
+                held, x = x[order[:count].sort().values], x[order[count:].sort().values]
+        elif given is not None:
+            held = self._rows(given)[0]
+        spec = self._spec(x, dtype)
+        if held is not None and tuple(held.shape[1:]) != spec.shape:
+            raise ValueError(f"validation rows have shape {tuple(held.shape[1:])}, the training rows {spec.shape}")
+        device = self._device()
+        return Rows(x.to(device), spec), None if held is None else Rows(held.to(device), spec)
+
+    def _spec(self, x: Tensor, dtype: str) -> DataSpec:
+        if self.warm_start and hasattr(self, "spec_"):
+            if tuple(x.shape[1:]) != self.spec_.shape:
+                raise ValueError(f"warm_start: the model was fitted to rows of {self.spec_.shape}, got {tuple(x.shape[1:])}")
+            return self.spec_
+        spec = DataSpec.infer(x, dtype)
+        if self.missing:
+            spec = spec.with_missing()
+        own = any(p is not None and not isinstance(p, Component) for p in (self.encoder, self.decoder))
+        support = self._parts(spec).likelihood.support
+        return spec.for_likelihood(support, x, own_layout=own)
+
+    def _parts(self, spec: DataSpec) -> Any:
+        """The recipe's parts, replaced by the given ones (copied: fit never changes what it was given)."""
+        default = "vae" if spec.is_image and spec.kind in ("bytes", "unit", "binary") else "auto"
+        parts = as_recipe(self.recipe or default).build(self.latent_dim, spec)
+        given = {n: getattr(self, n) for n in ("encoder", "decoder", "latent", "likelihood", "objective")}
+        parts = {**vars(parts), **{n: copy.deepcopy(v) for n, v in given.items() if v is not None}}
+        if self.decoder is not None and self.likelihood is None and not isinstance(self.decoder, Network):
+            parts["likelihood"] = _reading(self.decoder, parts["likelihood"])
+        return _Parts(**parts)
+
+    def _learner(self, rows: Rows) -> Learner:
+        if self.warm_start and hasattr(self, "module_"):
+            return Learner(self.module_, self.objective_).to(rows.x.device)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            parts = self._parts(rows.spec)
+            kept = [p for p in (parts.encoder, parts.decoder) if next(p.parameters(), None) is not None]
+            model = VAEModule(parts.encoder, parts.latent, parts.decoder, parts.likelihood)
+            learner = Learner(model.settled(rows.spec.model_shape), parts.objective)
+            generator = torch.Generator().manual_seed(self.seed)
+            fresh = nn.ModuleList(m for m in learner.modules() if isinstance(m, Network) and m not in kept)
+            initialise(fresh, self.initialiser, generator)
+        learner.to(rows.x.device)
+        prepare(learner.model, rows, self.seed)
+        return learner
+
+    # -- using ---------------------------------------------------------------------------------------
+
+    def _fitted(self) -> VAEModule:
+        if not hasattr(self, "module_"):
+            raise NotFittedError("this VAE is not fitted yet: call fit(x) first, or vaekit.load(run)")
+        return self.module_
+
+    def _seen(self, x: object) -> Rows:
+        """Rows like those the model was fitted to."""
+        model, (tensor, _) = self._fitted(), self._rows(x)
+        if tuple(tensor.shape[1:]) != self.spec_.shape:
+            got, want = tuple(tensor.shape[1:]), self.spec_.shape
+            if len(want) == 1 and len(got) == 1:
+                raise ValueError(
+                    f"X has {got[0]} features, but VAE is expecting {want[0]} features as input: pass the columns "
+                    "that it was fitted to"
+                )
+            raise ValueError(f"expected rows of {want}, as in fit, got rows of {got}: reshape them")
+        rows = Rows(tensor.to(next(model.parameters()).device), self.spec_)
+        if self.spec_.missing or not tensor.is_floating_point() or not bool(tensor.isnan().any()):
+            model.likelihood.check(rows.batch(slice(0, CHUNK)).x)
+            return rows
+        raise ValueError("cells are missing (NaN), but the model was fitted to data without gaps: fit with missing=True")
+
+    def _gather(self, rows: Rows, f: Callable[[Batch], Tensor]) -> Tensor:
+        with torch.no_grad():
+            return torch.cat([f(batch).cpu() for batch in rows.batches(CHUNK)])
+
+    def _codes(self, batch: Batch, noise: Noise) -> Tensor:
+        return self.module_.infer(batch, noise).z
+
+    def transform(self, x: object) -> np.ndarray:
+        """(N, latent numbers): the centre of q(z | x), the posterior mean where it is normal; deterministic."""
+        still = Still(Source.like(self._fitted()))
+        return self._gather(self._seen(x), lambda b: self._codes(b, still).flatten(1)).numpy()
+
+    def inverse_transform(self, z: object) -> np.ndarray:
+        """Codes (N, latent numbers) -> the mean of p(x | z), in the data's own units, shape and dtype."""
+        model = self._fitted()
+        codes = torch.as_tensor(np.asarray(z), dtype=Source.like(model).dtype)
+        size = int(np.prod(model.latent.shape))
+        if codes.dim() != 2 or codes.shape[1] != size:
+            raise ValueError(f"expected codes (N, {size}), got {tuple(codes.shape)}: pass what transform gives")
+        device = next(model.parameters()).device
+        with torch.no_grad():
+            parts = [
+                self.spec_.decode(model.decode(c.to(device).reshape(-1, *model.latent.shape)).mean)
+                for c in codes.split(CHUNK)
+            ]
+        return np.concatenate(parts)
+
+    def reconstruct(self, x: object) -> np.ndarray:
+        """The mean of p(x | z) at the centre of q(z | x), in the data's own units, shape and dtype; deterministic."""
+        return self.inverse_transform(self.transform(x))
+
+    def sample(self, n: int = 1, seed: int | None = None, mean: bool | None = None) -> np.ndarray:
+        """n new rows, in the data's own units, shape and dtype: z from the prior, then p(x | z).
+
+        mean: take the mean of p(x | z) instead of a draw; None: only where log p is not a likelihood of the data
+        (grey levels under the cross-entropy), whose draws would be black-and-white noise.
+        """
+        model = self._fitted()
+        if n < 1:
+            raise ValueError(f"sample({n}): expected at least one row")
+        noise = Source.like(model, self.seed if seed is None else seed)
+        take_mean = self.caveat_ is not None if mean is None else mean
+        rows = []
+        with torch.no_grad():
+            for start in range(0, n, CHUNK):
+                px = model.decode(model.generate(min(CHUNK, n - start), noise))
+                rows.append(self.spec_.decode(px.mean if take_mean else px.draw(Scope.of(noise))))
+        return np.concatenate(rows)
+
+    def posterior(self, x: object) -> torch.distributions.Distribution:
+        """q(z | x) as a `torch.distributions` object, for a normal or categorical posterior."""
+        model, rows = self._fitted(), self._seen(x)
+        with torch.no_grad():
+            q = model.infer(rows.batch(slice(0, None)), Still(Source.like(model))).q
+        if q is None or not hasattr(q, "to_torch"):
+            raise TypeError(f"the posterior of {type(model.latent).__name__} has no torch.distributions form")
+        return q.to_torch()
+
+    def score_samples(self, x: object, draws: int = 100, seed: int | None = None) -> np.ndarray:
+        """(N,), nats: the importance-weighted bound of log p(x), with `draws` draws, in the data's units."""
+        seed = self.seed if seed is None else seed
+        return score_rows(self._fitted(), self._seen(x), draws=draws, seed=seed).bound.numpy()
+
+    def score(self, x: object, y: object = None) -> float:
+        """The mean of `score_samples`: for model selection."""
+        return float(self.score_samples(x).mean())
+
+    def evaluate(self, x: object, draws: int = 100, seed: int | None = None) -> Evaluation:
+        """Figures on held-out rows with their standard errors: ELBO, distortion, rate, bound, bits per dimension."""
+        return evaluate_rows(self._fitted(), self._seen(x), draws=draws, seed=self.seed if seed is None else seed)
+
+    def report(self, x: object, labels: object = None) -> Report:
+        """A page of pictures and figures on held-out rows: `.save(path)` writes one self-contained HTML file."""
+        from .report import make
+
+        return make(self, x, labels)
+
+    @property
+    def caveat_(self) -> str | None:
+        """Why log p is not a likelihood of these data; None where it is."""
+        levels = torch.tensor([[0.5]]) if self.spec_.kind in ("bytes", "unit") else torch.tensor([[0.0]])
+        return self._fitted().likelihood.caveat(levels, self.spec_.integer)
+
+    # -- files ---------------------------------------------------------------------------------------
+
+    def _config(self, learner: Learner, spec: DataSpec) -> dict[str, Any]:
+        from . import __version__
+
+        given: dict[str, Any] = {}
+        for name, value in self.get_params(deep=False).items():
+            if isinstance(value, Recipe):
+                given[name] = {"recipe": value.get_params()}
+            elif name == "validation" and not isinstance(value, (int, float, type(None))):
+                given[name] = None  # rows are data, not settings
+            else:
+                given[name] = storage.describe(value, name)
+        return {
+            "format": storage.FORMAT,
+            "vaekit": __version__,
+            "torch": torch.__version__,
+            "estimator": given,
+            "data": spec.to_dict(),
+            "model": storage.describe(learner.model),
+            "objective": storage.describe(learner.objective, "objective"),
+        }
+
+    def save(self, path: str | Path) -> None:
+        """Writes `config.json` and `model.safetensors` into a folder. What was there before is replaced whole."""
+        path, learner = Path(path), Learner(self._fitted(), self.objective_)
+        fitted = {"ended": self.ended_, "best_epoch": self.best_epoch_, "epochs": len(self.history_)}
+        weights = {n: t for n, t in learner.state_dict().items() if n not in ("step", "first_bad")}
+        storage.write_tensors(path / "model.safetensors", weights, {"history": self.history_, **fitted})
+        storage.write_json(path / "config.json", self._config(learner, self.spec_))
+
+
+def load(path: str | Path, *, device: str = "auto", **modules: nn.Module) -> VAE:
+    """The fitted VAE in a folder written by `save` or `fit(run=...)`.
+
+    modules: the user's own networks by name (`encoder=`, `decoder=`), of which the file holds the weights only.
+    Raises FileNotFoundError where there is none, StorageError for files that are damaged, foreign or of a newer
+    format, or that name parts which are not defined.
+    """
+    path = Path(path)
+    try:
+        config = storage.read_json(path / "config.json")
+        storage.check_format(config, path / "config.json")
+        weights, fitted = storage.read_tensors(path / "model.safetensors")
+    except FileNotFoundError as error:
+        missing = Path(error.filename or "model.safetensors").name if error.filename else "model.safetensors"
+        hint = "; its training has not ended: resume it" if (path / "checkpoint").exists() else ""
+        raise FileNotFoundError(f"{path} holds no fitted model ({missing} is not there){hint}") from error
+    for name in ("estimator", "data", "model", "objective"):
+        if not isinstance(config.get(name), dict):
+            raise storage.StorageError(f"{path / 'config.json'} has no {name!r} section: it is damaged or not vaekit's")
+    settings = dict(config["estimator"])
+    recipe = settings.get("recipe")
+    try:
+        if isinstance(recipe, dict) and "recipe" in recipe:
+            settings["recipe"] = Recipe(**recipe["recipe"])
+        vae = VAE(**{n: storage.rebuild(v, modules) if isinstance(v, dict) else v for n, v in settings.items()})
+        model = storage.rebuild(config["model"], modules)
+        objective = storage.rebuild(config["objective"], modules)
+        spec = DataSpec.from_dict(config["data"])
+        learner = Learner(model, objective)
+    except (TypeError, AttributeError) as error:
+        raise storage.StorageError(f"{path / 'config.json'} does not fit this version of vaekit: {error}") from error
+    counters = {n: t for n, t in learner.state_dict().items() if n in ("step", "first_bad")}
+    storage.load_weights(learner, {**weights, **counters}, path / "model.safetensors")
+    vae.device = device
+    vae._adopt(learner.to(vae._device()), spec)
+    vae.history_, vae.ended_ = fitted.get("history", []), fitted.get("ended", "finished")
+    vae.best_epoch_ = fitted.get("best_epoch", 0)
+    return vae
+
+
+class _Parts:
+    """The five parts of a model about to be built."""
+
+    def __init__(
+        self,
+        latent: AbstractLatent,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        likelihood: Likelihood,
+        objective: Objective,
+    ):
+        self.latent, self.encoder, self.decoder = latent, encoder, decoder
+        self.likelihood, self.objective = likelihood, objective
+
+
+def _reading(decoder: nn.Module, likelihood: Likelihood) -> Likelihood:
+    """A likelihood that reads probabilities, where the user's decoder ends in a sigmoid."""
+    if ends_in(decoder) == "sigmoid" and getattr(likelihood, "reads", None) == "logits":
+        return type(likelihood)(**{**likelihood.arguments(), "reads": "probs"})
+    return likelihood
+
+
+def _column_names(x: object) -> np.ndarray | None:
+    columns = getattr(x, "columns", None)
+    if columns is None or not all(isinstance(c, str) for c in columns):
+        return None
+    return np.asarray(list(columns), dtype=object)
+
+
+def _same(a: object, b: object) -> bool:
+    return type(a) is type(b) and isinstance(a, (bool, int, float, str)) and a == b

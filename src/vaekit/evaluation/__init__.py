@@ -1,0 +1,7 @@
+"""What a model is worth, in figures with their errors."""
+
+from .likelihood import Evaluation as Evaluation
+from .likelihood import Figure as Figure
+from .likelihood import RowScores as RowScores
+from .likelihood import evaluate_rows as evaluate_rows
+from .likelihood import score_rows as score_rows

@@ -1,0 +1,100 @@
+"""Hamiltonian inference: a draw carried towards the posterior by leapfrog steps."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+from torch.func import grad
+
+from ..core import Draw, Scope, prefixed
+from ..distributions.base import sum_cells
+from .latent import AbstractLatent, Ratio
+
+
+class Hamiltonian(AbstractLatent):
+    """Any latent, its draw moved by `steps` leapfrog steps on U(z) = -log p(x, z); Caterini et al. 2018, arXiv:1805.11328.
+
+    The map is volume preserving up to the tempering, which cancels, so that with momentum r ~ N(0, I)
+    `log_ratio = log p(z_K) + log N(r_K; 0, I) - log q(z_0 | x) - log N(r_0; 0, I)` on the joint space of z and
+    momentum. Step sizes are learned, one per dimension, below `maximum_step`. tempering: the initial inverse
+    temperature beta_0 in (0, 1], raised to 1 by the quadratic schedule of the paper; 1 means none.
+    """
+
+    entangled = True  # the decoder's weights move z: they serve q too
+
+    def __init__(
+        self,
+        inner: AbstractLatent,
+        steps: int = 5,
+        step_size: float = 0.05,
+        tempering: float = 1.0,
+        maximum_step: float = 0.5,
+    ):
+        super().__init__()
+        if steps < 1 or not 0 < step_size < maximum_step or not 0 < tempering <= 1:
+            raise ValueError(
+                f"Hamiltonian(steps={steps}, step_size={step_size}, tempering={tempering}, maximum_step="
+                f"{maximum_step}): expected steps >= 1, 0 < step_size < maximum_step and 0 < tempering <= 1"
+            )
+        if inner.ratio != "exact":
+            raise ValueError(f"Hamiltonian needs a latent with a density; {type(inner).__name__} has none")
+        self.inner, self.steps, self.step_size = inner, steps, step_size
+        self.tempering, self.maximum_step = tempering, maximum_step
+        start = math.log(step_size / (maximum_step - step_size))
+        self.step_logits = nn.Parameter(torch.full(inner.shape, start))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.inner.shape
+
+    @property
+    def evidence_shape(self) -> tuple[int, ...]:
+        return self.inner.evidence_shape
+
+    @property
+    def ratio(self) -> Ratio:
+        return self.inner.ratio
+
+    def settled(self, **sizes: object) -> Self:
+        inner = self.inner.settled(**sizes)
+        return self if inner is self.inner else type(self)(**{**self.arguments(), "inner": inner})
+
+    def _root_temperature(self, k: int) -> float:
+        """sqrt(beta_k): from sqrt(tempering) at k = 0 to 1 at k = steps."""
+        root = math.sqrt(self.tempering)
+        return 1 / ((1 - 1 / root) * (k / self.steps) ** 2 + 1 / root)
+
+    def infer(self, evidence: Tensor, scope: Scope, above: Tensor | None = None, held: Tensor | None = None) -> Draw:
+        start = self.inner.infer(evidence, scope, above, held)
+
+        def log_joint(z: Tensor) -> Tensor:
+            return (scope.log_lik(z) + self.inner.log_prior(z, scope, above)).sum()
+
+        force, step = grad(log_joint), self.maximum_step * torch.sigmoid(self.step_logits)
+        z, noise = start.z, scope.randn(start.z.shape)
+        momentum = noise / self._root_temperature(0)
+        for k in range(self.steps):
+            momentum = momentum + 0.5 * step * force(z)
+            z = z + step * momentum
+            momentum = momentum + 0.5 * step * force(z)
+            momentum = momentum * (self._root_temperature(k) / self._root_temperature(k + 1))
+        kinetic = 0.5 * sum_cells(noise.square() - momentum.square())
+        change = self.inner.log_prior(z, scope, above) - self.inner.log_prior(start.z, scope, above)
+        updates = prefixed("inner", start.updates)
+        return replace(start, z=z, log_ratio=start.log_ratio + change + kinetic, kl=None, q=None, updates=updates)
+
+    def generate(self, rows: int, scope: Scope, above: Tensor | None = None) -> Tensor:
+        return self.inner.generate(rows, scope, above)
+
+    def log_prior(self, z: Tensor, scope: Scope, above: Tensor | None = None) -> Tensor:
+        return self.inner.log_prior(z, scope, above)
+
+    def prepare(self, inputs: Tensor, evidence: Tensor, scope: Scope, above: Tensor | None = None) -> None:
+        self.inner.prepare(inputs, evidence, scope, above)
+
+    def generative(self) -> list[str]:
+        return list(prefixed("inner", dict.fromkeys(self.inner.generative())))

@@ -1,0 +1,107 @@
+"""The unit of inference: one latent variable, how it is inferred and what it costs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal, Self
+
+import torch
+from torch import Tensor
+
+from ..core import Bound, Component, Draw, Scope, prefixed
+from ..distributions import kl
+from .posteriors import Categorical, Posterior
+from .priors import Prior
+
+Ratio = Literal["exact", "bound", "none"]
+
+
+class AbstractLatent(Component):
+    """The contract that `Latent`, `Ladder`, `Codebook` and `Hamiltonian` keep.
+
+    shape: of z, per row. evidence_shape: what the encoder must give, per row. ratio: what exp(log_lik + log_ratio)
+    is in evaluation: "exact", an unbiased estimate of p(x); "bound", no more than a lower bound; "none", nothing.
+    """
+
+    shape: tuple[int, ...]
+    evidence_shape: tuple[int, ...]
+    ratio: Ratio = "exact"
+
+    def infer(self, evidence: Tensor, scope: Scope, above: Tensor | None = None, held: Tensor | None = None) -> Draw:
+        """One draw from q(z | evidence, above) per row.
+
+        `held` is the evidence with q's parameters held fixed: given, log q is evaluated from it (and from the
+        latent's own weights held fixed), so that gradients reach log q through z alone.
+        """
+        raise NotImplementedError
+
+    def generate(self, rows: int, scope: Scope, above: Tensor | None = None) -> Tensor:
+        """(rows, *shape): draws from the prior."""
+        raise NotImplementedError
+
+    def log_prior(self, z: Tensor, scope: Scope, above: Tensor | None = None) -> Tensor:
+        """(B,), nats: log p(z | above)."""
+        raise NotImplementedError
+
+    def settled(self, *, inputs_shape: tuple[int, ...] | None = None, above: int | None = None, **sizes: object) -> Self:
+        """Settles open sizes: inputs_shape is what the encoder reads, above how many numbers stand above."""
+        return self
+
+    def prepare(self, inputs: Tensor, evidence: Tensor, scope: Scope, above: Tensor | None = None) -> None:
+        """Sees, once before the first step, rows of what the encoder reads and of what it says of them."""
+
+    def generative(self) -> list[str]:
+        """The names of the parameters that belong to p, not to q."""
+        return []
+
+
+class Latent(AbstractLatent):
+    """The plain one: z ~ q = posterior(evidence), log_ratio = log p(z) - log q(z | x)."""
+
+    def __init__(self, posterior: Posterior, prior: Prior):
+        super().__init__()
+        self.posterior, self.prior = posterior, prior
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.posterior.size,)
+
+    @property
+    def evidence_shape(self) -> tuple[int, ...]:
+        return (self.posterior.n_in,)
+
+    @property
+    def ratio(self) -> Ratio:
+        return "exact" if self.posterior.has_density else "none"
+
+    def settled(self, *, inputs_shape: tuple[int, ...] | None = None, above: int | None = None, **sizes: object) -> Self:
+        known = dict(size=self.posterior.size, inputs_shape=inputs_shape, above=above)
+        if isinstance(self.posterior, Categorical):
+            known |= dict(variables=self.posterior.variables, categories=self.posterior.categories)
+        prior = self.prior.settled(**known)
+        return self if prior is self.prior else type(self)(self.posterior, prior)
+
+    def _prior(self, scope: Scope, above: Tensor | None) -> object:
+        return self.prior(replace(scope, posterior=lambda inputs: self.posterior(scope.encode(inputs))), above)
+
+    def infer(self, evidence: Tensor, scope: Scope, above: Tensor | None = None, held: Tensor | None = None) -> Draw:
+        q, p = self.posterior(evidence), self._prior(scope, above)
+        z = q.draw(scope)
+        if not self.posterior.has_density:
+            return Draw(z, torch.full_like(z[:, 0], torch.nan), None, q, p)
+        log_q = (q if held is None else Bound.of(self.posterior).held()(held)).log_density(z)
+        return Draw(z, p.log_density(z) - log_q, kl(q, p), q, p)
+
+    def generate(self, rows: int, scope: Scope, above: Tensor | None = None) -> Tensor:
+        p = self._prior(scope, above)
+        batched = p.mean.dim() > 1
+        return p.draw(scope) if batched else p.draw(scope, rows)
+
+    def log_prior(self, z: Tensor, scope: Scope, above: Tensor | None = None) -> Tensor:
+        return self._prior(scope, above).log_density(z)
+
+    def prepare(self, inputs: Tensor, evidence: Tensor, scope: Scope, above: Tensor | None = None) -> None:
+        self.prior.prepare(inputs, scope)
+
+    def generative(self) -> list[str]:
+        return list(prefixed("prior", dict(self.prior.named_parameters())))

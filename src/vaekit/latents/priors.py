@@ -1,0 +1,124 @@
+"""Priors p(z), and p(z | above) for a lower rung or a context."""
+
+from __future__ import annotations
+
+import math
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from .. import distributions as dist
+from ..core import Component, Scope
+from .posteriors import Posterior
+
+
+class Prior(Component):
+    """`forward(scope, above)` is p(z | above); a prior that reads nothing leaves both aside.
+
+    `prepare(inputs, scope)` sees, once before training, rows of what the encoder reads. entangled: whether weights
+    of q serve p too.
+    """
+
+    entangled = False
+
+    def forward(self, scope: Scope, above: Tensor | None = None) -> dist.Distribution:
+        raise NotImplementedError
+
+    def prepare(self, inputs: Tensor, scope: Scope) -> None:
+        pass
+
+
+class StandardNormal(Prior):
+    """`N(0, I)`."""
+
+    zero: Tensor
+
+    def __init__(self, size: int | None = None):
+        super().__init__()
+        self.size = size
+        self.register_buffer("zero", torch.zeros(size or 0), persistent=False)
+
+    def forward(self, scope: Scope, above: Tensor | None = None) -> dist.Normal:
+        return dist.Normal(self.zero, torch.ones_like(self.zero))
+
+
+class UniformCategorical(Prior):
+    """Every category as likely as the next: the prior of `Categorical`."""
+
+    zero: Tensor
+
+    def __init__(self, variables: int | None = None, categories: int | None = None):
+        super().__init__()
+        self.variables, self.categories = variables, categories
+        self.register_buffer("zero", torch.zeros(variables or 0, categories or 0), persistent=False)
+
+    def forward(self, scope: Scope, above: Tensor | None = None) -> dist.OneHot:
+        return dist.OneHot(self.zero)
+
+
+class GaussianMixture(Prior):
+    """A learned mixture of `components` diagonal normals, spread at the start as draws of N(0, I)."""
+
+    def __init__(self, components: int, size: int | None = None):
+        super().__init__()
+        self.components, self.size = components, size
+        self.logits = nn.Parameter(torch.zeros(components))
+        self.loc = nn.Parameter(torch.randn(components, size or 0))
+        self.log_scale = nn.Parameter(torch.zeros(components, size or 0))
+
+    def forward(self, scope: Scope, above: Tensor | None = None) -> dist.Mixture:
+        parts = dist.Normal(self.loc, self.log_scale.exp())
+        return dist.Mixture(parts, self.logits.log_softmax(-1))
+
+
+class VampPrior(Prior):
+    """The aggregate posterior of `components` learned pseudo-inputs: `1/K sum_k q(z | u_k)`.
+
+    Tomczak & Welling 2018, arXiv:1705.07120. The pseudo-inputs u live where the encoder reads and start at rows of
+    the training data. On a rung below another the mixture is `1/K sum_k q(z | u_k, above)`.
+    """
+
+    entangled = True
+
+    def __init__(self, components: int, inputs_shape: tuple[int, ...] | None = None):
+        super().__init__()
+        if components < 1:
+            raise ValueError(f"VampPrior({components}): expected at least one pseudo-input")
+        self.components = components
+        self.inputs_shape = None if inputs_shape is None else tuple(inputs_shape)
+        self.pseudo_inputs = nn.Parameter(torch.rand(components, *(self.inputs_shape or (0,))))
+
+    def forward(self, scope: Scope, above: Tensor | None = None) -> dist.Mixture:
+        q = scope.posterior(self.pseudo_inputs)
+        uniform = torch.full((self.components,), -math.log(self.components), device=q.mean.device, dtype=q.mean.dtype)
+        return dist.Mixture(q, uniform)
+
+    @torch.no_grad()
+    def prepare(self, inputs: Tensor, scope: Scope) -> None:
+        order = scope.rand((len(inputs),)).argsort()
+        self.pseudo_inputs.copy_(inputs[order].repeat(-(-self.components // len(inputs)), *[1] * (inputs.dim() - 1))[
+            : self.components
+        ])
+
+
+class Conditional(Prior):
+    """A learned conditional prior: `family(network(above))`."""
+
+    def __init__(self, network: nn.Module, family: Posterior):
+        super().__init__()
+        self.network, self.family = network, family
+
+    def settled(self, *, above: int | None = None, **sizes: object) -> Self:
+        if above is None:
+            raise ValueError(
+                "Conditional reads the codes above it or the context, and there are none here: put it on a lower "
+                "rung of a Ladder, or use StandardNormal()"
+            )
+        if not isinstance(self.network, Component):
+            return self
+        network = self.network.settled(in_shape=(above,), out_shape=(self.family.n_in,))
+        return self if network is self.network else type(self)(network, self.family)
+
+    def forward(self, scope: Scope, above: Tensor | None = None) -> dist.Distribution:
+        return self.family(self.network(above))

@@ -1,0 +1,84 @@
+"""Likelihoods of whole numbers 0..levels-1: 8-bit pixels, categories."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .. import distributions
+from .base import Likelihood, masked
+
+LOWEST_LOG_SCALE = -7.0
+
+
+class Levels(Likelihood):
+    """What the likelihoods of levels share: the encoder reads `x / (levels - 1)`."""
+
+    support = "levels"
+    fix = "pass whole numbers below levels, or build it with levels=(the highest value + 1)"
+
+    def __init__(self, levels: int, shape: tuple[int, ...] | None = None):
+        super().__init__(shape)
+        if levels < 2:
+            raise ValueError(f"{type(self).__name__}(levels={levels}): expected at least 2")
+        self.levels = levels
+
+    def features(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        return masked(x / (self.levels - 1), mask)
+
+    def check(self, x: Any) -> None:
+        top = self.levels - 1
+        self._refuse_outside(x, 0, top, f"whole numbers 0..{top}", whole=True)
+
+
+class Categorical(Levels):
+    """Each level with a probability of its own: the decoder gives `levels` logits per cell.
+
+    x: the index of the level. As a column of a table (see `Mixed`) the encoder reads it one-hot.
+    """
+
+    def __init__(self, levels: int = 256, shape: tuple[int, ...] | None = None):
+        super().__init__(levels, shape)
+
+    @property
+    def per_cell(self) -> int:
+        return self.levels
+
+    def distribution(self, parameters: Tensor) -> distributions.Categorical:
+        return distributions.Categorical(parameters.unflatten(1, (self.levels, -1)).movedim(1, -1))
+
+    @property
+    def column_features_shape(self) -> tuple[int, ...]:
+        return self.in_shape
+
+    def column_features(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        one_hot = (x.unsqueeze(-1) == torch.arange(self.levels, device=x.device)).to(x.dtype)
+        return masked(one_hot, None if mask is None else mask.unsqueeze(-1)).flatten(1)
+
+
+class DiscretisedLogisticMixture(Levels):
+    """Each cell a mixture of logistics cut into levels: neighbouring levels have similar probabilities.
+
+    The decoder gives logits, means (on levels coded to [-1, 1]) and log scales, `components` of each per
+    cell; log scales are held above -7 by a softplus. Salimans et al. 2017, arXiv:1701.05517, without its
+    dependence of colours.
+    """
+
+    def __init__(self, components: int = 10, levels: int = 256, shape: tuple[int, ...] | None = None):
+        super().__init__(levels, shape)
+        if components < 1:
+            raise ValueError(f"DiscretisedLogisticMixture(components={components}): expected at least 1")
+        self.components = components
+
+    @property
+    def per_cell(self) -> int:
+        return 3 * self.components
+
+    def distribution(self, parameters: Tensor) -> distributions.DiscretisedLogisticMixture:
+        stacked = parameters.unflatten(1, (3, self.components, -1)).movedim(2, -1)
+        logits, loc, log_scale = stacked.unbind(1)
+        log_scale = LOWEST_LOG_SCALE + F.softplus(log_scale - LOWEST_LOG_SCALE)
+        return distributions.DiscretisedLogisticMixture(logits, loc, log_scale, self.levels)

@@ -1,0 +1,84 @@
+"""Tables whose columns are of several kinds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from ..core import Scope
+from ..distributions import Joint
+from .base import Likelihood
+
+
+class Mixed(Likelihood):
+    """Independent likelihoods over the columns of a flat row, part after part; part i has shape (k_i,).
+
+    The mask is per column, and a masked column drops out of log p exactly. The encoder reads each part's own
+    features, categories one-hot. Nazabal et al. 2020 (HI-VAE), arXiv:1807.03653.
+    """
+
+    support = "columns"
+
+    def __init__(self, parts: Sequence[Likelihood]):
+        open_parts = [type(p).__name__ for p in parts if p.shape is None or len(p.shape) != 1]
+        if not parts or open_parts:
+            raise ValueError(
+                f"Mixed expects at least one part, each over a flat run of columns, got "
+                f"{', '.join(open_parts) or 'none'} without such a shape: build each with shape=(columns,)"
+            )
+        sizes = tuple(p.shape[0] for p in parts)
+        super().__init__((sum(sizes),))
+        self.parts, self.sizes = nn.ModuleList(parts), sizes
+
+    def settled(self, **sizes: Any) -> Self:
+        shape = sizes.get("shape")
+        if shape is not None and tuple(shape) != self.shape:
+            raise ValueError(
+                f"Mixed has {self.shape[0]} columns in its parts but x has shape {tuple(shape)} per row: "
+                f"give every column of x to one part"
+            )
+        return self
+
+    @property
+    def in_shape(self) -> tuple[int, ...]:
+        return (sum(self._reads),)
+
+    @property
+    def _reads(self) -> list[int]:
+        return [math.prod(p.in_shape) for p in self.parts]
+
+    @property
+    def features_shape(self) -> tuple[int, ...]:
+        return (sum(math.prod(p.column_features_shape) for p in self.parts),)
+
+    def distribution(self, parameters: Tensor) -> Joint:
+        own = parameters.split(self._reads, 1)
+        return Joint([part(t) for part, t in zip(self.parts, own, strict=True)], self.sizes)
+
+    def _beside(self, f: Callable[..., Tensor], x: Tensor, *beside: Tensor | None) -> Tensor:
+        columns = [[None] * len(self.parts) if t is None else t.split(self.sizes, 1) for t in (x, *beside)]
+        return torch.cat([f(part, *own) for part, *own in zip(self.parts, *columns, strict=True)], 1)
+
+    def features(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        return self._beside(lambda part, own, seen: part.column_features(own, seen), x, mask)
+
+    def observe(self, x: Tensor, scope: Scope) -> Tensor:
+        return self._beside(lambda part, own: part.observe(own, scope), x)
+
+    def check(self, x: Any) -> None:
+        first = 0
+        for part, own in zip(self.parts, torch.as_tensor(x).split(self.sizes, 1), strict=True):
+            try:
+                part.check(own)
+            except ValueError as error:
+                raise ValueError(f"columns {first}..{first + own.shape[1] - 1}: {error}") from None
+            first += own.shape[1]
+
+    def caveat(self, x: Any, integer: bool) -> str | None:
+        columns = torch.as_tensor(x).split(self.sizes, 1)
+        found = [part.caveat(own, integer) for part, own in zip(self.parts, columns, strict=True)]
+        return next((sentence for sentence in found if sentence), None)

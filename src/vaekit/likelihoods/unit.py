@@ -1,0 +1,80 @@
+"""Likelihoods of data in [0, 1]."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .. import distributions
+from ..core import Scope
+from .base import DENSITY_OF_INTEGERS, Likelihood, chosen, observed
+
+READS = ("logits", "probs")
+SCALED = "pass uint8 images to vaekit.VAE, which scales them, or divide by 255"
+
+
+def to_logits(parameters: Tensor, reads: str) -> Tensor:
+    """Logits as they are; probabilities (of a sigmoid) held in [1e-7, 1 - 1e-7], as Keras does."""
+    if reads == "logits":
+        return parameters
+    wide = parameters.to(torch.promote_types(parameters.dtype, torch.float32))
+    return torch.logit(wide, 1e-7)
+
+
+class Bernoulli(Likelihood):
+    """`x log p + (1 - x) log(1 - p)` in every cell.
+
+    reads: whether the decoder gives "logits" or "probs". binarise: "dynamic" explains a fresh Bernoulli draw
+    of x at each pass (Salakhutdinov & Murray 2008), "threshold" explains x > 1/2; None takes x as it is, and
+    on grey levels this is a cross-entropy, not a likelihood.
+    """
+
+    support = "unit"
+    fix = SCALED
+
+    def __init__(self, reads: str = "logits", binarise: str | None = None, shape: tuple[int, ...] | None = None):
+        super().__init__(shape)
+        self.reads = chosen(self, "reads", reads, READS)
+        self.binarise = chosen(self, "binarise", binarise, (None, "dynamic", "threshold"))
+
+    def distribution(self, parameters: Tensor) -> distributions.Bernoulli:
+        return distributions.Bernoulli(to_logits(parameters, self.reads))
+
+    def observe(self, x: Tensor, scope: Scope) -> Tensor:
+        if self.binarise is None:
+            return x
+        level = 0.5 if self.binarise == "threshold" else scope.rand(x.shape)
+        return (x > level).to(x.dtype)
+
+    def caveat(self, x: Any, integer: bool) -> str | None:
+        seen = observed(x)
+        if self.binarise is not None or not bool(((seen != 0) & (seen != 1)).any()):
+            return None
+        return (
+            "cross-entropy on grey levels is not a likelihood: its value depends on the grey levels "
+            'and compares only with the same loss on the same data (binarise="dynamic" makes it one)'
+        )
+
+
+class ContinuousBernoulli(Likelihood):
+    """The normalised density on [0, 1] whose logarithm is the cross-entropy plus a constant of p.
+
+    Loaiza-Ganem & Cunningham 2019, arXiv:1907.06845. reads: as for `Bernoulli`.
+    """
+
+    density = True
+
+    support = "unit"
+    fix = SCALED
+
+    def __init__(self, reads: str = "logits", shape: tuple[int, ...] | None = None):
+        super().__init__(shape)
+        self.reads = chosen(self, "reads", reads, READS)
+
+    def distribution(self, parameters: Tensor) -> distributions.ContinuousBernoulli:
+        return distributions.ContinuousBernoulli(to_logits(parameters, self.reads))
+
+    def caveat(self, x: Any, integer: bool) -> str | None:
+        return DENSITY_OF_INTEGERS.format("ContinuousBernoulli") if integer else None

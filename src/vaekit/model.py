@@ -1,0 +1,143 @@
+"""The model: encoder, latent, decoder and likelihood, joined."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from .core import Batch, Component, Draw, Noise, Pass, Scope, prefixed
+from .distributions import Distribution
+from .distributions.base import sum_cells
+from .latents import AbstractLatent
+from .latents.ladder import pairs
+from .likelihoods import Likelihood
+from .networks import Network, as_network
+
+
+def join(x: Tensor, context: Tensor | None) -> Tensor:
+    """Rows and their context side by side: columns after columns, or constant planes after an image's channels."""
+    if context is None:
+        return x
+    planes = context.reshape(*context.shape, *[1] * (x.dim() - 2))
+    return torch.cat([x, planes.expand(*context.shape, *x.shape[2:])], 1)
+
+
+def joined(shape: tuple[int, ...], context: int) -> tuple[int, ...]:
+    return (shape[0] + context, *shape[1:])
+
+
+class VAEModule(Component):
+    """p(x | z) p(z) with its inference network q(z | x).
+
+    encoder: what the likelihood lets it read -> evidence. latent: evidence -> z. decoder: z -> the parameters of the
+    likelihood. Any of the user's own `nn.Module`s may stand as encoder or decoder. Sizes left open in the parts are
+    settled by `settled(shape)`.
+    """
+
+    def __init__(self, encoder: nn.Module, latent: AbstractLatent, decoder: nn.Module, likelihood: Likelihood):
+        super().__init__()
+        self.encoder = encoder if isinstance(encoder, Component) else as_network(encoder)
+        self.decoder = decoder if isinstance(decoder, Component) else as_network(decoder)
+        self.latent, self.likelihood = latent, likelihood
+
+    def settled(self, shape: tuple[int, ...], context: int = 0, **sizes: object) -> Self:
+        """The model for rows of this shape, with `context` numbers known beside each."""
+        likelihood = self.likelihood.settled(shape=tuple(shape))
+        reads = joined(likelihood.features_shape, context)
+        latent = self.latent.settled(
+            inputs_shape=likelihood.features_shape,
+            above=context or None,
+            map_size=self.encoder.map_size(reads) if hasattr(self.encoder, "map_size") else None,
+        )
+        encoder, decoder = self.encoder, self.decoder
+        if isinstance(encoder, Network):
+            encoder = encoder.settled(in_shape=reads, out_shape=latent.evidence_shape)
+        if isinstance(decoder, Network):
+            decoder = decoder.settled(in_shape=joined(latent.shape, context), out_shape=likelihood.in_shape)
+        return type(self)(encoder, latent, decoder, likelihood)
+
+    def forward(self, batch: Batch, noise: Noise, draws: int = 1, path_only: bool = False) -> Pass:
+        """One pass, `draws` of z per row: S draws of B rows are S * B rows, the draws of one row B apart.
+
+        path_only: q's parameters are held fixed inside log q (Roeder et al. 2017, arXiv:1703.09194).
+        """
+        draw, likelihood_of = self._infer(batch, noise, draws, path_only)
+        px, log_lik = likelihood_of(draw.z)
+        return Pass(draw, log_lik, px)
+
+    def infer(self, batch: Batch, noise: Noise, draws: int = 1) -> Draw:
+        """z ~ q(z | x) alone, as in `forward`."""
+        return self._infer(batch, noise, draws, False)[0]
+
+    def _infer(
+        self, batch: Batch, noise: Noise, draws: int, path_only: bool
+    ) -> tuple[Draw, Callable[[Tensor], tuple[Distribution, Tensor]]]:
+        """The draw, and z -> (p(x | z), log p(x | z)) for the rows it was drawn for."""
+        x, scope, evidence = self._infer_inputs(batch, noise)
+
+        def fold(t: Tensor | None) -> Tensor | None:
+            return t if t is None or draws == 1 else t.expand(draws, *t.shape).flatten(0, 1)
+
+        x, mask, context, evidence = fold(x), fold(batch.mask), fold(batch.context), fold(evidence)
+
+        def likelihood_of(z: Tensor) -> tuple[Distribution, Tensor]:
+            px = self.decode(z, context)
+            cells = px.log_prob(x)
+            return px, sum_cells(cells if mask is None else cells * mask)
+
+        scope = replace(
+            scope,
+            encode=lambda inputs: self._encode_pseudo(inputs, context),
+            log_lik=lambda z: likelihood_of(z)[1],
+            weight=fold(batch.weight),
+        )
+        draw = self.latent.infer(evidence, scope, context, evidence.detach() if path_only else None)
+        return replace(draw, updates=prefixed("latent", draw.updates)), likelihood_of
+
+    def _infer_inputs(self, batch: Batch, noise: Noise) -> tuple[Tensor, Scope, Tensor]:
+        scope = Scope.of(noise)
+        x = self.likelihood.observe(batch.x, scope)
+        if batch.mask is not None:
+            x = torch.where(batch.mask > 0, x, 0.0)
+        return x, scope, self.encoder(join(self.likelihood.features(x, batch.mask), batch.context))
+
+    def _encode_pseudo(self, inputs: Tensor, context: Tensor | None) -> Tensor:
+        if context is None:
+            return self.encoder(inputs)
+        return pairs(lambda u, c: self.encoder(join(u, c)), inputs, context)
+
+    def decode(self, z: Tensor, context: Tensor | None = None) -> Distribution:
+        """p(x | z)."""
+        return self.likelihood(self.decoder(join(z, context)))
+
+    def prior_scope(self, noise: Noise, context: Tensor | None = None) -> Scope:
+        """What a prior may call: the noise and the encoder."""
+        return replace(Scope.of(noise), encode=lambda inputs: self._encode_pseudo(inputs, context))
+
+    def generate(self, rows: int, noise: Noise, context: Tensor | None = None) -> Tensor:
+        """(rows, *Z): draws of z from the prior."""
+        return self.latent.generate(rows, self.prior_scope(noise, context), context)
+
+    @torch.no_grad()
+    def prepare(self, batch: Batch, noise: Noise) -> None:
+        """Once before the first step, on a sample of the data: what must see data starts from it (k-means,
+        pseudo-inputs), and parts that do not fit one another are told now."""
+        x, _, evidence = self._infer_inputs(batch, noise)
+        if tuple(evidence.shape[1:]) != self.latent.evidence_shape:
+            raise ValueError(
+                f"{type(self.latent).__name__} reads {self.latent.evidence_shape} per row but the encoder gives "
+                f"{tuple(evidence.shape[1:])}: let the encoder end in {self.latent.evidence_shape} outputs"
+            )
+        inputs = self.likelihood.features(x, batch.mask)
+        scope = self.prior_scope(noise, batch.context)
+        self.latent.prepare(inputs, evidence, scope, batch.context)
+        self.decode(self.latent.generate(min(len(x), 2), scope, None if batch.context is None else batch.context[:2]))
+
+    def generative(self) -> list[str]:
+        """The names of the parameters of p(x, z); the others belong to q(z | x)."""
+        own = [f"{part}.{n}" for part in ("decoder", "likelihood") for n, _ in getattr(self, part).named_parameters()]
+        return own + [f"latent.{n}" for n in self.latent.generative()]

@@ -1,0 +1,24 @@
+"""Networks: rows of one shape in, rows of another out."""
+
+from .conv import ConvDecoder, ConvEncoder, ConvNetwork, ResidualDecoder, ResidualEncoder
+from .foreign import Adapter, Foreign, KerasNetwork, as_network, ends_in
+from .initialise import initialise
+from .mlp import MLP
+from .network import ACTIVATIONS, Network
+
+__all__ = [
+    "ACTIVATIONS",
+    "MLP",
+    "Adapter",
+    "ConvDecoder",
+    "ConvEncoder",
+    "ConvNetwork",
+    "Foreign",
+    "KerasNetwork",
+    "Network",
+    "ResidualDecoder",
+    "ResidualEncoder",
+    "as_network",
+    "ends_in",
+    "initialise",
+]

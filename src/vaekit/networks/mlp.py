@@ -1,0 +1,53 @@
+"""The dense network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from math import prod
+
+from torch import nn
+
+from .network import Network, activation
+
+
+class MLP(Network):
+    """Dense layers of `hidden` widths with an activation after each, then a dense layer to `out_shape`.
+
+    A row of any shape is flattened on the way in and given its shape on the way out; no hidden width makes it
+    a linear map.
+
+    >>> MLP((128,), in_shape=(28, 28), out_shape=4)(torch.zeros(5, 28, 28)).shape
+    torch.Size([5, 4])
+    """
+
+    def __init__(
+        self,
+        hidden: int | Sequence[int] = (128,),
+        activation: str = "relu",
+        heads: int = 1,
+        in_shape: int | Sequence[int] | None = None,
+        out_shape: int | Sequence[int] | None = None,
+    ):
+        super().__init__(in_shape, out_shape)
+        self.hidden = (hidden,) if isinstance(hidden, int) else tuple(int(n) for n in hidden)
+        self.activation, self.heads = activation, heads
+        if any(n < 1 for n in self.hidden):
+            raise ValueError(f"MLP(hidden={self.hidden}): expected positive widths; () makes a linear map")
+        if self.in_shape is not None and self.out_shape is not None:
+            widths = (prod(self.in_shape), *self.hidden, prod(self.out_shape))
+            if widths[-1] % heads:
+                raise ValueError(f"MLP(heads={heads}): {widths[-1]} outputs do not part into that many equal heads")
+            self.layers = dense(widths, activation)
+            self.layers[-1].heads = heads
+        else:
+            dense((), activation)
+
+
+def dense(widths: Sequence[int], name: str) -> nn.Sequential:
+    """Flattened rows through dense layers of these widths, with the activation between them."""
+    between = activation(name)
+    layers: list[nn.Module] = [nn.Flatten()]
+    for n_in, n_out in pairwise(widths):
+        layers += [nn.Linear(n_in, n_out), between]
+    return nn.Sequential(*layers[: max(1, len(layers) - 1)])

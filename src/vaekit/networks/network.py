@@ -1,0 +1,82 @@
+"""What every network is: rows of one shape in, rows of another out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import Any, Self
+
+from torch import Tensor, nn
+
+from ..core import Component
+
+Shape = tuple[int, ...]
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "silu": nn.SiLU,
+    "gelu": nn.GELU,
+    "tanh": nn.Tanh,
+    "elu": nn.ELU,
+    "leaky_relu": nn.LeakyReLU,
+}
+
+
+def activation(name: str) -> nn.Module:
+    """The activation of that name. Raises ValueError, with the nearest name, where there is none."""
+    if name not in ACTIVATIONS:
+        near = get_close_matches(str(name).lower(), ACTIVATIONS, 1, 0.0)[0]
+        raise ValueError(f"activation={name!r}: expected one of {', '.join(ACTIVATIONS)}; did you mean {near!r}?")
+    return ACTIVATIONS[name]()
+
+
+def as_shape(shape: int | Sequence[int] | None) -> Shape | None:
+    """A row's shape as a tuple of ints; None, not known yet, stays None."""
+    if shape is None:
+        return None
+    shape = (shape,) if isinstance(shape, int) else tuple(int(n) for n in shape)
+    if any(n < 1 for n in shape):
+        raise ValueError(f"expected a row's shape of positive sizes, without the batch, got {shape}")
+    return shape
+
+
+class Network(Component):
+    """Rows in, rows out: (B, *in_shape) -> (B, *out_shape), each row by itself.
+
+    A shape left out is settled by the neighbours; until then the network is open: it has no layers and its
+    `forward` raises ValueError. `stackable`: whether `vmap` over stacked parameters gives what a loop gives.
+    """
+
+    stackable: bool = True
+    layers: nn.Module
+
+    def __init__(self, in_shape: int | Sequence[int] | None = None, out_shape: int | Sequence[int] | None = None):
+        super().__init__()
+        self.in_shape, self.out_shape = as_shape(in_shape), as_shape(out_shape)
+
+    @property
+    def open(self) -> bool:
+        """Whether a shape is still to be settled."""
+        return self.in_shape is None or self.out_shape is None
+
+    def settled(self, **sizes: Any) -> Self:
+        shapes = {n: as_shape(v) if n in ("in_shape", "out_shape") else v for n, v in sizes.items()}
+        return super().settled(**shapes)
+
+    def run(self, x: Tensor) -> Tensor:
+        """(B, *in_shape) -> B rows of as many numbers as `out_shape` holds."""
+        return self.layers(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        name = type(self).__name__
+        if self.in_shape is None or self.out_shape is None:
+            raise ValueError(
+                f"{name} is open: in_shape={self.in_shape}, out_shape={self.out_shape}; pass both when you "
+                f"build it, or use what settled(in_shape=..., out_shape=...) returns"
+            )
+        if x.shape[1:] != self.in_shape:
+            raise ValueError(
+                f"{name} reads rows of {self.in_shape} but got {tuple(x.shape[1:])}: reshape the rows, or "
+                f"build it with in_shape={tuple(x.shape[1:])}"
+            )
+        return self.run(x).reshape(x.shape[0], *self.out_shape)

@@ -1,0 +1,173 @@
+"""Files: `config.json` describes the parts, `model.safetensors` holds the numbers. Nothing in them is executed."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_bytes
+from torch import Tensor, nn
+
+from .core import COMPONENTS, Component, Hyper, type_name
+from .suggest import nearest
+
+FORMAT = 1
+"""The version of the file format; files of a later one are refused."""
+
+
+class StorageError(ValueError):
+    """A file that cannot be read as what it should be."""
+
+
+# -- descriptions of parts ------------------------------------------------------------------------
+
+
+def describe(value: Any, path: str = "") -> Any:
+    """A part as JSON: components by type and arguments, a user's own module by the path it is passed in again at."""
+    if isinstance(value, Component):
+        arguments = {n: describe(v, f"{path}.{n}".lstrip(".")) for n, v in value.arguments().items()}
+        return {"type": type_name(type(value)), **arguments}
+    if isinstance(value, (list, tuple, nn.ModuleList)):
+        return [describe(v, f"{path}.{i}") for i, v in enumerate(value)]
+    if isinstance(value, nn.Module):
+        return {"external": path, "class": f"{type(value).__module__}.{type(value).__qualname__}"}
+    if isinstance(value, Tensor) and value.dim() == 0:
+        # The shortest decimal that reads back as the same number in its own precision.
+        return float(str(value.detach().cpu().numpy()))
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(
+        f"cannot describe {path} = {value!r} in a file: constructor arguments of components are numbers, strings, "
+        "lists of these, components, or torch modules"
+    )
+
+
+def rebuild(config: Any, externals: Mapping[str, nn.Module] | None = None) -> Any:
+    """The part that a description describes. Types are looked up among defined components; nothing is imported."""
+    if isinstance(config, list):
+        return [rebuild(c, externals) for c in config]
+    if not isinstance(config, dict):
+        return config
+    if "external" in config:
+        return _external(config, externals or {})
+    arguments = {n: rebuild(c, externals) for n, c in config.items() if n != "type"}
+    cls = COMPONENTS.get(config.get("type", ""))
+    if cls is None:
+        raise StorageError(
+            f"the file names a part {config.get('type')!r} that is not defined here"
+            f"{nearest(str(config.get('type')), COMPONENTS)}: if it is a part of your own, import or define it first"
+        )
+    try:
+        return cls(**arguments)
+    except TypeError as error:
+        raise StorageError(f"the file's {config['type']} does not fit this version of it: {error}") from error
+
+
+def _external(config: dict[str, Any], externals: Mapping[str, nn.Module]) -> nn.Module:
+    path = str(config["external"])
+    for name, module in externals.items():
+        if path == name or path.startswith(f"{name}."):
+            return module
+    raise StorageError(
+        f"the file holds only the weights of your own module at {path} ({config.get('class')}): pass it in again, "
+        f"load(path, {path.split('.')[0]}=...)"
+    )
+
+
+# -- files ----------------------------------------------------------------------------------------
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Writes a file whole or not at all: a new file beside it, flushed to the disk, then renamed over it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    except OSError as error:
+        raise OSError(
+            error.errno, f"cannot write {path} ({error.strerror}); what was there before is untouched: free space or "
+            "choose another folder, then save again",
+        ) from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_atomic(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as error:
+        raise StorageError(f"{path} is not readable as JSON ({error}): the file is damaged or not vaekit's") from error
+    if not isinstance(value, dict):
+        raise StorageError(f"{path} holds {type(value).__name__}, expected an object: the file is not vaekit's")
+    return value
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any] | None = None) -> None:
+    """Tensors and JSON metadata as one safetensors file, written atomically."""
+    own = {n: t.detach().cpu().contiguous().clone() for n, t in tensors.items()}
+    write_atomic(path, to_bytes(own, {"vaekit": json.dumps(metadata or {})}))
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """What `write_tensors` wrote. Raises StorageError for a truncated or foreign file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = json.loads((file.metadata() or {}).get("vaekit", "{}"))
+            return {n: file.get_tensor(n) for n in file.keys()}, metadata
+    except FileNotFoundError:
+        raise
+    except (SafetensorError, ValueError, OSError) as error:
+        raise StorageError(f"{path} is not a whole safetensors file ({error}): it is truncated, damaged or foreign") from error
+
+
+def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Puts tensors into a module. Raises StorageError where names, shapes or types differ, or a value is missing."""
+    expected = module.state_dict()
+    problems = [f"{n} is missing" for n in expected if n not in tensors]
+    problems += [f"{n} is not part of the model" for n in tensors if n not in expected]
+    problems += [
+        f"{n} is {_kind(tensors[n])}, expected {_kind(t)}"
+        for n, t in expected.items()
+        if n in tensors and (tensors[n].shape != t.shape or tensors[n].is_floating_point() != t.is_floating_point())
+    ]
+    if problems:
+        raise StorageError(f"{path} does not fit the model that config.json describes: {_few(problems)}")
+    module.load_state_dict(dict(tensors))
+
+
+def _kind(t: Tensor) -> str:
+    return f"{str(t.dtype).removeprefix('torch.')} {tuple(t.shape)}"
+
+
+def _few(items: Iterable[str], count: int = 3) -> str:
+    items = list(items)
+    return "; ".join(items[:count]) + (f"; and {len(items) - count} more" if len(items) > count else "")
+
+
+def check_format(config: Mapping[str, Any], path: Path) -> None:
+    version = config.get("format")
+    if not isinstance(version, int):
+        raise StorageError(f"{path} states no format version: it is not a file of vaekit's")
+    if version > FORMAT:
+        raise StorageError(f"{path} has format {version}, this vaekit reads up to {FORMAT}: install a newer vaekit")

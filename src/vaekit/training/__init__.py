@@ -1,0 +1,11 @@
+"""Training: one step function, one loop, and what surrounds them."""
+
+from .fitting import fit as fit
+from .learner import Ensemble as Ensemble
+from .learner import Learner as Learner
+from .learner import Sources as Sources
+from .loop import Diverged as Diverged
+from .loop import Training as Training
+from .loop import train as train
+from .step import Adam as Adam
+from .step import Step as Step

@@ -1,0 +1,219 @@
+"""Training from the first epoch to the last: held-out figures, early stopping, checkpoints, interruption."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from ..core import Source, weighted_mean
+from ..data.rows import Rows
+from ..model import VAEModule
+from ..storage import StorageError, read_tensors, write_atomic, write_tensors
+from .loop import Diverged, Training
+
+log = logging.getLogger("vaekit")
+
+CHECKPOINT_SECONDS = 60.0
+"""A long epoch is checkpointed this often."""
+CHECK_STEPS = 500
+"""How often, within an epoch, the host looks whether the loss is still finite."""
+
+
+class Display(Protocol):
+    """Shows progress. `step` is called often and may do nothing; `epoch` gets the line of history."""
+
+    def start(self, training: Training) -> None: ...
+    def step(self, training: Training, rows_per_second: float) -> None: ...
+    def epoch(self, training: Training, record: dict[str, Any]) -> None: ...
+    def stop(self) -> None: ...
+
+
+class Silent:
+    """Shows nothing."""
+
+    def start(self, training: Training) -> None: ...
+    def step(self, training: Training, rows_per_second: float) -> None: ...
+    def epoch(self, training: Training, record: dict[str, Any]) -> None: ...
+    def stop(self) -> None: ...
+
+
+@torch.no_grad()
+def held_out(model: VAEModule, rows: Rows, seed: int, batch_size: int = 512) -> dict[str, float]:
+    """ELBO, distortion and rate on held-out rows, one draw each, always with the same noise. Nats per row."""
+    model.eval()
+    noise = Source.like(model, seed)
+    sums: dict[str, Tensor] = {}
+    for batch in rows.batches(batch_size):
+        out = model(batch, noise)
+        parts = {"distortion": -out.log_lik, "rate": out.draw.rate}
+        for name, value in parts.items():
+            total = weighted_mean(value, batch.weight) * len(batch.x)
+            sums[name] = sums[name] + total if name in sums else total
+    model.train()
+    means = {name: float(total) / len(rows) for name, total in sums.items()}
+    return {"elbo": -means["distortion"] - means["rate"], **means}
+
+
+class Checkpoint:
+    """The place training can go on from: `state.safetensors`, and `best.safetensors`, the best held-out weights."""
+
+    def __init__(self, folder: Path):
+        self.state, self.best = folder / "state.safetensors", folder / "best.safetensors"
+
+    def save(self, training: Training, memory: dict[str, Any]) -> None:
+        tensors, place = training.state()
+        write_tensors(self.state, tensors, {"place": place, **memory})
+
+    def load(self, training: Training) -> dict[str, Any]:
+        """Brings training back to the saved place; returns what was remembered with it."""
+        tensors, metadata = read_tensors(self.state)
+        if "place" not in metadata:
+            raise StorageError(f"{self.state} is not a checkpoint of vaekit's")
+        training.restore(tensors, metadata.pop("place"))
+        return metadata
+
+
+@contextmanager
+def interruptible() -> Iterator[threading.Event]:
+    """Ctrl-C sets the event instead of breaking off in the middle of a step; a second one breaks off."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+
+    def ask(signum: int, frame: object) -> None:
+        signal.signal(signal.SIGINT, before)
+        asked.set()
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def fit(
+    training: Training,
+    held: Rows | None = None,
+    *,
+    patience: int | None = None,
+    folder: Path | None = None,
+    resume: bool = False,
+    display: Display | None = None,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Trains to the end, to early stopping or to Ctrl-C; returns `history` (a record per epoch) and how it `ended`.
+
+    held: held-out rows, scored after every epoch. patience: epochs without a better held-out ELBO after which
+    training stops and the best weights come back. folder: of checkpoints and `history.jsonl`; with `resume` training
+    goes on from there. Raises Diverged when the loss stops being finite; the last good checkpoint stays.
+    """
+    if patience is not None and held is None:
+        raise ValueError(f"patience={patience} watches held-out rows, and there are none: set validation=0.1")
+    display, learner = display or Silent(), training.learner
+    checkpoint = None if folder is None else Checkpoint(folder / "checkpoint")
+    memory: dict[str, Any] = {"history": [], "best": -math.inf, "best_epoch": 0}
+    best: dict[str, Tensor] = {}
+    if resume and checkpoint is not None and checkpoint.state.exists():
+        memory = checkpoint.load(training)
+        memory["best"] = float(memory["best"])
+        best = read_tensors(checkpoint.best)[0] if checkpoint.best.exists() else {}
+    ended = "finished"
+    display.start(training)
+    saved = clock = time.perf_counter()
+    since = training.taken
+    try:
+        with interruptible() as asked:
+            if _exhausted(memory, training.epoch, patience):
+                training.epochs = training.epoch
+            for _ in training:
+                now = time.perf_counter()
+                if training.epoch_ended:
+                    training.check()
+                    record = _record(training, held, seed, (training.taken - since), now - clock)
+                    memory["history"].append(record)
+                    if held is not None and record["val_elbo"] > memory["best"]:
+                        memory |= {"best": record["val_elbo"], "best_epoch": training.epoch}
+                        best = {n: t.detach().clone() for n, t in learner.state_dict().items()}
+                        if checkpoint is not None:
+                            write_tensors(checkpoint.best, best)
+                    display.epoch(training, record)
+                    log.info(describe(record, training.epochs))
+                    clock, since = time.perf_counter(), training.taken
+                else:
+                    display.step(training, training.batch_size * (training.taken - since) / max(now - clock, 1e-9))
+                if training.taken % CHECK_STEPS == 0:
+                    training.check()
+                stop = asked.is_set() or (training.epoch_ended and _exhausted(memory, training.epoch, patience))
+                if checkpoint is not None and (training.epoch_ended or stop or now - saved > CHECKPOINT_SECONDS):
+                    training.check()
+                    checkpoint.save(training, _plain(memory))
+                    _write_history(folder, memory["history"])
+                    saved = time.perf_counter()
+                if stop:
+                    ended = "interrupted" if asked.is_set() else "stopped early"
+                    break
+    except Diverged as error:
+        if checkpoint is not None and checkpoint.state.exists():
+            error.add_note(f"the last good checkpoint is kept: {checkpoint.state}")
+        raise
+    finally:
+        display.stop()
+    if patience is not None and best and ended != "interrupted":
+        learner.load_state_dict(best)
+    learner.eval()
+    return {"history": memory["history"], "ended": ended, "best_epoch": memory["best_epoch"]}
+
+
+def _exhausted(memory: dict[str, Any], epoch: int, patience: int | None) -> bool:
+    return patience is not None and bool(memory["history"]) and epoch - memory["best_epoch"] >= patience
+
+
+def _record(training: Training, held: Rows | None, seed: int, steps: int, seconds: float) -> dict[str, Any]:
+    record: dict[str, Any] = {"epoch": training.epoch, "step": training.taken, **training.metrics()}
+    record["lr"] = training.step.adam.rate(training.taken - 1, training.step.total_steps)
+    record["seconds"] = round(seconds, 3)
+    record["rows_per_second"] = round(min(steps * training.batch_size, len(training.rows)) / max(seconds, 1e-9), 1)
+    if held is not None:
+        record |= {f"val_{n}": v for n, v in held_out(training.learner.model, held, seed).items()}
+    return record
+
+
+def describe(record: dict[str, Any], epochs: int) -> str:
+    """A line of history as a line of text."""
+    width = len(str(epochs))
+    text = (
+        f"epoch {record['epoch']:>{width}}/{epochs}  elbo {record['elbo']:.2f} = -distortion "
+        f"{record['distortion']:.2f} - rate {record['rate']:.2f}"
+    )
+    if "val_elbo" in record:
+        text += f"  held-out elbo {record['val_elbo']:.2f}"
+    left = record["seconds"] * (epochs - record["epoch"])
+    return f"{text}  {record['rows_per_second']:,.0f} rows/s  {duration(left)} left"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as `42s`, `3m20s`, `2h05m`."""
+    s = round(seconds)
+    if s < 60:
+        return f"{s}s"
+    return f"{s // 60}m{s % 60:02d}s" if s < 3600 else f"{s // 3600}h{s % 3600 // 60:02d}m"
+
+
+def _plain(memory: dict[str, Any]) -> dict[str, Any]:
+    return {**memory, "best": str(memory["best"])}
+
+
+def _write_history(folder: Path, history: list[dict[str, Any]]) -> None:
+    write_atomic(folder / "history.jsonl", "".join(json.dumps(r) + "\n" for r in history).encode())

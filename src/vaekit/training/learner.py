@@ -1,0 +1,148 @@
+"""What is trained: a model with its objective, or many of them stacked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, stack_module_state, vmap
+from torch.utils import _pytree as pytree
+
+from ..core import Batch, Noise, Recorder, Source, Tape, Terms, prefixed
+from ..model import VAEModule
+from ..objectives import Objective
+
+
+class Learner(nn.Module):
+    """A model and its objective. `forward(batch, noise)` is pure: changes of state are returned as updates.
+
+    step: how many steps were taken. first_bad: the first step whose loss was not finite, -1 while there is none;
+    kept on the device, so that training never waits for the host to look.
+    """
+
+    step: Tensor
+    first_bad: Tensor
+
+    def __init__(self, model: VAEModule, objective: Objective):
+        super().__init__()
+        objective = objective.settled(z_shape=model.latent.shape)
+        objective.check(model)
+        self.model, self.objective = model, objective
+        self.register_buffer("step", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("first_bad", torch.full((), -1, dtype=torch.int64))
+
+    def players(self) -> dict[str, list[str]]:
+        """Each player's trainable parameters, by name."""
+        trainable = {name for name, p in self.named_parameters() if p.requires_grad}
+        return {who: [n for n in names if n in trainable] for who, names in self.objective.players(self.model).items()}
+
+    def forward(self, batch: Batch, noise: Noise) -> Terms:
+        terms = self.objective(self.model, batch, self.step, noise)
+        finite = torch.stack([loss.isfinite() for loss in terms.losses.values()]).all()
+        updates = {
+            **prefixed("model", terms.updates),
+            "step": self.step + 1,
+            "first_bad": torch.where(finite | (self.first_bad >= 0), self.first_bad, self.step),
+        }
+        return Terms(terms.losses, terms.metrics, updates)
+
+
+class Sources:
+    """One noise source per member of an ensemble; draws are stacked along dimension 0."""
+
+    def __init__(self, sources: Sequence[Source]):
+        self.sources = list(sources)
+
+    def randn(self, shape: Sequence[int]) -> Tensor:
+        return torch.stack([s.randn(shape) for s in self.sources])
+
+    def rand(self, shape: Sequence[int]) -> Tensor:
+        return torch.stack([s.rand(shape) for s in self.sources])
+
+    @property
+    def state(self) -> Tensor:
+        return torch.stack([s.state for s in self.sources])
+
+    @state.setter
+    def state(self, value: Tensor) -> None:
+        for source, state in zip(self.sources, value):
+            source.state = state
+
+
+class Ensemble(nn.Module):
+    """K learners of one architecture as one module with stacked parameters: one program trains them all.
+
+    `forward(batch, noise)` takes a batch with a leading dimension K (every member its own rows), or, with
+    shared_rows, one batch for all; the noise gives numbers stacked along K. Losses and metrics are (K,). Members
+    are independent: each equals the learner trained alone on its rows and noise, and one that diverges leaves the
+    others as they are. `members()` gives the learners back.
+    """
+
+    def __init__(self, learners: Sequence[Learner], shared_rows: bool = False):
+        super().__init__()
+        unstackable = [type(m).__name__ for m in learners[0].modules() if getattr(m, "stackable", True) is False]
+        if unstackable:
+            raise ValueError(
+                f"{unstackable[0]} cannot be stacked: its calls read its own weights whatever they are given; train "
+                "such models one by one"
+            )
+        shapes = [{n: tuple(t.shape) for n, t in m.state_dict().items()} for m in learners]
+        if any(s != shapes[0] for s in shapes):
+            raise ValueError("an ensemble stacks learners of one architecture; these differ in names or shapes")
+        self.shared_rows = shared_rows
+        # Outside the module tree: the members lend their structure; the weights are the stacked ones below.
+        self._learners = list(learners)
+        parameters, buffers = stack_module_state(self._learners)
+        for name, p in parameters.items():
+            self.register_parameter(_flat(name), nn.Parameter(p.detach(), requires_grad=p.requires_grad))
+        for name, b in buffers.items():
+            self.register_buffer(_flat(name), b)
+        self._names = {_flat(n): n for n in [*parameters, *buffers]}
+        self._requests: dict[tuple, list[tuple[str, tuple[int, ...]]]] = {}
+
+    def __len__(self) -> int:
+        return len(self._learners)
+
+    def train(self, mode: bool = True) -> Ensemble:
+        self._learners[0].train(mode)
+        return super().train(mode)
+
+    def players(self) -> dict[str, list[str]]:
+        return {who: [_flat(n) for n in names] for who, names in self._learners[0].players().items()}
+
+    def _state(self) -> dict[str, Tensor]:
+        return {self._names[n]: t for n, t in [*self.named_parameters(), *self.named_buffers()]}
+
+    def _asks(self, batch: Batch) -> list[tuple[str, tuple[int, ...]]]:
+        """What noise one member asks for, found once per batch shape by a dry run of the first."""
+        one = batch if self.shared_rows else pytree.tree_map_only(Tensor, lambda t: t[0], batch)
+        key = tuple(tuple(t.shape) for t in pytree.tree_leaves(one) if isinstance(t, Tensor))
+        if key not in self._requests:
+            base = self._learners[0]
+            recorder = Recorder(Source.like(self))
+            with torch.no_grad():
+                functional_call(base, {n: t[0] for n, t in self._state().items()}, (one, recorder))
+            self._requests[key] = recorder.requests
+        return self._requests[key]
+
+    def forward(self, batch: Batch, noise: Noise) -> Terms:
+        tape = [getattr(noise, kind)(shape) for kind, shape in self._asks(batch)]
+
+        def member(state: dict[str, Tensor], rows: Batch, numbers: list[Tensor]) -> Terms:
+            return functional_call(self._learners[0], state, (rows, Tape(numbers)))
+
+        terms = vmap(member, in_dims=(0, None if self.shared_rows else 0, 0))(self._state(), batch, tape)
+        return Terms(terms.losses, terms.metrics, {_flat(n): u for n, u in terms.updates.items()})
+
+    @torch.no_grad()
+    def members(self) -> list[Learner]:
+        """The learners, each with its own weights."""
+        for index, learner in enumerate(self._learners):
+            learner.load_state_dict({n: self._state()[n][index] for n in learner.state_dict()})
+        return self._learners
+
+
+def _flat(name: str) -> str:
+    """A stacked tensor's own name: torch allows no dots in it."""
+    return name.replace(".", "/")
