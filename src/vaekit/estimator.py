@@ -18,12 +18,12 @@ from .core import Batch, Component, Noise, Scope, Source
 from .data.rows import Rows, as_tensor
 from .data.spec import DataSpec
 from .evaluation import Evaluation, evaluate_rows, score_rows
-from .latents import AbstractLatent, Latent
-from .likelihoods import Bernoulli, Likelihood
+from .latents import AbstractLatent
+from .likelihoods import Likelihood
 from .model import VAEModule
-from .networks import Network, ends_in, initialise
-from .objectives import ELBO, Objective
-from .recipes import Recipe, as_recipe
+from .networks import Network, as_network, ends_in, initialise
+from .objectives import Objective
+from .recipes import Parts, Recipe, as_recipe
 from .training import Adam, Learner, Training, fit
 from .training.display import display_for
 from .training.loop import prepare
@@ -184,9 +184,7 @@ class VAE:
         tensor, names = self._rows(x), _column_names(x)
         rows, held = self._split(*tensor)
         learner = self._learner(rows)
-        training = Training(
-            learner, rows, self.epochs, self.batch_size, self._adam(), self.seed
-        )
+        training = Training(learner, rows, self.epochs, self.batch_size, self._adam(), self.seed)
         folder = None if run is None else Path(run)
         if folder is not None:
             storage.write_json(folder / "config.json", self._config(learner, rows.spec))
@@ -217,9 +215,7 @@ class VAE:
         self.n_features_in_ = spec.shape[0] if len(spec.shape) == 1 else int(np.prod(spec.shape))
 
     def _adam(self) -> Adam:
-        return Adam(
-            self.lr, weight_decay=self.weight_decay, schedule=self.schedule, warmup=self.warmup, clip=self.clip
-        )
+        return Adam(self.lr, weight_decay=self.weight_decay, schedule=self.schedule, warmup=self.warmup, clip=self.clip)
 
     def _device(self) -> torch.device:
         if self.device != "auto":
@@ -253,7 +249,9 @@ class VAE:
     def _spec(self, x: Tensor, dtype: str) -> DataSpec:
         if self.warm_start and hasattr(self, "spec_"):
             if tuple(x.shape[1:]) != self.spec_.shape:
-                raise ValueError(f"warm_start: the model was fitted to rows of {self.spec_.shape}, got {tuple(x.shape[1:])}")
+                raise ValueError(
+                    f"warm_start: the model was fitted to rows of {self.spec_.shape}, got {tuple(x.shape[1:])}"
+                )
             return self.spec_
         spec = DataSpec.infer(x, dtype)
         if self.missing:
@@ -262,15 +260,18 @@ class VAE:
         support = self._parts(spec).likelihood.support
         return spec.for_likelihood(support, x, own_layout=own)
 
-    def _parts(self, spec: DataSpec) -> Any:
+    def _parts(self, spec: DataSpec) -> Parts:
         """The recipe's parts, replaced by the given ones (copied: fit never changes what it was given)."""
         default = "vae" if spec.is_image and spec.kind in ("bytes", "unit", "binary") else "auto"
         parts = as_recipe(self.recipe or default).build(self.latent_dim, spec)
         given = {n: getattr(self, n) for n in ("encoder", "decoder", "latent", "likelihood", "objective")}
+        for name in ("encoder", "decoder"):
+            if given[name] is not None and not isinstance(given[name], Component):
+                given[name] = as_network(given[name])  # before the copy: Keras cannot copy every model of its own
         parts = {**vars(parts), **{n: copy.deepcopy(v) for n, v in given.items() if v is not None}}
         if self.decoder is not None and self.likelihood is None and not isinstance(self.decoder, Network):
             parts["likelihood"] = _reading(self.decoder, parts["likelihood"])
-        return _Parts(**parts)
+        return Parts(**parts)
 
     def _learner(self, rows: Rows) -> Learner:
         if self.warm_start and hasattr(self, "module_"):
@@ -310,7 +311,9 @@ class VAE:
         if self.spec_.missing or not tensor.is_floating_point() or not bool(tensor.isnan().any()):
             model.likelihood.check(rows.batch(slice(0, CHUNK)).x)
             return rows
-        raise ValueError("cells are missing (NaN), but the model was fitted to data without gaps: fit with missing=True")
+        raise ValueError(
+            "cells are missing (NaN), but the model was fitted to data without gaps: fit with missing=True"
+        )
 
     def _gather(self, rows: Rows, f: Callable[[Batch], Tensor]) -> Tensor:
         with torch.no_grad():
@@ -465,21 +468,6 @@ def load(path: str | Path, *, device: str = "auto", **modules: nn.Module) -> VAE
     vae.history_, vae.ended_ = fitted.get("history", []), fitted.get("ended", "finished")
     vae.best_epoch_ = fitted.get("best_epoch", 0)
     return vae
-
-
-class _Parts:
-    """The five parts of a model about to be built."""
-
-    def __init__(
-        self,
-        latent: AbstractLatent,
-        encoder: nn.Module,
-        decoder: nn.Module,
-        likelihood: Likelihood,
-        objective: Objective,
-    ):
-        self.latent, self.encoder, self.decoder = latent, encoder, decoder
-        self.likelihood, self.objective = likelihood, objective
 
 
 def _reading(decoder: nn.Module, likelihood: Likelihood) -> Likelihood:

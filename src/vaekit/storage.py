@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
-from .core import COMPONENTS, Component, Hyper, type_name
+from .core import COMPONENTS, Component, type_name
 from .suggest import nearest
 
 FORMAT = 1
@@ -102,7 +101,8 @@ def write_atomic(path: Path, content: bytes) -> None:
             raise
     except OSError as error:
         raise OSError(
-            error.errno, f"cannot write {path} ({error.strerror}); what was there before is untouched: free space or "
+            error.errno,
+            f"cannot write {path} ({error.strerror}); what was there before is untouched: free space or "
             "choose another folder, then save again",
         ) from error
 
@@ -138,7 +138,9 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except FileNotFoundError:
         raise
     except (SafetensorError, ValueError, OSError) as error:
-        raise StorageError(f"{path} is not a whole safetensors file ({error}): it is truncated, damaged or foreign") from error
+        raise StorageError(
+            f"{path} is not a whole safetensors file ({error}): it is truncated, damaged or foreign"
+        ) from error
 
 
 def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:

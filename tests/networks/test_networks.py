@@ -131,7 +131,7 @@ def test_an_open_network_is_settled_by_its_neighbours(kind: type[Network]) -> No
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_every_activation_makes_a_network(name: str) -> None:
     x = torch.randn(4, 5)
-    first, act, last = MLP((6,), name, 5, 2).layers[1:]
+    first, act, last = MLP((6,), name, in_shape=5, out_shape=2).layers[1:]
     torch.testing.assert_close(last(act(first(x))), nn.Sequential(first, ACTIVATIONS[name](), last)(x))
     assert isinstance(act, ACTIVATIONS[name])
 
@@ -178,6 +178,13 @@ def test_glorot_weights_fill_their_bounds_and_biases_are_zero(name: str) -> None
     # the mean square of a uniform is bound^2 / 3, with standard error bound^2 sqrt(4 / 45 / n)
     assert abs(weight.square().mean() - bound**2 / 3) < 4 * bound**2 * math.sqrt(4 / 45 / weight.numel())
     assert all((p == 0).all() for n, p in network.named_parameters() if n.endswith("bias"))
+
+
+def test_glorot_bounds_are_those_of_each_head() -> None:
+    network = MLP((), heads=2, in_shape=300, out_shape=200)
+    initialise(network, "glorot", torch.Generator().manual_seed(0))
+    for head in network.layers[-1].weight.detach().chunk(2):
+        assert 0.999 * math.sqrt(6 / (300 + 100)) < head.abs().max() <= math.sqrt(6 / (300 + 100))
 
 
 @pytest.mark.parametrize(("name", "fan_in"), [("dense", 300), ("convolution", 16 * 32), ("transposed", 4 * 64)])
@@ -232,6 +239,7 @@ WRONG = [
     (lambda: MLP(activation="rellu"), "expected one of relu, .*; did you mean 'relu'"),
     (lambda: ConvEncoder(activation="Leaky"), "did you mean 'leaky_relu'"),
     (lambda: MLP(hidden=(0,)), "expected positive widths"),
+    (lambda: MLP(heads=2, in_shape=3, out_shape=5), r"5 outputs do not part into that many"),
     (lambda: MLP(in_shape=(3, 0)), r"positive sizes, without the batch, got \(3, 0\)"),
     (lambda: MLP((), in_shape=4, out_shape=2)(torch.zeros(3, 5)), r"reads rows of \(4,\) but got \(5,\)"),
     (lambda: ConvEncoder(channels=()), "one positive number of channels per halving"),

@@ -32,9 +32,7 @@ def mnist(labels: bool = False) -> tuple[NDArray, NDArray] | tuple[Labelled, Lab
     x_train, x_test = (_mnist_file(f"{part}-images-idx3-ubyte").copy() for part in ("train", "t10k"))
     if not labels:
         return x_train, x_test
-    y_train, y_test = (
-        _mnist_file(f"{part}-labels-idx1-ubyte").astype(np.int64) for part in ("train", "t10k")
-    )
+    y_train, y_test = (_mnist_file(f"{part}-labels-idx1-ubyte").astype(np.int64) for part in ("train", "t10k"))
     return (x_train, y_train), (x_test, y_test)
 
 
@@ -154,9 +152,7 @@ def _covers(shape: str, a: NDArray, b: NDArray) -> NDArray:
 def _integers(values: ArrayLike, name: str, shape: tuple[int | None, ...]) -> NDArray:
     """`values` as int64 of the given shape (None: any size), or ValueError."""
     array = np.asarray(values)
-    fits = array.ndim == len(shape) and all(
-        want in (None, got) for want, got in zip(shape, array.shape, strict=True)
-    )
+    fits = array.ndim == len(shape) and all(want in (None, got) for want, got in zip(shape, array.shape, strict=True))
     if array.dtype.kind not in "iu" or not fits:
         wanted = "(N,)" if len(shape) == 1 else f"(N, {shape[1]})"
         got = f"{array.dtype} of shape {array.shape}"
@@ -203,9 +199,7 @@ def digest(x: ArrayLike) -> str:
     """
     x = np.asarray(x)
     if x.dtype.hasobject:
-        raise ValueError(
-            f"digest reads arrays of plain values, got dtype {x.dtype}: convert x to numbers first"
-        )
+        raise ValueError(f"digest reads arrays of plain values, got dtype {x.dtype}: convert x to numbers first")
     x = x.astype(x.dtype.newbyteorder("<"), copy=False)
     sha = hashlib.sha256(f"{x.dtype.str} {x.shape}".encode())
     sha.update(np.ascontiguousarray(x).reshape(-1).view(np.uint8))

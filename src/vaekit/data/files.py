@@ -30,9 +30,7 @@ def read(source: str | Path) -> NDArray:
     """
     path = Path(source).expanduser()
     if not path.exists():
-        raise FileNotFoundError(
-            f"expected a .npy or .npz file or a folder of images, but {path} does not exist"
-        )
+        raise FileNotFoundError(f"expected a .npy or .npz file or a folder of images, but {path} does not exist")
     if path.is_dir():
         return _read_folder(path)
     if path.suffix.lower() == ".npy":
@@ -123,16 +121,12 @@ def _read_image(path: Path) -> NDArray:
         raise ImportError('reading images needs Pillow: pip install "vaekit[images]"') from error
     try:
         with Image.open(path) as image:
-            frames = (
-                1 if image.format == "MPO" else getattr(image, "n_frames", 1)
-            )  # MPO: a photo and its preview
+            frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)  # MPO: a photo and its preview
             image = ImageOps.exif_transpose(image)  # reads the pixels, too
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path} cannot be read as an image ({error}): replace or remove it") from error
     if frames > 1:
-        raise ValueError(
-            f"expected still images, got {frames} frames in {path}: save each frame as its own file"
-        )
+        raise ValueError(f"expected still images, got {frames} frames in {path}: save each frame as its own file")
     return np.asarray(_plain(image, path))
 
 
@@ -149,7 +143,6 @@ def _plain(image: Image.Image, path: Path) -> Image.Image:
         image = image.convert("RGBA")
         if image.getchannel("A").getextrema()[0] < 255:
             raise ValueError(
-                f"expected opaque images, got transparent pixels in {path}: "
-                "paste it onto a background colour first"
+                f"expected opaque images, got transparent pixels in {path}: paste it onto a background colour first"
             )
     return image.convert(mode)

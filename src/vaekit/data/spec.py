@@ -83,7 +83,9 @@ class DataSpec:
         ValueError where the data cannot lie in the support.
         """
         offset, scale = self._affine(support, x)
-        last = not own_layout and len(self.shape) == 3 and self.shape[-1] in (1, 3, 4) and self.shape[0] not in (1, 3, 4)
+        last = (
+            not own_layout and len(self.shape) == 3 and self.shape[-1] in (1, 3, 4) and self.shape[0] not in (1, 3, 4)
+        )
         return replace(self, offset=offset, scale=scale, channels_last=last)
 
     def _affine(self, support: str, x: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -91,7 +93,7 @@ class DataSpec:
             fits = {"binary": (0.0, 1.0), "unit": (0.0, 1.0), "bytes": (0.0, 255.0)}
         elif support == "signed":
             fits = {"binary": (0.5, 0.5), "unit": (0.5, 0.5), "bytes": (127.5, 127.5)}
-            if self.kind == "real" and -1 <= self.low and self.high <= 1:
+            if self.kind == "real" and self.low >= -1 and self.high <= 1:
                 fits["real"] = (0.0, 1.0)
         elif support in ("count", "levels"):
             fits = dict.fromkeys(("binary", "bytes", "count"), (0.0, 1.0))
@@ -105,7 +107,9 @@ class DataSpec:
                 "unit": "scale them into [0, 1], pass 8-bit images as uint8, or use likelihood=Gaussian()",
                 "signed": "scale them into [-1, 1], or use a Gaussian without mean='tanh'",
             }.get(support, "pass an integer dtype, or use a likelihood for real numbers")
-            raise ValueError(f"expected {needs} for this likelihood, got {self} in [{self.low:g}, {self.high:g}]: {fix}")
+            raise ValueError(
+                f"expected {needs} for this likelihood, got {self} in [{self.low:g}, {self.high:g}]: {fix}"
+            )
         offset, scale = fits[self.kind]
         return (offset,), (scale,)
 

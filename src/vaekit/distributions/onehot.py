@@ -44,7 +44,6 @@ class OneHot(Distribution):
     def mode(self) -> Tensor:
         return self._hard(self.logits)
 
-
     def to_torch(self) -> torch.distributions.Distribution:
         """The hard codes as a `torch.distributions` object over (variables, categories)."""
         return torch.distributions.Independent(torch.distributions.OneHotCategorical(logits=self.logits), 1)

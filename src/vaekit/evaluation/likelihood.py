@@ -85,7 +85,9 @@ class Evaluation:
 
 
 @torch.no_grad()
-def _chunks(model: VAEModule, batch: Batch, noise: Source, draws: int) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor | None]]:
+def _chunks(
+    model: VAEModule, batch: Batch, noise: Source, draws: int
+) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor | None]]:
     """log w, log p(x | z), rate, each (S, B), and the closed KL of the first chunk; S draws at a time."""
     rows = len(batch.x)
     at_once = max(1, min(draws, BUDGET // max(1, batch.x[0].numel() * rows)))
@@ -165,5 +167,7 @@ def evaluate_rows(model: VAEModule, rows: Rows, *, draws: int = 100, seed: int =
     units = [] if scores.kl is None else scores.kl.double().mean(0).tolist()
     if units:
         active = sum(kl > 0.01 for kl in units)
-        figures["active_units"] = Figure(float(active), None, f"of {len(units)}", "units whose mean KL is above 0.01 nats")
+        figures["active_units"] = Figure(
+            float(active), None, f"of {len(units)}", "units whose mean KL is above 0.01 nats"
+        )
     return Evaluation(figures, len(rows), draws, units, notes)

@@ -30,7 +30,9 @@ class Rung(AbstractLatent):
     def __init__(self, latent: AbstractLatent, network: nn.Module):
         super().__init__()
         if latent.evidence_shape != (latent.evidence_shape[0],):
-            raise ValueError(f"Rung reads flat evidence but its latent reads {latent.evidence_shape}: use flat positions")
+            raise ValueError(
+                f"Rung reads flat evidence but its latent reads {latent.evidence_shape}: use flat positions"
+            )
         self.latent, self.network = latent, network
 
     @property
@@ -117,7 +119,9 @@ class Ladder(AbstractLatent):
     def ratio(self) -> Ratio:
         return max((r.ratio for r in self.rungs), key=["exact", "bound", "none"].index)
 
-    def settled(self, *, inputs_shape: tuple[int, ...] | None = None, above: int | None = None, **sizes: object) -> Self:
+    def settled(
+        self, *, inputs_shape: tuple[int, ...] | None = None, above: int | None = None, **sizes: object
+    ) -> Self:
         rungs = []
         for rung in self.rungs:
             rungs.append(rung.settled(inputs_shape=inputs_shape, above=above, width=self.width))

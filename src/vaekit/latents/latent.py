@@ -43,7 +43,9 @@ class AbstractLatent(Component):
         """(B,), nats: log p(z | above)."""
         raise NotImplementedError
 
-    def settled(self, *, inputs_shape: tuple[int, ...] | None = None, above: int | None = None, **sizes: object) -> Self:
+    def settled(
+        self, *, inputs_shape: tuple[int, ...] | None = None, above: int | None = None, **sizes: object
+    ) -> Self:
         """Settles open sizes: inputs_shape is what the encoder reads, above how many numbers stand above."""
         return self
 
@@ -74,7 +76,9 @@ class Latent(AbstractLatent):
     def ratio(self) -> Ratio:
         return "exact" if self.posterior.has_density else "none"
 
-    def settled(self, *, inputs_shape: tuple[int, ...] | None = None, above: int | None = None, **sizes: object) -> Self:
+    def settled(
+        self, *, inputs_shape: tuple[int, ...] | None = None, above: int | None = None, **sizes: object
+    ) -> Self:
         known = dict(size=self.posterior.size, inputs_shape=inputs_shape, above=above)
         if isinstance(self.posterior, Categorical):
             known |= dict(variables=self.posterior.variables, categories=self.posterior.categories)

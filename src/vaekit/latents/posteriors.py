@@ -54,9 +54,15 @@ class Normal(Posterior):
 class FullNormal(Posterior):
     """`N(mu, L L^T)`: reads mu, log diag L (within [-10, 10]) and the entries of L below its diagonal."""
 
+    place: Tensor
+
     def __init__(self, size: int):
         super().__init__()
         self.size = positive_size("FullNormal", size)
+        rows, columns = torch.tril_indices(size, size, -1)
+        # Entries are placed by a constant matrix: out of place, so that it may be vmapped and captured.
+        place = torch.eye(size * size)[rows * size + columns]
+        self.register_buffer("place", place, persistent=False)
 
     @property
     def n_in(self) -> int:
@@ -65,10 +71,7 @@ class FullNormal(Posterior):
     def forward(self, evidence: Tensor) -> dist.MultivariateNormal:
         d = self.size
         mu, log_diagonal, below = evidence.split([d, d, self.n_in - 2 * d], -1)
-        rows, columns = torch.tril_indices(d, d, -1, device=evidence.device)
-        # Scatter by a constant matrix: out of place, so that it may be vmapped and captured.
-        place = nn.functional.one_hot(rows * d + columns, d * d).to(evidence.dtype)
-        lower = (below @ place).unflatten(-1, (d, d))
+        lower = (below @ self.place).unflatten(-1, (d, d))
         return dist.MultivariateNormal(mu, lower + torch.diag_embed(log_diagonal.clamp(-10.0, 10.0).exp()))
 
 

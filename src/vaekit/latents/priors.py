@@ -97,9 +97,9 @@ class VampPrior(Prior):
     @torch.no_grad()
     def prepare(self, inputs: Tensor, scope: Scope) -> None:
         order = scope.rand((len(inputs),)).argsort()
-        self.pseudo_inputs.copy_(inputs[order].repeat(-(-self.components // len(inputs)), *[1] * (inputs.dim() - 1))[
-            : self.components
-        ])
+        self.pseudo_inputs.copy_(
+            inputs[order].repeat(-(-self.components // len(inputs)), *[1] * (inputs.dim() - 1))[: self.components]
+        )
 
 
 class Conditional(Prior):

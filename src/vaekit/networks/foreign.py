@@ -206,13 +206,12 @@ class KerasNetwork(Adapter):
         known = expected is not None and None not in expected[1:] and prod(expected[1:]) == prod(x.shape[1:])
         return arranged(x, tuple(expected[1:])) if known else x
 
+    def run(self, x: Tensor) -> Tensor:
+        # Keras computes in the types its layers were made in, and multiplies matrices in float32 at most
+        return super().run(x).to(x.dtype)
+
     def call(self, x: Tensor) -> Any:
-        if self.trained:
-            match_dtype(self.function, self.weights[0].dtype)
-        scope = keras().StatelessScope()
-        # not through its argument, which would cast to the type that the variables were made in
-        scope.state_mapping.update((id(variable), value) for variable, value in self.held())
-        with keras().device(str(x.device)), scope:
+        with keras().device(str(x.device)), keras().StatelessScope(self.held()) as scope:
             output = self.function(self.arrange(x), training=self.training)
         if self.training and self.kept:
             with torch.no_grad():
@@ -289,14 +288,6 @@ def keras_layers(module: Any) -> list[Any]:
 
 def variable_device(module: Any) -> str:
     return next((str(v.value.device) for v in module.variables), "cpu")
-
-
-def match_dtype(module: Any, dtype: torch.dtype) -> None:
-    """Keras layers cast their inputs to the type in their policy: make it that of the weights."""
-    name = str(dtype).removeprefix("torch.")
-    if module.variable_dtype != name:
-        for layer in keras_layers(module):
-            layer.dtype_policy = name
 
 
 # -- the range of a network's last layer ----------------------------------------------------------

@@ -36,7 +36,7 @@ class MLP(Network):
             raise ValueError(f"MLP(hidden={self.hidden}): expected positive widths; () makes a linear map")
         if self.in_shape is not None and self.out_shape is not None:
             widths = (prod(self.in_shape), *self.hidden, prod(self.out_shape))
-            if widths[-1] % heads:
+            if heads < 1 or widths[-1] % heads:
                 raise ValueError(f"MLP(heads={heads}): {widths[-1]} outputs do not part into that many equal heads")
             self.layers = dense(widths, activation)
             self.layers[-1].heads = heads

@@ -73,6 +73,8 @@ class Checkpoint:
 
     def save(self, training: Training, memory: dict[str, Any]) -> None:
         tensors, place = training.state()
+        # torch's own generators: what a user's module, such as dropout, draws from.
+        tensors |= {f"torch/{device}": state for device, state in _torch_noise(training.rows.x.device).items()}
         write_tensors(self.state, tensors, {"place": place, **memory})
 
     def load(self, training: Training) -> dict[str, Any]:
@@ -81,7 +83,15 @@ class Checkpoint:
         if "place" not in metadata:
             raise StorageError(f"{self.state} is not a checkpoint of vaekit's")
         training.restore(tensors, metadata.pop("place"))
+        torch.set_rng_state(tensors["torch/cpu"])
+        if "torch/cuda" in tensors and training.rows.x.is_cuda:
+            torch.cuda.set_rng_state(tensors["torch/cuda"], training.rows.x.device)
         return metadata
+
+
+def _torch_noise(device: torch.device) -> dict[str, Tensor]:
+    states = {"cpu": torch.get_rng_state()}
+    return states | {"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else states
 
 
 @contextmanager
@@ -121,7 +131,22 @@ def fit(
     """
     if patience is not None and held is None:
         raise ValueError(f"patience={patience} watches held-out rows, and there are none: set validation=0.1")
-    display, learner = display or Silent(), training.learner
+    device = training.rows.x.device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        return _fit(training, held, patience, folder, resume, display or Silent(), seed)
+
+
+def _fit(
+    training: Training,
+    held: Rows | None,
+    patience: int | None,
+    folder: Path | None,
+    resume: bool,
+    display: Display,
+    seed: int,
+) -> dict[str, Any]:
+    learner = training.learner
     checkpoint = None if folder is None else Checkpoint(folder / "checkpoint")
     memory: dict[str, Any] = {"history": [], "best": -math.inf, "best_epoch": 0}
     best: dict[str, Tensor] = {}

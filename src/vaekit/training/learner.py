@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 
 import torch
 from torch import Tensor, nn
@@ -129,10 +130,14 @@ class Ensemble(nn.Module):
     def forward(self, batch: Batch, noise: Noise) -> Terms:
         tape = [getattr(noise, kind)(shape) for kind, shape in self._asks(batch)]
 
-        def member(state: dict[str, Tensor], rows: Batch, numbers: list[Tensor]) -> Terms:
-            return functional_call(self._learners[0], state, (rows, Tape(numbers)))
+        present = {f.name: getattr(batch, f.name) for f in fields(batch) if getattr(batch, f.name) is not None}
 
-        terms = vmap(member, in_dims=(0, None if self.shared_rows else 0, 0))(self._state(), batch, tape)
+        def member(state: dict[str, Tensor], rows: dict[str, Tensor], numbers: list[Tensor]) -> Terms:
+            return functional_call(self._learners[0], state, (Batch(**rows), Tape(numbers)))
+
+        over_rows = None if self.shared_rows else 0
+        # Noise comes on the tape; randomness of a user's own module (dropout) differs from member to member.
+        terms = vmap(member, in_dims=(0, over_rows, 0), randomness="different")(self._state(), present, tape)
         return Terms(terms.losses, terms.metrics, {_flat(n): u for n, u in terms.updates.items()})
 
     @torch.no_grad()

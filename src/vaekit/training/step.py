@@ -70,9 +70,7 @@ class Step:
         terms = self.learner(batch, noise)
         for index, who in enumerate(self.optimisers):
             self.optimisers[who].zero_grad(set_to_none=True)
-            terms.losses[who].sum().backward(
-                inputs=self.players[who], retain_graph=index < len(self.optimisers) - 1
-            )
+            terms.losses[who].sum().backward(inputs=self.players[who], retain_graph=index < len(self.optimisers) - 1)
         for who, optimiser in self.optimisers.items():
             if self.adam.clip is not None:
                 self._clip(self.players[who])

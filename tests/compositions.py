@@ -1,0 +1,124 @@
+"""The compositions that the laws are tried on: every latent, likelihood and objective, small and in fp64."""
+
+from collections.abc import Callable
+
+import torch
+
+from vaekit import latents as lt
+from vaekit import likelihoods as lk
+from vaekit import objectives as ob
+from vaekit.core import Batch, Cycle, Ramp
+from vaekit.model import VAEModule
+from vaekit.networks import MLP, ConvDecoder, ConvEncoder
+
+CELLS = 5
+
+
+def plain(size: int = 2) -> lt.Latent:
+    return lt.Latent(lt.Normal(size), lt.StandardNormal())
+
+
+def lower(size: int, prior: lt.Prior | None = None) -> lt.Rung:
+    prior = prior or lt.Conditional(MLP((6,)), lt.Normal(size))
+    return lt.Rung(lt.Latent(lt.Normal(size), prior), MLP((6,)))
+
+
+LATENTS: dict[str, Callable[[], lt.AbstractLatent]] = {
+    "normal": plain,
+    "full normal": lambda: lt.Latent(lt.FullNormal(3), lt.StandardNormal()),
+    "flow": lambda: lt.Latent(lt.Coupling(3, layers=2, hidden=6, context=2), lt.StandardNormal()),
+    "categorical": lambda: lt.Latent(lt.Categorical(2, 3), lt.UniformCategorical()),
+    "mixture prior": lambda: lt.Latent(lt.Normal(2), lt.GaussianMixture(4)),
+    "vamp": lambda: lt.Latent(lt.Normal(2), lt.VampPrior(4)),
+    "flow and vamp": lambda: lt.Latent(lt.Coupling(2, layers=2, hidden=6, context=2), lt.VampPrior(4)),
+    "full normal and vamp": lambda: lt.Latent(lt.FullNormal(2), lt.VampPrior(4)),
+    "ladder": lambda: lt.Ladder([lt.Rung(plain(), MLP((6,))), lower(3)], width=6),
+    "ladder of vamps": lambda: lt.Ladder(
+        [lt.Rung(lt.Latent(lt.Normal(2), lt.VampPrior(4)), MLP((6,))), lower(2, lt.VampPrior(3))], width=6
+    ),
+    "ladder over a codebook": lambda: lt.Ladder(
+        [lt.Rung(lt.Codebook(4, 2, positions=2), MLP((6,))), lower(2)], width=6
+    ),
+    "codebook": lambda: lt.Codebook(4, 2, positions=3),
+    "hamiltonian": lambda: lt.Hamiltonian(plain(), steps=2),
+    "hamiltonian over a vamp": lambda: lt.Hamiltonian(lt.Latent(lt.Normal(2), lt.VampPrior(4)), steps=2, tempering=0.7),
+    "hamiltonian over a ladder": lambda: lt.Hamiltonian(
+        lt.Ladder([lt.Rung(plain(), MLP((6,))), lower(2)], width=6), steps=2
+    ),
+}
+
+OBJECTIVES: dict[str, Callable[[], ob.Objective]] = {
+    "elbo": ob.ELBO,
+    "warm-up, free bits": lambda: ob.ELBO(Ramp(1.0, 10), free_bits=0.05),
+    "cyclical": lambda: ob.ELBO(Cycle(1.0, 10)),
+    "capacity": lambda: ob.ELBO(beta=10.0, capacity=Ramp(2.0, 10)),
+    "iwae": lambda: ob.IWAE(3),
+    "iwae stl": lambda: ob.IWAE(3, gradient="stl"),
+    "iwae dreg": lambda: ob.IWAE(3, gradient="dreg"),
+    "factor": lambda: ob.FactorTC(MLP((6,), activation="leaky_relu"), gamma=3.0),
+}
+
+REFUSED = {("iwae dreg", latent) for latent in LATENTS if "vamp" in latent or "hamiltonian" in latent}
+"""(objective, latent) that are refused with a reason."""
+
+LIKELIHOODS: dict[str, Callable[[], lk.Likelihood]] = {
+    "bernoulli": lk.Bernoulli,
+    "bernoulli probs": lambda: lk.Bernoulli(reads="probs"),
+    "bernoulli dynamic": lambda: lk.Bernoulli(binarise="dynamic"),
+    "continuous bernoulli": lk.ContinuousBernoulli,
+    "gaussian": lk.Gaussian,
+    "gaussian shared": lambda: lk.Gaussian("shared"),
+    "gaussian per dimension": lambda: lk.Gaussian("per_dimension"),
+    "gaussian per output": lambda: lk.Gaussian("per_output"),
+    "gaussian tanh": lambda: lk.Gaussian(mean="tanh"),
+    "categorical": lambda: lk.Categorical(levels=4),
+    "logistic mixture": lambda: lk.DiscretisedLogisticMixture(2, levels=4),
+    "poisson": lk.Poisson,
+    "negative binomial": lk.NegativeBinomial,
+    "mixed": lambda: lk.Mixed(
+        [lk.Gaussian("per_dimension", shape=(2,)), lk.Categorical(4, shape=(2,)), lk.Poisson(shape=(1,))]
+    ),
+}
+
+
+def rows(likelihood: lk.Likelihood, n: int = 6, cells: int = CELLS, seed: int = 0) -> torch.Tensor:
+    """n rows within a likelihood's support, fp64."""
+    generator = torch.Generator().manual_seed(seed)
+    levels = torch.randint(0, 4, (n, cells), generator=generator, dtype=torch.int64).double()
+    unit = torch.rand(n, cells, generator=generator, dtype=torch.float64)
+    return {
+        "unit": (unit > 0.5).double(),
+        "signed": 2 * unit - 1,
+        "real": 2 * unit - 1,
+        "count": levels,
+        "levels": levels,
+        "columns": levels,
+    }[likelihood.support]
+
+
+def build(
+    latent: str = "normal", likelihood: str = "bernoulli", seed: int = 0, context: int = 0, cells: int = CELLS
+) -> VAEModule:
+    """A small dense model in fp64, prepared on a few rows."""
+    torch.manual_seed(seed)
+    model = VAEModule(MLP((8,)), LATENTS[latent](), MLP((8,)), LIKELIHOODS[likelihood]())
+    model = model.settled((cells,), context).double()
+    return model
+
+
+def batch(model: VAEModule, n: int = 6, seed: int = 0, masked: bool = False) -> Batch:
+    x = rows(model.likelihood, n, model.likelihood.shape[0], seed)
+    mask = (torch.rand(x.shape, generator=torch.Generator().manual_seed(seed + 1)) > 0.3).double() if masked else None
+    return Batch(x, mask)
+
+
+def conv() -> VAEModule:
+    torch.manual_seed(0)
+    model = VAEModule(ConvEncoder((4, 8), 16), plain(), ConvDecoder((8, 4), 16), lk.Bernoulli())
+    return model.settled((1, 8, 8)).double()
+
+
+def spatial_codebook() -> VAEModule:
+    torch.manual_seed(0)
+    model = VAEModule(ConvEncoder((4, 8)), lt.Codebook(8, 4), ConvDecoder((8, 4)), lk.Bernoulli())
+    return model.settled((1, 8, 8)).double()

@@ -1,0 +1,214 @@
+"""Laws over the table of compositions: what holds for one holds for all."""
+
+import copy
+
+import pytest
+import torch
+from compositions import LATENTS, LIKELIHOODS, OBJECTIVES, REFUSED, batch, build, conv, rows, spatial_codebook
+
+from vaekit import testing
+from vaekit.core import Batch, Recorder, Source, Tape
+from vaekit.objectives import ELBO, IWAE
+from vaekit.training import Adam, Ensemble, Learner, Sources, Step
+
+QUICK = {"elbo", "iwae dreg", "factor"}
+PAIRS = [
+    pytest.param(o, latent, marks=() if o in QUICK else pytest.mark.slow)
+    for o in OBJECTIVES
+    for latent in LATENTS
+    if (o, latent) not in REFUSED
+]
+EXACT = [name for name in LATENTS if "codebook" not in name]
+
+
+@pytest.mark.parametrize(("objective", "latent"), PAIRS)
+def test_a_step_never_waits_for_the_device(objective, latent):
+    model = build(latent)
+    testing.assert_no_sync(model, batch(model), OBJECTIVES[objective]())
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+def test_a_step_never_waits_whatever_the_likelihood_with_gaps_or_without(likelihood):
+    for masked in (False, True):
+        model = build(likelihood=likelihood)
+        testing.assert_no_sync(model, batch(model, masked=masked))
+
+
+@pytest.mark.parametrize("model", [conv, spatial_codebook])
+def test_a_convolutional_step_never_waits(model):
+    model = model()
+    testing.assert_no_sync(model, Batch(torch.rand(4, 1, 8, 8, dtype=torch.float64).round()))
+
+
+def train_alone(learner, batches, noise, adam):
+    step = Step(learner, adam, total_steps=len(batches))
+    return [step(b, noise) for b in batches]
+
+
+@pytest.mark.parametrize(("objective", "latent"), PAIRS)
+def test_an_ensemble_equals_its_members_each_trained_alone(objective, latent):
+    """20 steps in fp64: every member has its own weights, rows, noise and clipping."""
+    adam = Adam(lr=1e-2, schedule="cosine", clip=0.5)
+    learners = [Learner(build(latent, seed=s), OBJECTIVES[objective]()).double() for s in range(3)]
+    alone = copy.deepcopy(learners)
+    batches = [[batch(m.model, seed=100 * k + t) for t in range(20)] for k, m in enumerate(learners)]
+    for k, learner in enumerate(alone):
+        train_alone(learner, batches[k], Source.like(learner, k), adam)
+    ensemble = Ensemble(learners)
+    noise = Sources([Source.like(learners[0], k) for k in range(3)])
+    step = Step(ensemble, adam, total_steps=20)
+    for t in range(20):
+        step(Batch(torch.stack([batches[k][t].x for k in range(3)])), noise)
+    for member, lone in zip(ensemble.members(), alone):
+        for (name, got), want in zip(member.state_dict().items(), lone.state_dict().values()):
+            torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-10, msg=lambda m, n=name: f"{n}: {m}")
+
+
+def test_an_ensemble_over_shared_rows_sweeps_beta():
+    learners = [Learner(build(seed=1), ELBO(beta)).double() for beta in (0.5, 1.0, 4.0)]
+    alone, rows_ = copy.deepcopy(learners), [batch(learners[0].model, seed=t) for t in range(20)]
+    for learner in alone:
+        train_alone(learner, rows_, Source.like(learner, 7), Adam())
+    ensemble, noise = Ensemble(learners, shared_rows=True), Sources([Source.like(learners[0], 7) for _ in range(3)])
+    step = Step(ensemble, Adam(), total_steps=20)
+    losses = [step(b, noise).losses["model"] for b in rows_]
+    assert len(set(losses[0].tolist())) == 3
+    for member, lone in zip(ensemble.members(), alone):
+        for got, want in zip(member.state_dict().values(), lone.state_dict().values()):
+            torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-10)
+
+
+def test_a_diverging_member_leaves_the_others_bit_identical():
+    def run(first_beta):
+        learners = [Learner(build(seed=s), ELBO(b)).double() for s, b in ((0, first_beta), (1, 1.0))]
+        ensemble, noise = Ensemble(learners), Sources([Source.like(learners[0], s) for s in range(2)])
+        step = Step(ensemble, Adam(clip=1.0))
+        for t in range(5):
+            x = batch(learners[0].model, seed=t).x
+            step(Batch(torch.stack([x, x])), noise)
+        return [{n: t.clone() for n, t in m.state_dict().items()} for m in ensemble.members()]
+
+    good, bad = run(1.0), run(float("nan"))
+    assert bad[0]["first_bad"] == 0
+    assert good[0]["first_bad"] == bad[1]["first_bad"] == -1
+    assert all(torch.equal(good[1][n], bad[1][n]) for n in good[1])
+
+
+@pytest.mark.parametrize("latent", LATENTS)
+def test_estimates_of_p_sum_to_one_over_all_binary_rows(latent):
+    testing.assert_unbiased(build(latent, cells=4), draws=4000)
+
+
+@pytest.mark.parametrize("latent", LATENTS)
+def test_each_row_is_scored_by_itself(latent):
+    model = build(latent)
+    testing.assert_rows_independent(model, batch(model))
+
+
+@pytest.mark.parametrize(("objective", "latent"), PAIRS)
+def test_padding_changes_nothing(objective, latent):
+    model = build(latent)
+    testing.assert_padding_is_nothing(model, batch(model), OBJECTIVES[objective]())
+
+
+@pytest.mark.parametrize(("objective", "latent"), PAIRS)
+def test_each_player_follows_its_own_loss(objective, latent):
+    model = build(latent)
+    testing.assert_players_own_gradients(model, batch(model), OBJECTIVES[objective]())
+
+
+@pytest.mark.parametrize(("objective", "latent"), PAIRS)
+def test_every_value_law_holds_in_fp32_too(objective, latent):
+    """The same weights, rows and noise in fp32 give the fp64 losses to rounding."""
+    learner = Learner(build(latent), OBJECTIVES[objective]()).double()
+    rows_ = batch(learner.model)
+    recorder = Recorder(Source.like(learner))
+    wide = learner(rows_, recorder).losses
+    narrow = learner.float()(Batch(rows_.x.float()), Tape([t.float() for t in recorder.tape])).losses
+    for name, loss in wide.items():
+        torch.testing.assert_close(narrow[name].double(), loss, rtol=2e-4, atol=2e-4)
+
+
+@pytest.mark.parametrize("latent", LATENTS)
+def test_a_model_described_and_rebuilt_computes_the_same(latent):
+    model = build(latent)
+    rows_ = batch(model)
+    testing.assert_config_round_trip(model, lambda m: m(rows_, Source.like(m)).log_weight)
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+def test_every_likelihood_keeps_the_contract(likelihood):
+    model = build(likelihood=likelihood)
+    inside = likelihood != "gaussian tanh"
+    testing.assert_likelihood(model.likelihood, rows(model.likelihood), draws_within=inside)
+    testing.assert_config_round_trip(model, lambda m: m(batch(model), Source.like(m)).log_weight)
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+def test_missing_cells_do_not_count_whatever_they_hold(likelihood):
+    model = build(likelihood=likelihood).eval()
+    full = batch(model, masked=True)
+    filled = torch.where(full.mask > 0, full.x, torch.nan)
+    recorder = Recorder(Source.like(model))
+    want = model(full, recorder).log_weight
+    got = model(Batch(filled, full.mask), Tape(recorder.tape)).log_weight
+    assert torch.equal(want, got)
+    got.sum().backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+
+
+@pytest.mark.parametrize("latent", ["normal", "vamp", "ladder", "hamiltonian"])
+def test_a_context_is_read_by_encoder_and_decoder(latent):
+    model = build(latent, context=3)
+    x, context = rows(model.likelihood), torch.eye(3, dtype=torch.float64)[torch.arange(6) % 3]
+    testing.assert_no_sync(model, Batch(x, context=context))
+    model = build(latent, context=3).eval()
+    testing.assert_rows_independent(model, Batch(x, context=context))
+    scores = [model(Batch(x, context=c), Source.like(model)).log_weight for c in (context, context.roll(1, 1))]
+    assert not torch.allclose(*scores)
+    assert model.generate(6, Source.like(model), context).shape == (6, *model.latent.shape)
+
+
+@pytest.mark.parametrize("latent", [n for n in EXACT if n != "categorical"])
+def test_path_gradients_have_the_same_mean(latent):
+    """The score term that sticking the landing leaves out has mean zero: for one draw both gradients agree."""
+    model = build(latent).train()
+    x = rows(model.likelihood, 1).expand(20_000, -1)
+    named = [p for n, p in model.named_parameters() if n not in model.generative()]
+    means, spreads = [], []
+    for path_only in (False, True):
+        samples = []
+        for seed in range(12):
+            loss = model(Batch(x), Source.like(model, seed), path_only=path_only).log_weight.mean()
+            gradient = torch.autograd.grad(loss, named, allow_unused=True)
+            samples.append(torch.cat([g.flatten() for g in gradient if g is not None]))
+        means.append(torch.stack(samples).mean(0))
+        spreads.append(torch.stack(samples).std(0) / 12**0.5)
+    if len(means[0]) != len(means[1]):
+        pytest.fail("the two estimators reach different parameters")
+    error = (spreads[0].square() + spreads[1].square()).sqrt() + 1e-9
+    off = ((means[0] - means[1]) / error).abs()
+    # 12 batches give a t statistic: its 1 - 1e-5 quantile with about 20 degrees of freedom is below 6.
+    assert (off > 6).double().mean() < 0.005, f"{int((off > 6).sum())} of {len(off)} gradients differ"
+
+
+def test_the_doubly_reparameterised_gradient_is_unbiased():
+    model = build("flow").train()
+    x = rows(model.likelihood, 1).expand(5000, -1)
+    gradients = {}
+    for kind in ("plain", "dreg"):
+        learner = Learner(model, IWAE(4, gradient=kind))
+        named = dict(learner.named_parameters())
+        samples = []
+        for seed in range(16):
+            losses = learner(Batch(x), Source.like(model, seed)).losses
+            flat = []
+            for who, names in learner.players().items():
+                parts = torch.autograd.grad(losses[who], [named[n] for n in names], retain_graph=True)
+                flat += [(n, g) for n, g in zip(names, parts)]
+            samples.append(torch.cat([g.flatten() for _, g in sorted(flat, key=lambda item: item[0])]))
+        gradients[kind] = torch.stack(samples)
+    mean = {k: g.mean(0) for k, g in gradients.items()}
+    error = sum(g.var(0) / 16 for g in gradients.values()).sqrt() + 1e-9
+    off = ((mean["plain"] - mean["dreg"]) / error).abs()
+    assert (off > 6).double().mean() < 0.005
