@@ -449,6 +449,12 @@ def load(path: str | Path, *, device: str = "auto", **modules: nn.Module) -> VAE
     for name in ("estimator", "data", "model", "objective"):
         if not isinstance(config.get(name), dict):
             raise storage.StorageError(f"{path / 'config.json'} has no {name!r} section: it is damaged or not vaekit's")
+    own = storage.external_names([config["model"], config["objective"]]) - set(modules)
+    if own:
+        raise storage.StorageError(
+            f"{path} holds only the weights of your own modules: pass them in again, "
+            f"load(path, {', '.join(f'{name}=...' for name in sorted(own))})"
+        )
     settings = dict(config["estimator"])
     recipe = settings.get("recipe")
     try:

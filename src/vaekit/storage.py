@@ -76,10 +76,18 @@ def _external(config: dict[str, Any], externals: Mapping[str, nn.Module]) -> nn.
     for name, module in externals.items():
         if path == name or path.startswith(f"{name}."):
             return module
-    raise StorageError(
-        f"the file holds only the weights of your own module at {path} ({config.get('class')}): pass it in again, "
-        f"load(path, {path.split('.')[0]}=...)"
-    )
+    raise StorageError(f"your own module at {path} ({config.get('class')}) has to be passed in again")
+
+
+def external_names(config: Any) -> set[str]:
+    """The names under which the user's own modules have to be passed in again."""
+    if isinstance(config, list):
+        return set().union(*(external_names(c) for c in config))
+    if not isinstance(config, dict):
+        return set()
+    if "external" in config:
+        return {str(config["external"]).split(".")[0]}
+    return set().union(*(external_names(c) for c in config.values()))
 
 
 # -- files ----------------------------------------------------------------------------------------

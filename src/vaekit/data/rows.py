@@ -23,21 +23,18 @@ def as_tensor(x: object, allow_missing: bool = True) -> tuple[Tensor, str]:
         tensor = x.detach()
         name = str(tensor.dtype).removeprefix("torch.")
     else:
-        array = np.asarray(x)
-        if array.dtype.kind not in "biuf":
-            raise TypeError(f"expected numbers, got an array of {array.dtype}: encode other columns as numbers first")
-        name = array.dtype.name
-        if array.dtype.kind == "u" and array.dtype != np.uint8:
-            array = array.astype(np.int64)
-        array = array.astype(array.dtype.newbyteorder("="), copy=False)
-        tensor = torch.from_numpy(np.ascontiguousarray(array) if array.flags.writeable else array.copy())
+        tensor, name = _from_array(x)
     if tensor.dim() < 2:
         raise ValueError(
-            f"expected rows of data, (N, ...), got shape {tuple(tensor.shape)}: reshape(-1, 1) makes a column, "
-            "reshape(1, -1) makes one row"
+            f"expected rows of data, (N, ...), got shape {tuple(tensor.shape)}. Reshape your data: reshape(-1, 1) makes "
+            "a column, reshape(1, -1) makes one row"
         )
-    if tensor.shape[0] == 0 or tensor[0].numel() == 0:
-        raise ValueError(f"expected at least one row and one column, got shape {tuple(tensor.shape)}")
+    if tensor.shape[0] == 0:
+        raise ValueError(
+            f"Found array with 0 sample(s) (shape={tuple(tensor.shape)}) while a minimum of 1 is required."
+        )
+    if tensor[0].numel() == 0:
+        raise ValueError(f"0 feature(s) (shape={tuple(tensor.shape)}) while a minimum of 1 is required.")
     if tensor.is_floating_point():
         if bool(tensor.isinf().any()):
             where = tuple(int(i) for i in tensor.isinf().nonzero()[0])
@@ -48,6 +45,30 @@ def as_tensor(x: object, allow_missing: bool = True) -> tuple[Tensor, str]:
                 f"the data hold a NaN, first at {where}: mend it, or say that cells may be missing (missing=True)"
             )
     return tensor, name
+
+
+def _from_array(x: object) -> tuple[Tensor, str]:
+    if hasattr(x, "toarray"):
+        raise TypeError("sparse input is not supported: pass x.toarray()")
+    array = np.asarray(x)
+    if array.dtype.kind == "O":
+        try:
+            array = array.astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise type(error)(
+                f"expected numbers, got an array of objects ({error}): encode them as numbers first"
+            ) from None
+    if array.dtype.kind == "c":
+        raise ValueError("Complex data not supported: pass real and imaginary parts as two columns")
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"expected numbers, got an array of {array.dtype}: encode other columns as numbers first")
+    name = array.dtype.name
+    if array.dtype.kind == "u" and array.dtype != np.uint8:
+        array = array.astype(np.int64)
+    if array.dtype == np.longdouble:
+        array = array.astype(np.float64)
+    array = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="), copy=False))
+    return torch.from_numpy(array if array.flags.writeable else array.copy()), name
 
 
 @dataclass(frozen=True)

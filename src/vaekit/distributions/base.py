@@ -58,6 +58,7 @@ class Distribution:
 
 
 def per_row(shape: torch.Size, rows: int | None) -> tuple[int, ...]:
+    """The shape of a draw: the parameters' own, or, for parameters shared by all rows, with `rows` before it."""
     return tuple(shape) if rows is None else (rows, *shape)
 
 
