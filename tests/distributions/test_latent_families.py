@@ -1,0 +1,184 @@
+"""The families of codes: log-probabilities against torch and quadrature, draws, and closed KLs against Monte Carlo."""
+
+import math
+
+import pytest
+import torch
+from scipy import stats
+
+from vaekit import distributions as d
+from vaekit import latents as lt
+from vaekit.core import Bound, Scope, Source
+
+N = 200_000
+
+
+def tensor(*shape, seed=0, scale=1.0):
+    return scale * torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def triangle(*shape, seed=0):
+    lower = tensor(*shape, shape[-1], seed=seed, scale=0.4).tril(-1)
+    return lower + torch.diag_embed(tensor(*shape, seed=seed + 1, scale=0.3).exp())
+
+
+def flow(rows=1):
+    torch.manual_seed(0)
+    posterior = lt.Coupling(2, layers=3, hidden=8, context=2).double()
+    for p in posterior.parameters():
+        torch.nn.init.normal_(p, std=0.4)
+    evidence = torch.tensor([[0.3, -0.2, -0.4, 0.2, 0.5, -1.0]], dtype=torch.float64).expand(rows, -1)
+    return posterior(evidence).detach()
+
+
+FAMILIES = {
+    "normal": lambda: d.Normal(tensor(4, 3), tensor(4, 3, seed=1).exp()),
+    "full normal": lambda: d.MultivariateNormal(tensor(4, 3), triangle(4, 3)),
+    "one-hot": lambda: d.OneHot(tensor(4, 2, 3)),
+}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_log_probabilities_are_torch_s(name):
+    q = FAMILIES[name]()
+    reference = q.to_torch()
+    x = reference.sample()
+    ours = x.flatten(1) if name == "one-hot" else x
+    torch.testing.assert_close(q.log_density(ours), reference.log_prob(x), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_draws_have_the_moments_of_the_family(name):
+    q, reference = FAMILIES[name](), FAMILIES[name]().to_torch()
+    many = q.map(lambda t: t[:1].expand(N, *t.shape[1:]))
+    drawn = many.draw(Scope.of(Source(0, dtype=torch.float64)))
+    error = drawn.std(0) / math.sqrt(N)
+    assert ((drawn.mean(0) - q.mean[0]).abs() < 4.5 * error + 1e-12).all()
+    torch.testing.assert_close(q.mean, reference.mean.flatten(1), rtol=1e-12, atol=1e-12)
+    covariance = torch.cov(drawn.T)
+    if name == "full normal":
+        torch.testing.assert_close(covariance, reference.covariance_matrix[0], rtol=0.03, atol=0.01)
+
+
+def test_a_mixture_is_the_sum_of_its_components():
+    loc, scale, logits = tensor(5, 2), tensor(5, 2, seed=1).exp(), tensor(5, seed=2)
+    shared = d.Mixture(d.Normal(loc, scale), logits.log_softmax(0))
+    x = tensor(7, 2, seed=3)
+    parts = torch.distributions.Independent(torch.distributions.Normal(loc, scale), 1)
+    reference = torch.distributions.MixtureSameFamily(torch.distributions.Categorical(logits=logits), parts)
+    torch.testing.assert_close(shared.log_prob(x), reference.log_prob(x), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(shared.mean, reference.mean, rtol=1e-12, atol=1e-12)
+    drawn = shared.draw(Scope.of(Source(0, dtype=torch.float64)), rows=N)
+    assert ((drawn.mean(0) - reference.mean).abs() < 4.5 * drawn.std(0) / math.sqrt(N)).all()
+    torch.testing.assert_close(drawn.var(0), reference.variance, rtol=0.03, atol=0)
+    own = d.Mixture(d.Normal(loc.expand(7, 5, 2), scale.expand(7, 5, 2)), logits.log_softmax(0))
+    torch.testing.assert_close(own.log_prob(x), shared.log_prob(x), rtol=1e-12, atol=1e-12)
+    assert own.draw(Scope.of(Source(0, dtype=torch.float64))).shape == (7, 2)
+
+
+def test_a_flow_integrates_to_one_inverts_and_has_the_jacobian_of_autograd():
+    q = flow()
+    line = torch.linspace(-12, 12, 601, dtype=torch.float64)
+    grid = torch.cartesian_prod(line, line)
+    each = d.CouplingFlow(q.base.map(lambda t: t.expand(len(grid), -1)), q.context.expand(len(grid), -1), q.layers)
+    assert float(each.log_prob(grid).exp().sum() * (line[1] - line[0]) ** 2) == pytest.approx(1, abs=1e-6)
+
+    noise = torch.tensor([0.7, -1.1], dtype=torch.float64)
+
+    def push(eps):
+        return q.draw(Scope(randn=lambda shape: eps.reshape(1, 2), rand=None)).squeeze(0)
+
+    jacobian = torch.autograd.functional.jacobian(push, noise)
+    expected = torch.distributions.Normal(0.0, 1.0).log_prob(noise).sum() - torch.linalg.slogdet(jacobian)[1]
+    torch.testing.assert_close(q.log_prob(push(noise).unsqueeze(0)).squeeze(), expected, rtol=1e-10, atol=1e-10)
+
+
+def test_a_new_flow_is_the_plain_normal():
+    evidence = tensor(6, lt.Coupling(3).n_in)
+    z = tensor(6, 3, seed=5)
+    flowing, plain = lt.Coupling(3).double()(evidence), lt.Normal(3)(evidence[:, :6])
+    torch.testing.assert_close(flowing.log_prob(z), plain.log_density(z), rtol=1e-12, atol=1e-12)
+
+
+def test_a_relaxed_draw_tends_to_the_hard_one():
+    logits = tensor(50, 2, 3)
+    hard = d.OneHot(logits).draw(Scope.of(Source(0, dtype=torch.float64)))
+    cold = d.OneHot(logits, torch.tensor(1e-4)).draw(Scope.of(Source(0, dtype=torch.float64)))
+    warm = d.OneHot(logits, torch.tensor(1.0)).draw(Scope.of(Source(0, dtype=torch.float64)))
+    torch.testing.assert_close(cold, hard, atol=1e-6, rtol=0)
+    assert 0 < float(warm.max()) < 1
+    torch.testing.assert_close(warm.unflatten(1, (2, 3)).sum(-1), torch.ones(50, 2, dtype=torch.float64))
+
+
+def test_a_categorical_posterior_is_relaxed_in_training_and_hard_in_evaluation():
+    part = lt.Categorical(2, 3).double()
+    evidence, scope = tensor(5, 6), Scope.of(Source(0, dtype=torch.float64))
+    assert not set(part.train()(evidence).draw(scope).unique().tolist()) <= {0.0, 1.0}
+    assert set(part.eval()(evidence).draw(scope).unique().tolist()) == {0.0, 1.0}
+
+
+KLS = {
+    "normal, normal": (FAMILIES["normal"], lambda: d.Normal(tensor(3, seed=8), tensor(3, seed=9).exp())),
+    "full normal, normal": (FAMILIES["full normal"], lambda: d.Normal(tensor(3, seed=8), tensor(3, seed=9).exp())),
+    "one-hot, one-hot": (FAMILIES["one-hot"], lambda: d.OneHot(tensor(2, 3, seed=8))),
+}
+
+
+def test_every_closed_form_in_the_table_is_tried():
+    tried = {(type(q()), type(p())) for q, p in KLS.values()}
+    assert tried == set(d.KL)
+
+
+@pytest.mark.parametrize("pair", KLS)
+def test_closed_kls_equal_monte_carlo(pair):
+    q, p = (make() for make in KLS[pair])
+    closed = d.kl(q, p).sum(1)
+    many = q.map(lambda t: t[:1].expand(N, *t.shape[1:]))
+    z = many.draw(Scope.of(Source(1, dtype=torch.float64)))
+    samples = many.log_density(z) - p.log_density(z)
+    assert abs(float(samples.mean() - closed[0])) < 4.5 * float(samples.std()) / math.sqrt(N)
+    zero = q.map(lambda t: t[:1])
+    if type(q) is type(p):
+        same = d.kl(zero, zero.map(lambda t: t[0]))
+        torch.testing.assert_close(same, torch.zeros_like(same), atol=1e-12, rtol=0)
+
+
+def test_kl_of_normals_against_scipy_s_integral():
+    q, p = stats.norm(0.3, 1.7), stats.norm(-0.5, 0.8)
+    expected = q.expect(lambda x: q.logpdf(x) - p.logpdf(x))
+    one = torch.ones(1, 1, dtype=torch.float64)
+    assert float(d.kl(d.Normal(0.3 * one, 1.7 * one), d.Normal(-0.5 * one, 0.8 * one))) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name", [*FAMILIES, "flow"])
+def test_detaching_holds_parameters_but_not_what_they_are_asked_about(name):
+    torch.manual_seed(0)
+    part = {
+        "normal": lt.Normal(2),
+        "full normal": lt.FullNormal(2),
+        "one-hot": lt.Categorical(1, 2),
+        "flow": lt.Coupling(2, layers=2, hidden=4, context=1),
+    }[name].double()
+    evidence = tensor(3, part.n_in).requires_grad_()
+    z = tensor(3, part.size, seed=4).requires_grad_()
+    part(evidence).detach().log_density(z).sum().backward()
+    assert z.grad is not None
+    assert evidence.grad is None
+    assert all(p.grad is None for p in part.parameters())
+
+
+def test_a_network_bound_to_held_parameters_learns_nothing():
+    net = torch.nn.Linear(2, 2)
+    x = torch.randn(3, 2, requires_grad=True)
+    Bound.of(net).held()(x).sum().backward()
+    assert x.grad is not None
+    assert net.weight.grad is None
+    Bound.of(net)(x).sum().backward()
+    assert net.weight.grad is not None
+
+
+def test_a_point_mass_has_no_density():
+    point = d.Delta(torch.zeros(2, 3))
+    assert torch.equal(point.draw(Scope.of(Source())), point.mean)
+    with pytest.raises(ValueError, match="no density"):
+        point.log_prob(torch.zeros(2, 3))

@@ -1,0 +1,220 @@
+"""The step, the loop and what surrounds them: resuming bit for bit, schedules, interruption."""
+
+import json
+import os
+import signal
+import threading
+
+import numpy as np
+import pytest
+import torch
+from compositions import batch, build
+
+import vaekit as vk
+from vaekit.core import Cycle, Hyper, Ramp, Source, Tape
+from vaekit.objectives import ELBO
+from vaekit.storage import read_tensors
+from vaekit.training import Adam, Diverged, Learner, Step, Training
+from vaekit.training.fitting import fit
+from vaekit.training.loop import assemble
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return vk.datasets.mnist()[0][:300]
+
+
+RECIPES = ["vae", "factor-vae", "vq", "dreg", "categorical", "vamp"]
+
+
+class Stop(Exception):
+    """The power went."""
+
+
+class Until:
+    """A display that stops training in the middle, as a kill would."""
+
+    def __init__(self, step):
+        self.last = step
+
+    def start(self, training): ...
+    def epoch(self, training, record): ...
+    def stop(self): ...
+
+    def step(self, training, rows_per_second):
+        if training.taken >= self.last:
+            raise Stop
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("at", [1, 5, 8])
+def test_a_run_that_was_killed_goes_on_bit_for_bit(digits, tmp_path, recipe, at, monkeypatch):
+    monkeypatch.setattr("vaekit.training.fitting.CHECKPOINT_SECONDS", 0.0)  # a checkpoint at every step
+    make = lambda: vk.VAE(recipe=recipe, epochs=4, schedule="cosine", clip=1.0, seed=4)  # noqa: E731
+    whole = make().fit(digits, run=tmp_path / "whole")
+    with pytest.raises(Stop):
+        make().fit(digits, run=tmp_path / "killed", display=Until(at))
+    resumed = make().fit(digits, run=tmp_path / "killed", resume=True)
+    (weights, _), (again, _) = (read_tensors(tmp_path / n / "model.safetensors") for n in ("whole", "killed"))
+    assert weights.keys() == again.keys()
+    assert all(torch.equal(weights[n], again[n]) for n in weights)
+    assert timeless(whole.history_) == timeless(resumed.history_)
+    lines = (tmp_path / "killed" / "history.jsonl").read_text().splitlines()
+    assert timeless([json.loads(line) for line in lines]) == timeless(whole.history_)
+
+
+def timeless(history):
+    return [{k: v for k, v in r.items() if k not in ("seconds", "rows_per_second")} for r in history]
+
+
+def test_dropout_in_a_module_of_ones_own_resumes_bit_for_bit(digits, tmp_path):
+    def make():
+        torch.manual_seed(0)
+        decoder = torch.nn.Sequential(torch.nn.Linear(2, 16), torch.nn.Dropout(0.5), torch.nn.Linear(16, 784))
+        return vk.VAE(decoder=decoder, epochs=4, validation=0)
+
+    whole = make().fit(digits, run=tmp_path / "whole")
+    first = make().set_params(epochs=2).fit(digits, run=tmp_path / "killed")
+    torch.rand(7)
+    resumed = make().fit(digits, run=tmp_path / "killed", resume=True)
+    assert len(first.history_) == 2
+    np.testing.assert_array_equal(whole.transform(digits), resumed.transform(digits))
+
+
+def test_early_stopping_resumes_to_the_same_end(digits, tmp_path):
+    make = lambda: vk.VAE(epochs=40, patience=2, lr=2e-2)  # noqa: E731
+    whole = make().fit(digits, run=tmp_path / "whole")
+    with pytest.raises(Stop):
+        make().fit(digits, run=tmp_path / "killed", display=Until(3 * whole.best_epoch_))
+    resumed = make().fit(digits, run=tmp_path / "killed", resume=True)
+    assert whole.ended_ == resumed.ended_ == "stopped early"
+    np.testing.assert_array_equal(whole.transform(digits), resumed.transform(digits))
+
+
+def test_a_checkpoint_of_another_run_is_refused(digits, tmp_path):
+    vk.VAE(epochs=1, validation=0).fit(digits, run=tmp_path)
+    with pytest.raises(ValueError, match="taken with batch_size=128, this run has batch_size=64"):
+        vk.VAE(epochs=2, validation=0, batch_size=64).fit(digits, run=tmp_path, resume=True)
+
+
+def test_ctrl_c_ends_between_steps_with_a_usable_model(digits, tmp_path):
+    class Interrupt(Until):
+        def step(self, training, rows_per_second):
+            if training.taken == self.last:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    vae = vk.VAE(epochs=50).fit(digits, run=tmp_path, display=Interrupt(5))
+    assert vae.ended_ == "interrupted"
+    assert vk.load(tmp_path).transform(digits[:3]).shape == (3, 2)
+    done = vk.VAE(epochs=3).fit(digits, run=tmp_path, resume=True)
+    whole = vk.VAE(epochs=3).fit(digits)
+    np.testing.assert_array_equal(done.transform(digits), whole.transform(digits))
+
+
+def test_it_fits_outside_the_main_thread(digits):
+    fitted = []
+    thread = threading.Thread(target=lambda: fitted.append(vk.VAE(epochs=1, validation=0).fit(digits)))
+    thread.start()
+    thread.join()
+    assert fitted[0].ended_ == "finished"
+
+
+def test_a_loop_of_ones_own_stands_between_the_steps(digits):
+    model = vk.VAEModule(
+        vk.networks.MLP((16,)),
+        vk.latents.Latent(vk.latents.Normal(2), vk.latents.StandardNormal()),
+        vk.networks.MLP((16,)),
+        vk.likelihoods.Bernoulli(),
+    )
+    seen = []
+    for training in vk.train(model, digits, epochs=2, batch_size=100):
+        seen.append(float(training.terms.losses["model"]))
+        if training.taken == 4:
+            break
+    assert len(seen) == 4
+    assert seen[-1] < seen[0]
+
+
+def test_the_loop_and_the_estimator_take_the_same_steps(digits):
+    parts = vk.recipes.vae().build(2, vk.VAE(epochs=0, validation=0).fit(digits).spec_)
+    vae = vk.VAE(epochs=2, validation=0, initialiser="torch", seed=3).fit(digits)
+    model = vk.VAEModule(parts.encoder, parts.latent, parts.decoder, parts.likelihood)
+    learner, rows = assemble(model, digits, ELBO(), seed=3)
+    learner.model.load_state_dict(vk.VAE(epochs=0, validation=0, initialiser="torch", seed=3).fit(digits).module_.state_dict())
+    for training in Training(learner, rows, 2, 128, seed=3):
+        pass
+    assert training.metrics() == pytest.approx({k: vae.history_[-1][k] for k in training.metrics()})
+
+
+def test_every_epoch_sees_every_row_once_in_an_order_of_its_own(digits):
+    learner, rows = assemble(classic(), digits, ELBO(), seed=0)
+    training = Training(learner, rows, 3, 64)
+    orders = [training.order(e) for e in range(3)]
+    assert all(torch.equal(o.sort().values, torch.arange(300)) for o in orders)
+    assert not torch.equal(orders[0], orders[1])
+    assert torch.equal(training.order(0), orders[0])
+    assert sum(1 for _ in training) == 3 * 5
+    assert int(learner.step) == 15
+
+
+def classic():
+    latent = vk.latents.Latent(vk.latents.Normal(2), vk.latents.StandardNormal())
+    return vk.VAEModule(vk.networks.MLP((16,)), latent, vk.networks.MLP((16,)), vk.likelihoods.Bernoulli())
+
+
+@pytest.mark.parametrize(
+    ("adam", "rates"),
+    [
+        (Adam(0.1), [0.1, 0.1, 0.1]),
+        (Adam(0.1, schedule="linear"), [0.1, 0.05, 0.0]),
+        (Adam(0.1, schedule="cosine"), [0.1, 0.05, 0.0]),
+        (Adam(0.1, warmup=50), [0.002, 0.1, 0.1]),
+    ],
+)
+def test_learning_rate_schedules(adam, rates):
+    assert [adam.rate(s, 100) for s in (0, 50, 100)] == pytest.approx(rates)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "values"),
+    [
+        (Hyper(3.0), [3, 3, 3, 3]),
+        (Ramp(4.0, 10), [0, 2, 4, 4]),
+        (Ramp(4.0, 10, start=2.0), [2, 3, 4, 4]),
+        (Cycle(4.0, 20, ramp=0.5), [0, 2, 4, 0]),
+    ],
+)
+def test_schedules_follow_the_step(schedule, values):
+    assert [float(schedule(torch.tensor(s))) for s in (0, 5, 10, 20)] == pytest.approx(values)
+
+
+def test_the_step_is_adam_s():
+    """Against torch's own Adam on the same gradients, clipped by the norm."""
+    model = build()
+    learner, twin = Learner(model, ELBO()).double(), Learner(build(), ELBO()).double()
+    twin.load_state_dict(learner.state_dict())
+    step = Step(learner, Adam(1e-2, clip=0.1))
+    reference = torch.optim.Adam(twin.parameters(), lr=1e-2)
+    for t in range(5):
+        rows = batch(model, seed=t)
+        step(rows, Source(t, dtype=torch.float64))
+        reference.zero_grad()
+        twin(rows, Source(t, dtype=torch.float64)).losses["model"].backward()
+        torch.nn.utils.clip_grad_norm_(twin.parameters(), 0.1)
+        reference.step()
+    for got, want in zip(learner.parameters(), twin.parameters()):
+        torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-12)
+
+
+def test_replayed_noise_of_another_shape_is_refused():
+    model = build()
+    with pytest.raises(ValueError, match="record it anew"):
+        model(batch(model), Tape([torch.zeros(3, 2)]))
+    with pytest.raises(ValueError, match="an empty tape"):
+        model(batch(model), Tape([]))
+
+
+def test_divergence_is_found_without_a_checkpoint_too(digits):
+    learner, rows = assemble(classic(), digits, ELBO(float("nan")), seed=0)
+    with pytest.raises(Diverged, match="since step 0"):
+        fit(Training(learner, rows, 1))
