@@ -142,7 +142,7 @@ def linear(cells, latents, likelihood=None):
 
 @pytest.mark.parametrize(("name", "latents", "log_likelihood", "noise"), PPCA)
 def test_a_linear_vae_holds_probabilistic_pca(name, latents, log_likelihood, noise):
-    """With the optimum put in, q is the true posterior: every single draw gives log p(x), and KL_j = log(l_j / s^2) / 2."""
+    """With the optimum put in, q is the true posterior: every single draw gives log p(x); KL_j = log(l_j / s^2) / 2."""
     x = data_set(name)
     loadings, variance, values = ppca(x, latents)
     assert variance == pytest.approx(noise, abs=1e-6)

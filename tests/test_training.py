@@ -140,7 +140,8 @@ def test_the_loop_and_the_estimator_take_the_same_steps(digits):
     vae = vk.VAE(epochs=2, validation=0, initialiser="torch", seed=3).fit(digits)
     model = vk.VAEModule(parts.encoder, parts.latent, parts.decoder, parts.likelihood)
     learner, rows = assemble(model, digits, ELBO(), seed=3)
-    learner.model.load_state_dict(vk.VAE(epochs=0, validation=0, initialiser="torch", seed=3).fit(digits).module_.state_dict())
+    start = vk.VAE(epochs=0, validation=0, initialiser="torch", seed=3).fit(digits)
+    learner.model.load_state_dict(start.module_.state_dict())
     for training in Training(learner, rows, 2, 128, seed=3):
         pass
     assert training.metrics() == pytest.approx({k: vae.history_[-1][k] for k in training.metrics()})

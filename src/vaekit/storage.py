@@ -142,7 +142,8 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = json.loads((file.metadata() or {}).get("vaekit", "{}"))
-            return {n: file.get_tensor(n) for n in file.keys()}, metadata
+            names = list(file.keys())
+            return {n: file.get_tensor(n) for n in names}, metadata
     except FileNotFoundError:
         raise
     except (SafetensorError, ValueError, OSError) as error:

@@ -139,10 +139,9 @@ def score_rows(model: VAEModule, rows: Rows, *, draws: int = 100, seed: int = 0,
 
 
 def evaluate_rows(model: VAEModule, rows: Rows, *, draws: int = 100, seed: int = 0) -> Evaluation:
-    """The figures of a model on held-out rows: ELBO and its parts, the importance-weighted bound, bits per dimension."""
+    """A model's figures on held-out rows: ELBO and its parts, the importance-weighted bound, bits per dimension."""
     scores = score_rows(model, rows, draws=draws, seed=seed)
-    # A mask says how many cells were scored: bits per dimension are per observed cell.
-    dims = int(torch.tensor(rows.spec.shape).prod())
+    dims = math.prod(rows.spec.shape)
     caveat = model.likelihood.caveat(rows.batch(slice(0, 256)).x, rows.spec.integer)
     figures = {"distortion": Figure.mean(scores.distortion, "nats", "-E log p(x | z): what reconstruction costs")}
     notes: list[str] = []
