@@ -26,8 +26,8 @@ def as_tensor(x: object, allow_missing: bool = True) -> tuple[Tensor, str]:
         tensor, name = _from_array(x)
     if tensor.dim() < 2:
         raise ValueError(
-            f"expected rows of data, (N, ...), got shape {tuple(tensor.shape)}. Reshape your data: reshape(-1, 1) makes "
-            "a column, reshape(1, -1) makes one row"
+            f"expected rows of data, (N, ...), got shape {tuple(tensor.shape)}. Reshape your data: reshape(-1, 1) "
+            "makes a column, reshape(1, -1) makes one row"
         )
     if tensor.shape[0] == 0:
         raise ValueError(

@@ -18,10 +18,10 @@ from .latent import AbstractLatent, Ratio
 class Hamiltonian(AbstractLatent):
     """Any latent, its draw moved by `steps` leapfrog steps on U(z) = -log p(x, z).
 
-    Caterini et al. 2018, arXiv:1805.11328. The map is volume preserving up to the tempering, which cancels, so that with momentum r ~ N(0, I)
-    `log_ratio = log p(z_K) + log N(r_K; 0, I) - log q(z_0 | x) - log N(r_0; 0, I)` on the joint space of z and
-    momentum. Step sizes are learned, one per dimension, below `maximum_step`. tempering: the initial inverse
-    temperature beta_0 in (0, 1], raised to 1 by the quadratic schedule of the paper; 1 means none.
+    Caterini et al. 2018, arXiv:1805.11328. The map is volume preserving up to the tempering, which cancels, so that
+    with momentum r ~ N(0, I) `log_ratio = log p(z_K) + log N(r_K; 0, I) - log q(z_0 | x) - log N(r_0; 0, I)` on the
+    joint space of z and momentum. Step sizes are learned, one per dimension, below `maximum_step`. tempering: the
+    initial inverse temperature beta_0 in (0, 1], raised to 1 by the quadratic schedule of the paper; 1 means none.
     """
 
     entangled = True  # the decoder's weights move z: they serve q too

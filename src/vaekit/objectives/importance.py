@@ -16,11 +16,11 @@ from .base import Objective, penalty, summary
 class IWAE(Objective):
     """`E log 1/k sum_i w_i`, `w = p(x, z) / q(z | x)`: a bound that tightens with k.
 
-    Burda et al. 2016, arXiv:1509.00519. With a mask on the batch this is MIWAE's bound (Mattei & Frellsen 2019, arXiv:1812.02633). gradient, for the
-    encoder: "plain"; "stl", without the score term (sticking the landing, Roeder et al. 2017, arXiv:1703.09194:
-    unbiased for k = 1 only); "dreg", doubly reparameterised (Tucker et al. 2019, arXiv:1810.04152: unbiased, its
-    signal does not vanish with k): the encoder minimises `-sum_i w~_i^2 log w_i` and the generative part
-    `-sum_i w~_i log w_i`, weights w~ held, so that they are two players.
+    Burda et al. 2016, arXiv:1509.00519. With a mask on the batch this is MIWAE's bound (Mattei & Frellsen 2019,
+    arXiv:1812.02633). gradient, for the encoder: "plain"; "stl", without the score term (sticking the landing, Roeder
+    et al. 2017, arXiv:1703.09194: unbiased for k = 1 only); "dreg", doubly reparameterised (Tucker et al. 2019,
+    arXiv:1810.04152: unbiased, its signal does not vanish with k): the encoder minimises `-sum_i w~_i^2 log w_i` and
+    the generative part `-sum_i w~_i log w_i`, weights w~ held, so that they are two players.
     """
 
     def __init__(self, k: int = 5, gradient: Literal["plain", "stl", "dreg"] = "plain"):

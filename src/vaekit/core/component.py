@@ -1,0 +1,57 @@
+"""Components: modules that can be described, rebuilt and settled."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, Self
+
+from torch import nn
+
+COMPONENTS: dict[str, type[Component]] = {}
+"""Every defined component by its qualified name; loading resolves types here and nowhere else."""
+
+
+def type_name(cls: type) -> str:
+    """The name a component is saved under: `vaekit.latents.Ladder`, wherever inside the package it is written."""
+    parts = cls.__module__.split(".")
+    return ".".join([*(parts[:2] if parts[0] == "vaekit" else parts), cls.__qualname__])
+
+
+class Component(nn.Module):
+    """A module that stores each constructor argument under its own name.
+
+    From this follow its description (`arguments`), its file (`config.json` holds type and arguments) and its
+    open sizes: an argument left `None` is settled once its neighbours are known.
+    """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        COMPONENTS[type_name(cls)] = cls
+
+    def arguments(self) -> dict[str, Any]:
+        """The constructor's arguments, as stored."""
+        names = [n for n in inspect.signature(type(self).__init__).parameters if n != "self"]
+        missing = [n for n in names if not hasattr(self, n)]
+        if missing:
+            raise TypeError(
+                f"{type(self).__name__} takes {', '.join(missing)} but does not store it: "
+                f"set self.{missing[0]} in its constructor, so that it can be described and saved"
+            )
+        return {n: getattr(self, n) for n in names}
+
+    def settled(self, **sizes: Any) -> Self:
+        """This part with its open sizes filled in: itself where none is open, rebuilt otherwise.
+
+        Sizes that the part does not take are ignored. Raises ValueError where a size is already fixed to another
+        value.
+        """
+        arguments = self.arguments()
+        known = {n: v for n, v in sizes.items() if n in arguments and v is not None}
+        for name, value in known.items():
+            if arguments[name] is not None and arguments[name] != value:
+                raise ValueError(
+                    f"{type(self).__name__} was built with {name}={arguments[name]} but the parts around it need "
+                    f"{name}={value}: build it with {name}={value}, or leave {name} out"
+                )
+        filled = {n: v for n, v in known.items() if arguments[n] is None}
+        return type(self)(**{**arguments, **filled}) if filled else self

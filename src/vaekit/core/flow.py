@@ -1,0 +1,108 @@
+"""What flows between the parts: batches in, draws and passes through, terms out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from .noise import Noise
+from .record import record
+
+T = TypeVar("T")
+
+
+@record
+class Batch:
+    """Rows to learn from, in the likelihood's space.
+
+    x: (B, *X). mask: (B, *cells), 1 where a cell is observed; None: all are. context: (B, C) known beside x.
+    weight: (B,), 0 for a row that is only padding; None: all ones.
+    """
+
+    x: Tensor
+    mask: Tensor | None = None
+    context: Tensor | None = None
+    weight: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What a part may call but does not own: how a VampPrior reaches the encoder without sharing a submodule.
+
+    encode: what the encoder reads -> evidence. posterior: what the encoder reads -> q, set by the owning Latent.
+    log_lik: z -> log p(x | z), (B,). randn, rand: noise. weight: the batch's row weights.
+    """
+
+    randn: Callable[[Sequence[int]], Tensor]
+    rand: Callable[[Sequence[int]], Tensor]
+    encode: Callable[[Tensor], Tensor] | None = None
+    posterior: Callable[[Tensor], Any] | None = None
+    log_lik: Callable[[Tensor], Tensor] | None = None
+    weight: Tensor | None = None
+
+    @classmethod
+    def of(cls, noise: Noise) -> Scope:
+        return cls(noise.randn, noise.rand)
+
+
+@record
+class Draw:
+    """One draw of the latent variables per row.
+
+    z: (B, *Z). log_ratio: (B,) = log p - log q on the space drawn from, so that exp(log_lik + log_ratio) is an
+    unbiased estimate of p(x). kl: (B, units) where a closed form exists. q, p: the distributions, where there is
+    one of each. penalty: (B,), added to the loss as it is. updates: new values of the latent's buffers, applied
+    after the optimiser's step.
+    """
+
+    z: Tensor
+    log_ratio: Tensor
+    kl: Tensor | None = None
+    q: Any = None
+    p: Any = None
+    penalty: Tensor | None = None
+    updates: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def rate(self) -> Tensor:
+        """(B,), nats: the closed KL where there is one, its one-draw estimate otherwise."""
+        return -self.log_ratio if self.kl is None else self.kl.sum(1)
+
+
+@record
+class Pass:
+    """One trip through the model: the draw, log p(x | z) per row (B,), and the distribution p(x | z)."""
+
+    draw: Draw
+    log_lik: Tensor
+    px: Any
+
+    @property
+    def log_weight(self) -> Tensor:
+        """(B,), nats: log p(x, z) - log q(z | x)."""
+        return self.log_lik + self.draw.log_ratio
+
+
+@record
+class Terms:
+    """What an objective returns: a loss per player, metrics to be logged, new values of buffers."""
+
+    losses: dict[str, Tensor]
+    metrics: dict[str, Tensor]
+    updates: dict[str, Tensor] = field(default_factory=dict)
+
+
+def weighted_mean(values: Tensor, weight: Tensor | None) -> Tensor:
+    """The mean over rows (dimension 0); a row of weight 0 does not count, whatever it holds."""
+    if weight is None:
+        return values.mean(0)
+    weight = weight.reshape(-1, *[1] * (values.dim() - 1))
+    return torch.where(weight > 0, values * weight, 0.0).sum(0) / weight.sum()
+
+
+def prefixed(prefix: str, values: Mapping[str, T]) -> dict[str, T]:
+    return {f"{prefix}.{name}": value for name, value in values.items()}
