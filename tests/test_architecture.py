@@ -17,7 +17,7 @@ ROOMS = [
     {"model"},
     {"objectives"},
     {"recipes"},
-    {"training"},
+    {"training", "manners"},
     {"evaluation"},
     {"estimator"},
     {"report", "testing"},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +19,7 @@ from .data.spec import DataSpec
 from .evaluation import Evaluation, evaluate_rows, score_rows
 from .latents import AbstractLatent
 from .likelihoods import Likelihood
+from .manners import Manners, NotFittedError
 from .model import VAEModule
 from .networks import Network, as_network, ends_in, initialise
 from .objectives import Objective
@@ -37,10 +37,6 @@ CHUNK = 1024
 """Rows per pass when predicting: memory stays bounded for any number of rows."""
 
 
-class NotFittedError(ValueError, AttributeError):
-    """Used before `fit`."""
-
-
 class Still:
     """The noise that is none: every draw becomes its distribution's centre, so that predictions are deterministic."""
 
@@ -54,7 +50,7 @@ class Still:
         return torch.full(tuple(shape), 0.5, device=self.like.device, dtype=self.like.dtype)
 
 
-class VAE:
+class VAE(Manners):
     """A variational autoencoder over arrays of any shape, (N, ...).
 
     Parameters
@@ -126,51 +122,6 @@ class VAE:
         self.device = device
         self.seed = seed
         self.verbose = verbose
-
-    # -- scikit-learn's manners, without scikit-learn ---------------------------------------------
-
-    @classmethod
-    def _names(cls) -> list[str]:
-        return sorted(n for n in inspect.signature(cls.__init__).parameters if n != "self")
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The constructor's arguments; with deep, a recipe's settings too, as `recipe__name`."""
-        params = {name: getattr(self, name) for name in self._names()}
-        if deep and isinstance(self.recipe, Recipe):
-            params |= {f"recipe__{k}": v for k, v in self.recipe.get_params().items()}
-        return params
-
-    def set_params(self, **params: Any) -> Self:
-        """Changes arguments; `recipe__beta=6` changes a setting of the recipe. Raises ValueError for unknown names."""
-        settings = {k.removeprefix("recipe__"): params.pop(k) for k in list(params) if k.startswith("recipe__")}
-        for name, value in params.items():
-            if name not in self._names():
-                raise ValueError(f"unknown parameter {name!r}{storage.nearest(name, self._names())} of VAE")
-            setattr(self, name, value)
-        if settings:
-            if self.recipe is None:
-                raise ValueError("recipe__* settings need a recipe: set_params(recipe=...) first")
-            self.recipe = copy.copy(as_recipe(self.recipe)).set_params(**settings)
-        return self
-
-    def __sklearn_tags__(self) -> Any:
-        from sklearn.utils import InputTags, Tags, TargetTags, TransformerTags
-
-        return Tags(
-            estimator_type=None,
-            target_tags=TargetTags(required=False),
-            transformer_tags=TransformerTags(preserves_dtype=["float32"]),
-            input_tags=InputTags(two_d_array=True, three_d_array=True, allow_nan=self.missing),
-        )
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "module_")
-
-    def __repr__(self) -> str:
-        defaults = {n: p.default for n, p in inspect.signature(type(self).__init__).parameters.items()}
-        changed = [n for n in self._names() if getattr(self, n) is not defaults[n]]
-        shown = ((n, getattr(self, n)) for n in changed if not _same(getattr(self, n), defaults[n]))
-        return f"VAE({', '.join(f'{n}={type(v).__name__ if isinstance(v, nn.Module) else repr(v)}' for n, v in shown)})"
 
     # -- fitting -------------------------------------------------------------------------------------
 
@@ -488,7 +439,3 @@ def _column_names(x: object) -> np.ndarray | None:
     if columns is None or not all(isinstance(c, str) for c in columns):
         return None
     return np.asarray(list(columns), dtype=object)
-
-
-def _same(a: object, b: object) -> bool:
-    return type(a) is type(b) and isinstance(a, (bool, int, float, str)) and a == b

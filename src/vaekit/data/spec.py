@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -18,6 +19,12 @@ DESCRIPTIONS: dict[Kind, str] = {
     "real": "real numbers",
     "count": "counts 0, 1, 2, ...",
 }
+
+
+@lru_cache(maxsize=64)
+def constants(values: tuple[float, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Numbers on a device, copied there once: a copy at every step would wait for the host."""
+    return torch.tensor(values, device=device, dtype=dtype)
 
 
 @dataclass(frozen=True)
@@ -130,8 +137,10 @@ class DataSpec:
     def encode(self, x: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """Rows in the data's units -> (B, *model_shape) in the likelihood's space."""
         x = x.to(dtype)
-        if self.offset != (0.0,) or self.scale != (1.0,):
-            x = (x - x.new_tensor(self.offset)) / x.new_tensor(self.scale)
+        if len(self.offset) > 1 or len(self.scale) > 1:
+            x = (x - constants(self.offset, x.device, dtype)) / constants(self.scale, x.device, dtype)
+        elif self.offset != (0.0,) or self.scale != (1.0,):
+            x = (x - self.offset[0]) / self.scale[0]
         return (x.movedim(-1, 1) if self.channels_last else x).reshape(len(x), *self.model_shape)
 
     def decode(self, x: Tensor) -> np.ndarray:

@@ -1,0 +1,75 @@
+"""scikit-learn's manners, without scikit-learn: parameters to read, set and clone, and a repr that shows them."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from typing import Any, Self
+
+from torch import nn
+
+from .recipes import Recipe, as_recipe
+from .suggest import nearest
+
+
+class NotFittedError(ValueError, AttributeError):
+    """Used before `fit`."""
+
+
+class Manners:
+    """An estimator whose constructor stores each argument under its own name.
+
+    An argument `recipe` may be a `Recipe`, whose settings are reached as `recipe__name`. `missing` says whether NaN
+    is allowed; a fitted estimator has `module_`.
+    """
+
+    recipe: str | Recipe | None
+    missing: bool
+
+    @classmethod
+    def _defaults(cls) -> dict[str, Any]:
+        return {n: p.default for n, p in inspect.signature(cls.__init__).parameters.items() if n != "self"}
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The constructor's arguments; with deep, a recipe's settings too, as `recipe__name`."""
+        params = {name: getattr(self, name) for name in sorted(self._defaults())}
+        if deep and isinstance(self.recipe, Recipe):
+            params |= {f"recipe__{k}": v for k, v in self.recipe.get_params().items()}
+        return params
+
+    def set_params(self, **params: Any) -> Self:
+        """Changes arguments; `recipe__beta=6` changes a setting of the recipe. Raises ValueError for unknown names."""
+        settings = {k.removeprefix("recipe__"): params.pop(k) for k in list(params) if k.startswith("recipe__")}
+        known = self._defaults()
+        for name, value in params.items():
+            if name not in known:
+                raise ValueError(f"unknown parameter {name!r}{nearest(name, known)} of {type(self).__name__}")
+            setattr(self, name, value)
+        if settings:
+            if self.recipe is None:
+                raise ValueError("recipe__* settings need a recipe: set_params(recipe=...) first")
+            self.recipe = copy.copy(as_recipe(self.recipe)).set_params(**settings)
+        return self
+
+    def __sklearn_tags__(self) -> Any:
+        from sklearn.utils import InputTags, Tags, TargetTags, TransformerTags
+
+        return Tags(
+            estimator_type=None,
+            target_tags=TargetTags(required=False),
+            transformer_tags=TransformerTags(preserves_dtype=["float32"]),
+            input_tags=InputTags(two_d_array=True, three_d_array=True, allow_nan=self.missing),
+        )
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "module_")
+
+    def __repr__(self) -> str:
+        shown = []
+        for name, default in self._defaults().items():
+            value = getattr(self, name)
+            plain = isinstance(value, bool | int | float | str)
+            if value is default or (plain and type(value) is type(default) and value == default):
+                continue
+            shown.append(f"{name}={type(value).__name__ if isinstance(value, nn.Module) else repr(value)}")
+        return f"{type(self).__name__}({', '.join(shown)})"
