@@ -336,6 +336,27 @@ def test_other_rows_than_in_fit_are_refused(fitted, digits):
         fitted.sample(0)
 
 
+def test_other_units_than_in_fit_are_refused(fitted, digits):
+    with pytest.raises(
+        ValueError, match=r"expected 8-bit levels 0..255, as in fit, got fractional numbers in \[0, 1\]"
+    ):
+        fitted.transform(digits / 255.0)
+    np.testing.assert_array_equal(fitted.transform(digits[:3].astype("float64")), fitted.transform(digits[:3]))
+    unit = small().fit(digits / 255.0)
+    with pytest.raises(ValueError, match=r"Bernoulli expects values in \[0, 1\], got 0..255"):
+        unit.transform(digits)
+    x = digits[:3] / 255.0
+    x[0, 0, 0] = np.nan
+    with pytest.raises(ValueError, match="NaN, first at"):
+        unit.transform(x)
+
+
+def test_given_networks_inside_parts_keep_their_weights(digits):
+    critic = vk.networks.MLP((8,), in_shape=(2,), out_shape=(2,))
+    vae = vk.VAE(objective=vk.objectives.FactorTC(critic), epochs=0, validation=0).fit(digits[:9])
+    assert torch.equal(vae.objective_.critic.layers[1].weight, critic.layers[1].weight)
+
+
 @pytest.mark.parametrize("rows", [1, 2, 129])
 def test_one_row_and_a_last_batch_of_one_row_train(digits, rows):
     for recipe in ("vae", "factor-vae", "vq", "iwae"):

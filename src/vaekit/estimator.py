@@ -208,18 +208,21 @@ class VAE(Manners):
         if self.missing:
             spec = spec.with_missing()
         own = any(p is not None and not isinstance(p, Component) for p in (self.encoder, self.decoder))
-        support = self._parts(spec).likelihood.support
-        return spec.for_likelihood(support, x, own_layout=own)
+        likelihood = self.likelihood or self._recipe(spec).build(self.latent_dim, spec).likelihood
+        return spec.for_likelihood(likelihood.support, x, own_layout=own)
+
+    def _recipe(self, spec: DataSpec) -> Recipe:
+        default = "vae" if spec.is_image and spec.kind in ("bytes", "unit", "binary") else "auto"
+        return as_recipe(self.recipe or default)
 
     def _parts(self, spec: DataSpec) -> Parts:
         """The recipe's parts, replaced by the given ones (copied: fit never changes what it was given)."""
-        default = "vae" if spec.is_image and spec.kind in ("bytes", "unit", "binary") else "auto"
-        parts = as_recipe(self.recipe or default).build(self.latent_dim, spec)
         given = {n: getattr(self, n) for n in ("encoder", "decoder", "latent", "likelihood", "objective")}
         for name in ("encoder", "decoder"):
             if given[name] is not None and not isinstance(given[name], Component):
                 given[name] = as_network(given[name])  # before the copy: Keras cannot copy every model of its own
-        parts = {**vars(parts), **{n: copy.deepcopy(v) for n, v in given.items() if v is not None}}
+        parts = vars(self._recipe(spec).build(self.latent_dim, spec))
+        parts = {**parts, **{n: copy.deepcopy(v) for n, v in given.items() if v is not None}}
         if self.decoder is not None and self.likelihood is None and not isinstance(self.decoder, Network):
             parts["likelihood"] = _reading(self.decoder, parts["likelihood"])
         return Parts(**parts)
@@ -230,12 +233,11 @@ class VAE(Manners):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             parts = self._parts(rows.spec)
-            kept = [p for p in (parts.encoder, parts.decoder) if next(p.parameters(), None) is not None]
+            kept = {m for part in vars(parts).values() for m in _networks(part) if any(True for _ in m.parameters())}
             model = VAEModule(parts.encoder, parts.latent, parts.decoder, parts.likelihood)
             learner = Learner(model.settled(rows.spec.model_shape), parts.objective)
             generator = torch.Generator().manual_seed(self.seed)
-            fresh = nn.ModuleList(m for m in learner.modules() if isinstance(m, Network) and m not in kept)
-            initialise(fresh, self.initialiser, generator)
+            initialise(nn.ModuleList(m for m in _networks(learner) if m not in kept), self.initialiser, generator)
         learner.to(rows.x.device)
         prepare(learner.model, rows, self.seed)
         return learner
@@ -258,13 +260,12 @@ class VAE(Manners):
                     "that it was fitted to"
                 )
             raise ValueError(f"expected rows of {want}, as in fit, got rows of {got}: reshape them")
+        self.spec_.check(tensor)
         rows = Rows(tensor.to(next(model.parameters()).device), self.spec_)
-        if self.spec_.missing or not tensor.is_floating_point() or not bool(tensor.isnan().any()):
-            model.likelihood.check(rows.batch(slice(0, CHUNK)).x)
-            return rows
-        raise ValueError(
-            "cells are missing (NaN), but the model was fitted to data without gaps: fit with missing=True"
-        )
+        if self.spec_.kind != "bytes":  # their range is checked with their type
+            for batch in rows.batches(CHUNK):
+                model.likelihood.check(batch.x)
+        return rows
 
     def _gather(self, rows: Rows, f: Callable[[Batch], Tensor]) -> Tensor:
         with torch.no_grad():
@@ -425,6 +426,10 @@ def load(path: str | Path, *, device: str = "auto", **modules: nn.Module) -> VAE
     vae.history_, vae.ended_ = fitted.get("history", []), fitted.get("ended", "finished")
     vae.best_epoch_ = fitted.get("best_epoch", 0)
     return vae
+
+
+def _networks(part: nn.Module) -> list[Network]:
+    return [m for m in part.modules() if isinstance(m, Network)]
 
 
 def _reading(decoder: nn.Module, likelihood: Likelihood) -> Likelihood:

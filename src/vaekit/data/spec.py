@@ -134,6 +134,23 @@ class DataSpec:
         """The same, where any cell may be missing."""
         return replace(self, missing=True)
 
+    def check(self, x: Tensor) -> None:
+        """Raises ValueError for rows of another kind: gaps where there were none, fractions for levels."""
+        if x.is_floating_point() and not self.missing and bool(x.isnan().any()):
+            raise ValueError("cells are missing (NaN), but the data in fit had none: fit with missing=True")
+        if not self.integer:
+            return
+        seen = x[~x.isnan()] if x.is_floating_point() else x
+        low, high = float(seen.min()), float(seen.max())
+        top = {"binary": 1, "bytes": 255}.get(self.kind, float("inf"))
+        whole = not x.is_floating_point() or bool((seen == seen.round()).all())
+        if low < 0 or high > top or not whole:
+            kind = "whole" if whole else "fractional"
+            raise ValueError(
+                f"expected {DESCRIPTIONS[self.kind]}, as in fit, got {kind} numbers in [{low:g}, {high:g}]: pass the "
+                "rows in the units that the model was fitted to"
+            )
+
     def encode(self, x: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """Rows in the data's units -> (B, *model_shape) in the likelihood's space."""
         x = x.to(dtype)
