@@ -338,11 +338,19 @@ class VAE(Manners):
         """Figures on held-out rows with their standard errors: ELBO, distortion, rate, bound, bits per dimension."""
         return evaluate_rows(self._fitted(), self._seen(x), draws=draws, seed=self.seed if seed is None else seed)
 
-    def report(self, x: object, labels: object = None) -> Report:
-        """A page of pictures and figures on held-out rows: `.save(path)` writes one self-contained HTML file."""
+    def report(self, x: object, labels: object = None, *, name: str | None = None, draws: int = 32) -> Report:
+        """A page of pictures and figures on held-out rows: `.save(path)` writes one self-contained HTML file.
+
+        labels: of the rows, to colour the codes by. name: of the data, for the heading.
+        """
         from .report import make
 
-        return make(self, x, labels)
+        return make(self, x, labels, name=name, draws=draws)
+
+    @property
+    def recipe_(self) -> Recipe:
+        """The recipe in use: the one asked for, or the data's default."""
+        return self._recipe(self.spec_)
 
     @property
     def caveat_(self) -> str | None:

@@ -1,0 +1,154 @@
+"""A fitted VAE in words: its composition in one line, its parts as a tree, its settings and circumstances."""
+
+from __future__ import annotations
+
+import inspect
+import platform
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ..core import Component, Hyper
+from ..data.datasets import digest
+from ..data.spec import DESCRIPTIONS, DataSpec
+from ..recipes import RECIPES, Recipe
+from ..training.fitting import duration
+
+if TYPE_CHECKING:
+    from ..estimator import VAE
+
+SAID = ("hidden", "channels")
+"""Sizes that are worth a word even where they are the defaults."""
+OWN = ("encoder", "decoder", "latent", "likelihood", "objective")
+
+
+def title(vae: VAE) -> tuple[str, str]:
+    """The recipe's name, and what it is in a sentence."""
+    given = [n for n in OWN if getattr(vae, n) is not None]
+    name = vae.recipe_.name
+    if {"latent", "likelihood"} <= set(given):
+        return "own parts", "A model composed of parts of your own."
+    summary = RECIPES[name].summary.replace("`", "")
+    return name, f"{summary} Its {_listed(given)} replaced by own parts." if given else summary
+
+
+def composition(vae: VAE) -> str:
+    """The parts in one line: encoder, latent, decoder, likelihood, objective."""
+    model = vae.module_
+    parts = (model.encoder, model.latent, model.decoder, model.likelihood, vae.objective_)
+    return " · ".join(part_line(p) for p in parts)
+
+
+def part_line(part: nn.Module) -> str:
+    """A part with the settings that are not its defaults, and the parts inside it: `Latent(Normal(2), ...)`."""
+    children, chosen = _split(part)
+    inside = [part_line(c) for c in children.values()]
+    shown = inside + [t for n, t in chosen.items() if not n.endswith("shape") and not t.startswith("size=")]
+    return f"{type(part).__name__}({', '.join(shown)})" if shown else type(part).__name__
+
+
+def _split(part: nn.Module) -> tuple[dict[str, nn.Module], dict[str, str]]:
+    """The parts that a part was built from by name, and its other arguments but for defaults, as text by name."""
+    children: dict[str, nn.Module] = {}
+    chosen: dict[str, str] = {}
+    arguments = part.arguments() if isinstance(part, Component) else {}
+    parameters = inspect.signature(type(part).__init__).parameters
+    for name, value in arguments.items():
+        default = parameters[name].default
+        if isinstance(value, (nn.ModuleList, list, tuple)) and len(value) and isinstance(value[0], nn.Module):
+            children |= {f"{name}[{i}]": v for i, v in enumerate(value)}
+        elif isinstance(value, nn.Module) and type(value) is not Hyper:
+            children[name] = value
+        elif default is inspect.Parameter.empty or name in SAID:
+            chosen[name] = _value(value)
+        elif not _is(value, default):
+            chosen[name] = f"{name}={_value(value)}"
+    return children, chosen
+
+
+def _is(value: Any, default: Any) -> bool:
+    value = float(value.value) if type(value) is Hyper else value
+    return value is default or (_plain(value) and _plain(default) and value == default)
+
+
+def _plain(value: Any) -> bool:
+    return isinstance(value, (bool, int, float, str, tuple, list))
+
+
+def _value(value: Any) -> str:
+    """A setting in a few letters."""
+    if isinstance(value, Hyper) and type(value) is Hyper:
+        return f"{float(value.value):g}"
+    if isinstance(value, Recipe):
+        return repr(value)
+    if isinstance(value, nn.Module):
+        return part_line(value)
+    if isinstance(value, Tensor):
+        return f"{float(value):g}" if value.dim() == 0 else f"tensor {tuple(value.shape)}"
+    if not (value is None or _plain(value)):
+        return f"{type(value).__name__} {getattr(value, 'shape', '')}".strip()
+    text = repr(value)
+    return text if len(text) <= 48 else f"{text[:47]}…"
+
+
+def tree(vae: VAE) -> str:
+    """The parts, one a line, nested, each with its number of parameters where it has any."""
+    model = vae.module_
+    named = [(n, getattr(model, n)) for n in ("encoder", "latent", "decoder", "likelihood")]
+    lines = [line for name, part in [*named, ("objective", vae.objective_)] for line in _branch(name, part, 0)]
+    widest = max(len(f"{count:,}") for _, count in lines)
+    return "\n".join(f"{f'{count:,}' if count else '':>{widest}}  {text}" for text, count in lines)
+
+
+def _branch(name: str, part: nn.Module, depth: int) -> Iterator[tuple[str, int]]:
+    """Lines (text, parameters) of a part and of the parts it was built from."""
+    children, chosen = _split(part)
+    inside = f"({', '.join(chosen.values())})" if chosen else ""
+    yield f"{'  ' * depth}{name}  {type(part).__name__}{inside}", sum(p.numel() for p in part.parameters())
+    for key, child in children.items():
+        yield from _branch(key, child, depth + 1)
+
+
+def settings(vae: VAE) -> dict[str, str]:
+    """The estimator's parameters."""
+    return {name: _value(value) for name, value in vae.get_params(deep=False).items()}
+
+
+def changed(vae: VAE) -> list[str]:
+    """The names of the parameters that are not at their defaults."""
+    defaults = {n: p.default for n, p in inspect.signature(type(vae).__init__).parameters.items()}
+    return [n for n, v in vae.get_params(deep=False).items() if not _is(v, defaults.get(n))]
+
+
+def circumstances(vae: VAE, x: NDArray) -> dict[str, str]:
+    """The data, the training and the versions behind a report."""
+    from .. import __version__
+
+    model, history = vae.module_, getattr(vae, "history_", [])
+    seconds = sum(r.get("seconds", 0.0) for r in history)
+    trained = f"{len(history)} epoch{'s' * (len(history) != 1)}, {getattr(vae, 'ended_', 'finished')}"
+    return {
+        "data": data_line(vae.spec_, x),
+        "SHA-256 of the data": digest(x),
+        "parameters": f"{sum(p.numel() for p in model.parameters()):,}",
+        "training": f"{trained}, {duration(seconds)}" if history else "no record of it",
+        "device": str(next((p.device for p in model.parameters()), "cpu")),
+        "seed": str(vae.seed),
+        "versions": f"vaekit {__version__}, torch {torch.__version__}, numpy {np.__version__}, "
+        f"python {platform.python_version()}",
+    }
+
+
+def data_line(spec: DataSpec, x: NDArray) -> str:
+    """`10,000 rows of 28 × 28, uint8, 8-bit levels 0..255`."""
+    gaps = ", with missing values" if spec.missing else ""
+    shape = " × ".join(map(str, spec.shape))
+    return f"{len(x):,} rows of {shape}, {x.dtype}, {DESCRIPTIONS[spec.kind]}{gaps}"
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

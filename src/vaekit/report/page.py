@@ -1,0 +1,155 @@
+"""The page: what the report says, as HTML that needs no network, on any screen, in light and dark and in print."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from html import escape
+from importlib import resources
+from string import Template
+from typing import TYPE_CHECKING
+
+from numpy.typing import NDArray
+
+from ..evaluation import Evaluation
+from ..evaluation.likelihood import Figure
+from . import describe
+
+if TYPE_CHECKING:
+    from ..estimator import VAE
+
+PAGE = Template("""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>$title</title>
+<style>
+$style</style>
+</head>
+<body>
+<main>
+$heading
+$sections
+</main>
+</body>
+</html>
+""")
+
+NAMES = {
+    "elbo": "ELBO",
+    "rate": "Rate",
+    "distortion": "Distortion",
+    "bits_per_dim": "Bits per dimension",
+    "log_likelihood": "Log-likelihood bound",
+    "ess": "Effective draws",
+    "active_units": "Active units",
+}
+HEADLINE = {
+    "elbo": "Held-out ELBO",
+    "rate": "Rate",
+    "distortion": "Distortion",
+    "bits_per_dim": "Bits per dimension",
+}
+
+
+@dataclass(frozen=True)
+class Section:
+    """A title, a sentence on what to look for, and what there is to see, as HTML."""
+
+    title: str
+    caption: str
+    body: str
+
+    def __str__(self) -> str:
+        return (
+            f"<section>\n<div class=about><h2>{escape(self.title)}</h2>\n<p>{escape(self.caption)}</p></div>\n"
+            f"<div class=shown>{self.body}</div>\n</section>"
+        )
+
+
+def page(heading: str, sections: Iterable[Section], title: str) -> str:
+    style = resources.files(__package__).joinpath("style.css").read_text(encoding="utf-8")
+    return PAGE.substitute(
+        title=escape(title), style=style, heading=heading, sections="\n".join(str(s) for s in sections)
+    )
+
+
+def heading(vae: VAE, data: str, evaluation: Evaluation) -> str:
+    """The recipe, its composition, the data, and the figures that matter most."""
+    name, summary = describe.title(vae)
+    large = "".join(_large(evaluation.figures[n], words) for n, words in HEADLINE.items() if n in evaluation.figures)
+    return (
+        f"<header>\n<p class=kind>vaekit report</p>\n<h1>{escape(name)}</h1>\n<p class=summary>{escape(summary)}</p>\n"
+        f"<p class=parts>{escape(describe.composition(vae))}</p>\n<p class=data>{escape(data)}</p>\n</header>\n"
+        f"<dl class=headline>{large}</dl>"
+    )
+
+
+def _large(figure: Figure, words: str) -> str:
+    value, error = measured(figure)
+    small = escape(f"{error} {figure.unit}".strip())
+    return f"<div><dt>{escape(words)}</dt><dd><b>{value}</b> <small>{small}</small></dd></div>"
+
+
+def measured(figure: Figure) -> tuple[str, str]:
+    """A figure and its error, `± 0.046`, to the second digit of the error; an error of rounding alone is none."""
+    value, error = figure.value, figure.error
+    if error is None or not 1e-6 * abs(value) < error < math.inf:
+        text = f"{value:,.0f}" if value.is_integer() else f"{value:,.4g}"
+        return text.replace("-", "−"), ""
+    places = max(1 - math.floor(math.log10(error)), 0)
+    return f"{value:,.{places}f}".replace("-", "−"), f"± {error:,.{places}f}"
+
+
+def with_minus(text: str) -> str:
+    """A hyphen that stands for a minus sign becomes one: lines do not break after it."""
+    return re.sub(r"(?<!\w)-(?=[\w ])", "−", text)
+
+
+def panels(pictures: Iterable[str], wide: bool = False) -> str:
+    """Small figures beside one another, as many as fit."""
+    return f'<div class="panels{" wide" * wide}">' + "".join(f"<div>{p}</div>" for p in pictures) + "</div>"
+
+
+def figures_table(evaluation: Evaluation) -> Section:
+    """Every figure with its error and meaning, and the evaluation's notes as they are."""
+    rows = []
+    for name, figure in evaluation.figures.items():
+        value, error = measured(figure)
+        words, unit = NAMES.get(name, name.replace("_", " ").capitalize()), f"{error} {figure.unit}".strip()
+        rows.append(
+            f"<tr><th scope=row>{escape(words)}</th><td class=value>{value}</td><td>{escape(unit)}</td>"
+            f"<td class=meaning>{escape(with_minus(figure.meaning))}</td></tr>"
+        )
+    notes = "".join(f"<p>{escape(note)}</p>" for note in evaluation.notes)
+    return Section(
+        "Figures",
+        f"Means over {evaluation.rows:,} held-out rows with their standard errors, {evaluation.draws} draws a row: two "
+        "models differ where their figures do by more than a few errors.",
+        f"<div class=scroll><table class=figures>{''.join(rows)}</table></div>"
+        + (f'<div class=note role=note aria-label="Notes"><b>Note</b>{notes}</div>' if notes else ""),
+    )
+
+
+def configuration(vae: VAE, x: NDArray) -> Section:
+    """What made this model: parts, settings, data, versions."""
+    return Section(
+        "Configuration",
+        "What made this model: the circumstances, its parts with their numbers of parameters, and the estimator's "
+        "settings, in bold those that are not the defaults.",
+        f"{_pairs(describe.circumstances(vae, x))}<h3>Parts</h3>"
+        f"<div class=scroll><pre>{escape(describe.tree(vae))}</pre></div>"
+        f"<h3>Settings</h3>{_pairs(describe.settings(vae), 'settings', describe.changed(vae))}",
+    )
+
+
+def _pairs(values: dict[str, str], kind: str = "", strong: Iterable[str] = ()) -> str:
+    def line(key: str, value: str) -> str:
+        value = f"<b>{escape(value)}</b>" if key in strong else escape(value)
+        return f"<div><dt>{escape(key)}</dt><dd>{value}</dd></div>"
+
+    return f'<dl class="pairs {kind}">{"".join(line(k, v) for k, v in values.items())}</dl>'
