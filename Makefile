@@ -11,7 +11,7 @@ help:  ## list these targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/'
 
 demo: $(VENV)/.installed  ## train a VAE on MNIST and write its report to runs/mnist
-	$(BIN)/vaekit fit mnist -o runs/mnist
+	$(BIN)/vaekit fit mnist -o runs/mnist --overwrite
 
 test: $(VENV)/.installed-test no-cuda  ## run all tests
 	$(BIN)/python -m pytest

@@ -1,4 +1,4 @@
-"""Seconds per epoch of the classic MNIST model: vaekit beside two loops written by hand in PyTorch, in turn, in one run.
+"""Seconds per epoch of the classic MNIST model: vaekit beside two loops by hand in PyTorch, in turn, in one run.
 
     python benchmarks/classic.py [--rounds 5] [--epochs 2] [--out benchmarks/results/classic.json]
 

@@ -20,6 +20,7 @@ ROOMS = [
     {"training", "manners"},
     {"evaluation"},
     {"estimator"},
+    {"loading"},
     {"report", "testing"},
     {"cli"},
     {"__main__"},

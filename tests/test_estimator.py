@@ -125,7 +125,7 @@ def test_every_recipe_trains_saves_loads_samples_and_scores(name, digits, tmp_pa
     loaded = vk.load(tmp_path)
     np.testing.assert_array_equal(vae.transform(x[:3]), loaded.transform(x[:3]))
     assert vae.sample(2).shape == (2, 28, 28)
-    assert np.isfinite(vae.score_samples(x[:3], draws=2)).all()
+    assert np.isfinite(vae.score_samples(x[:3], draws=2)).all() == (name != "rae")
     assert loaded.recipe == vk.recipes.Recipe(name) or loaded.recipe == name
 
 
@@ -205,6 +205,74 @@ def test_own_networks_train_save_and_load(digits, tmp_path):
     fresh = own_networks()
     loaded = vk.load(tmp_path, encoder=fresh[0], decoder=fresh[1])
     np.testing.assert_array_equal(loaded.reconstruct(digits[:5]), vae.reconstruct(digits[:5]))
+
+
+def test_modules_passed_to_load_are_left_as_they_are(digits, tmp_path):
+    encoder, decoder = own_networks()
+    small(encoder=encoder, decoder=decoder).fit(digits[:64]).save(tmp_path)
+    fresh = own_networks()
+    before = copy.deepcopy(fresh[0].state_dict())
+    vk.load(tmp_path, encoder=fresh[0], decoder=fresh[1])
+    assert all(torch.equal(before[n], t) for n, t in fresh[0].state_dict().items())
+    with pytest.raises(TypeError, match="no module of your own named 'decodr'.*did you mean \"decoder\""):
+        vk.load(tmp_path, encoder=fresh[0], decodr=fresh[1])
+
+
+def test_fitting_with_dropout_leaves_the_global_random_numbers_alone(digits):
+    encoder, decoder = own_networks()
+    encoder.append(nn.Dropout(0.5))
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    vae = small(encoder=encoder, decoder=decoder).fit(digits[:64])
+    assert torch.equal(torch.rand(3), expected)
+    np.testing.assert_array_equal(vae.transform(digits[:9]), vae.transform(digits[:9]))  # no dropout in use
+
+
+def test_a_clone_shares_the_networks_that_fit_will_copy():
+    from sklearn.base import clone
+
+    encoder, _ = own_networks()
+    assert clone(vk.VAE(encoder=encoder)).encoder is encoder
+
+
+@pytest.mark.parametrize(
+    ("ending", "likelihood", "message"),
+    [
+        (nn.Tanh(), None, "ends in tanh but Bernoulli reads logits"),
+        (nn.Softplus(), None, "ends in softplus but Bernoulli reads logits"),
+        (nn.Sigmoid(), vk.likelihoods.Bernoulli(), r'ends in sigmoid but Bernoulli.*Bernoulli\(reads="probs"\)'),
+    ],
+)
+def test_a_decoder_that_ends_in_what_the_likelihood_does_not_read_is_refused(digits, ending, likelihood, message):
+    decoder = nn.Sequential(nn.Linear(2, 784), ending)
+    with pytest.raises(ValueError, match=message):
+        small(decoder=decoder, likelihood=likelihood).fit(digits)
+
+
+class Summed(vk.likelihoods.Bernoulli):
+    """Sums where it should keep the cells."""
+
+    def distribution(self, parameters):
+        px = super().distribution(parameters)
+
+        class Wrong(type(px)):
+            def log_prob(self, x):
+                return super().log_prob(x).sum()
+
+        return Wrong(px.logits)
+
+
+def test_a_likelihood_that_sums_over_rows_is_refused(digits):
+    with pytest.raises(ValueError, match=r"log_prob of Summed gives \(\) for 2 rows"):
+        small(likelihood=Summed()).fit(digits)
+
+
+def test_a_mixed_likelihood_samples_from_the_estimator():
+    x = np.random.default_rng(0).integers(0, 3, (50, 3)).astype("float64")
+    parts = [vk.likelihoods.Categorical(3, shape=(1,)), vk.likelihoods.Poisson(shape=(2,))]
+    vae = small(likelihood=vk.likelihoods.Mixed(parts)).fit(x)
+    assert set(np.unique(vae.sample(20)[:, 0])) <= {0.0, 1.0, 2.0}
 
 
 def test_given_weights_are_kept_and_open_parts_come_from_the_seed(digits):
@@ -424,3 +492,13 @@ def test_an_epoch_is_a_line_in_the_log(digits, caplog):
     assert "epoch 2/2  elbo" in caplog.messages[1]
     assert "held-out elbo" in caplog.messages[1]
     assert "rows/s" in caplog.messages[1]
+
+
+def test_an_autoencoder_has_a_distortion_and_no_bound(digits):
+    vae = vk.VAE(recipe="rae", latent_dim=8, epochs=3, patience=2).fit(digits)
+    assert set(vae.history_[0]) >= {"distortion", "code_size", "val_distortion"}
+    assert "elbo" not in vae.history_[0]
+    report = vae.evaluate(digits[:100])
+    assert set(report.figures) == {"distortion"}
+    assert "point mass" in report.notes[0]
+    assert np.isnan(vae.score_samples(digits[:3])).all()

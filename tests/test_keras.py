@@ -119,6 +119,8 @@ def test_an_interrupted_run_with_dropout_goes_on_bit_for_bit(digits, tmp_path):
     np.testing.assert_array_equal(whole.transform(digits), resumed.transform(digits))
 
 
+# Keras' arrays under NumPy 2
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning")
 def test_the_given_models_are_left_alone_until_write_back(digits):
     ours = encoder(), decoder()
     before = [v.value.detach().clone() for model in ours for v in model.variables]
@@ -278,9 +280,13 @@ def wide_decoder():
 
 
 WRONG = [
-    (dict(decoder=wrong_decoder), ValueError, r"gives \(2, 100\) .* 784 numbers per row: make its last layer give"),
+    (
+        dict(decoder=wrong_decoder),
+        ValueError,
+        r"'decoder' gives \(2, 100\) .* 784 numbers per row: make its last layer give",
+    ),
     (dict(decoder=wide_decoder), ValueError, r"'decoder' cannot read rows of \(2,\)"),
-    (dict(encoder=encoder, latent_dim=3), ValueError, r"gives \(2, 4\) for .* \(2, 6\) is needed"),
+    (dict(encoder=encoder, latent_dim=3), ValueError, r"'encoder' gives \(2, 4\) for .* \(2, 6\) is needed"),
     (dict(encoder=lambda: encoder((8, 8))), ValueError, r"'encoder' cannot read rows of \(1, 28, 28\)"),
     (dict(encoder=lambda: keras.Sequential), TypeError, "expected a network: a torch nn.Module or a Keras model"),
 ]
@@ -305,6 +311,7 @@ OTHER_BACKEND = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(find_spec("jax") is None, reason="needs another backend: jax")
 def test_a_keras_model_on_jax_is_refused():
     environment = {**os.environ, "KERAS_BACKEND": "jax"}

@@ -6,7 +6,9 @@ import pytest
 import torch
 from compositions import LATENTS, LIKELIHOODS, OBJECTIVES, REFUSED, batch, build, conv, rows, spatial_codebook
 
-from vaekit import testing
+from vaekit import distributions, testing
+from vaekit import latents as vk_latents
+from vaekit import objectives as vk_objectives
 from vaekit.core import Batch, Recorder, Source, Tape
 from vaekit.objectives import ELBO, IWAE
 from vaekit.training import Adam, Ensemble, Learner, Sources, Step
@@ -212,3 +214,83 @@ def test_the_doubly_reparameterised_gradient_is_unbiased():
     error = sum(g.var(0) / 16 for g in gradients.values()).sqrt() + 1e-9
     off = ((mean["plain"] - mean["dreg"]) / error).abs()
     assert (off > 6).double().mean() < 0.005
+
+
+def uneven():
+    return torch.tensor([[0.7]], dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    ("family", "grid"),
+    [
+        (distributions.Normal(uneven(), uneven()), torch.linspace(-6, 7, 2001, dtype=torch.float64)),
+        (distributions.Poisson(uneven()), torch.arange(40, dtype=torch.float64)),
+        (distributions.Bernoulli(uneven()), torch.tensor([0.0, 1.0], dtype=torch.float64)),
+        (distributions.ContinuousBernoulli(uneven()), torch.linspace(0, 1, 2001, dtype=torch.float64)),
+    ],
+)
+def test_the_law_of_distributions_holds_for_ours(family, grid):
+    testing.assert_distribution(family, grid)
+
+
+def test_the_law_of_distributions_finds_a_wrong_density_and_a_wrong_draw():
+    class TooWide(distributions.Normal):
+        def draw(self, scope, rows=None):
+            return super().draw(scope, rows) * 1.1
+
+    class Unnormalised(distributions.Normal):
+        def log_prob(self, x):
+            return super().log_prob(x) + 0.1
+
+    grid = torch.linspace(-6, 7, 2001, dtype=torch.float64)
+    with pytest.raises(AssertionError, match="draws and log_prob disagree"):
+        testing.assert_distribution(own(TooWide), grid)
+    with pytest.raises(AssertionError, match="sums to 1.1"):
+        testing.assert_distribution(own(Unnormalised), grid)
+
+
+def own(cls):
+    """A subclass registered as the records are."""
+    from vaekit.core import record
+
+    return record(cls)(uneven(), uneven())
+
+
+def test_the_laws_find_what_they_are_there_for():
+    """Each law fails on a part that breaks it."""
+
+    class Waits(vk_objectives.ELBO):
+        def forward(self, model, batch, step, noise):
+            terms = super().forward(model, batch, step, noise)
+            assert float(terms.losses["model"].detach()) > 0
+            return terms
+
+    class Couples(vk_latents.Normal):
+        def forward(self, evidence):
+            return super().forward(evidence - evidence.mean(0))
+
+    model = build()
+    with pytest.raises(testing.HostSync):
+        testing.assert_no_sync(model, batch(model), Waits())
+    model.latent.posterior = Couples(2)
+    with pytest.raises(AssertionError):
+        testing.assert_rows_independent(model, batch(model))
+    model = build(cells=4)
+    model.latent.posterior = Biased(2)
+    with pytest.raises(AssertionError, match="expected 1"):
+        testing.assert_unbiased(model, draws=4000)
+
+
+class Biased(vk_latents.Normal):
+    """Says that it is narrower than it draws."""
+
+    def forward(self, evidence):
+        q = super().forward(evidence)
+        return Loud(q.loc, q.scale)
+
+
+class Loud(distributions.Normal):
+    """Draws with twice its scale."""
+
+    def draw(self, scope, rows=None):
+        return self.loc + 2 * self.scale * scope.randn(self.loc.shape)

@@ -14,7 +14,7 @@ import vaekit as vk
 from vaekit.core import Cycle, Hyper, Ramp, Source, Tape
 from vaekit.objectives import ELBO
 from vaekit.storage import read_tensors
-from vaekit.training import Adam, Diverged, Learner, Step, Training
+from vaekit.training import Adam, Diverged, Ensemble, Learner, Step, Training
 from vaekit.training.fitting import fit
 from vaekit.training.loop import assemble
 
@@ -219,3 +219,18 @@ def test_divergence_is_found_without_a_checkpoint_too(digits):
     learner, rows = assemble(classic(), digits, ELBO(float("nan")), seed=0)
     with pytest.raises(Diverged, match="since step 0"):
         fit(Training(learner, rows, 1))
+
+
+def test_an_ensemble_diverges_when_no_member_is_left(digits):
+    learners = [assemble(classic(), digits, ELBO(beta), seed=0)[0] for beta in (float("nan"), 1.0)]
+    rows = assemble(classic(), digits, ELBO(), seed=0)[1]
+
+    def run(members):
+        training = Training(Ensemble(members), rows, 1, seeds=list(range(len(members))))
+        for _ in training:
+            pass
+        return training
+
+    run(learners).check()
+    with pytest.raises(Diverged):
+        run(learners[:1]).check()

@@ -4,19 +4,63 @@ One small set of parts from which every VAE is composed, trained fast, judged ho
 `import vaekit as vk; vae = vk.VAE(latent_dim=2).fit(x)`.
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
 
-from . import distributions as distributions
-from . import latents as latents
-from . import likelihoods as likelihoods
-from . import networks as networks
-from . import objectives as objectives
-from . import recipes as recipes
-from .core import Cycle as Cycle
-from .core import Ramp as Ramp
-from .data import datasets as datasets
-from .estimator import VAE as VAE
-from .estimator import load as load
-from .model import VAEModule as VAEModule
-from .training import Adam as Adam
-from .training import train as train
+if TYPE_CHECKING:
+    from . import distributions as distributions
+    from . import evaluation as evaluation
+    from . import latents as latents
+    from . import likelihoods as likelihoods
+    from . import networks as networks
+    from . import objectives as objectives
+    from . import recipes as recipes
+    from . import testing as testing
+    from . import training as training
+    from .core import Cycle as Cycle
+    from .core import Ramp as Ramp
+    from .data import datasets as datasets
+    from .estimator import VAE as VAE
+    from .loading import load as load
+    from .model import VAEModule as VAEModule
+    from .training import Adam as Adam
+    from .training import train as train
+
+_HOMES = {
+    "VAE": "estimator",
+    "load": "loading",
+    "VAEModule": "model",
+    "Adam": "training",
+    "train": "training",
+    "Ramp": "core",
+    "Cycle": "core",
+    "datasets": "data",
+}
+"""The public names and where they live."""
+_ROOMS = (
+    "distributions",
+    "evaluation",
+    "latents",
+    "likelihoods",
+    "networks",
+    "objectives",
+    "recipes",
+    "testing",
+    "training",
+)
+__all__ = [*_HOMES, *_ROOMS]
+
+
+def __getattr__(name: str) -> Any:
+    """Parts are imported at first use: `vaekit --help` need not wait for torch."""
+    if name in _ROOMS:
+        return importlib.import_module(f".{name}", __name__)
+    if name in _HOMES:
+        return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from . import storage
 from .core import Batch, Component, Noise, Scope, Source
@@ -132,13 +133,11 @@ class VAE(Manners):
 
         run: a folder for checkpoints, the history and the result. resume: go on from its checkpoint, bit for bit.
         """
-        tensor, names = self._rows(x), _column_names(x)
-        rows, held = self._split(*tensor)
+        names = _column_names(x)
+        rows, held = self._split(x)
         learner = self._learner(rows)
         training = Training(learner, rows, self.epochs, self.batch_size, self._adam(), self.seed)
         folder = None if run is None else Path(run)
-        if folder is not None:
-            storage.write_json(folder / "config.json", self._config(learner, rows.spec))
         end = fit(
             training,
             held,
@@ -178,9 +177,14 @@ class VAE(Manners):
     def _rows(self, x: object) -> tuple[Tensor, str]:
         return as_tensor(x, allow_missing=self.missing)
 
-    def _split(self, x: Tensor, dtype: str) -> tuple[Rows, Rows | None]:
+    def held_out(self, x: object) -> np.ndarray | None:
+        """The rows that `fit(x)` holds out to watch itself; None where `validation` is 0."""
+        held = self._split(x)[1]
+        return None if held is None else held.x.cpu().numpy()
+
+    def _split(self, data: object) -> tuple[Rows, Rows | None]:
         """Training rows and held-out rows; what is inferred from the data is inferred from the former."""
-        given = self.validation
+        (x, dtype), given = self._rows(data), self.validation
         held: Tensor | None = None
         if isinstance(given, (int, float)):
             if not 0 <= given < 1:
@@ -223,8 +227,8 @@ class VAE(Manners):
                 given[name] = as_network(given[name])  # before the copy: Keras cannot copy every model of its own
         parts = vars(self._recipe(spec).build(self.latent_dim, spec))
         parts = {**parts, **{n: copy.deepcopy(v) for n, v in given.items() if v is not None}}
-        if self.decoder is not None and self.likelihood is None and not isinstance(self.decoder, Network):
-            parts["likelihood"] = _reading(self.decoder, parts["likelihood"])
+        if self.decoder is not None and not isinstance(self.decoder, Component):
+            parts["likelihood"] = _reading(self.decoder, parts["likelihood"], fixed=self.likelihood is not None)
         return Parts(**parts)
 
     def _learner(self, rows: Rows) -> Learner:
@@ -238,8 +242,8 @@ class VAE(Manners):
             learner = Learner(model.settled(rows.spec.model_shape), parts.objective)
             generator = torch.Generator().manual_seed(self.seed)
             initialise(nn.ModuleList(m for m in _networks(learner) if m not in kept), self.initialiser, generator)
-        learner.to(rows.x.device)
-        prepare(learner.model, rows, self.seed)
+            learner.to(rows.x.device)
+            prepare(learner.model, rows, self.seed)
         return learner
 
     # -- using ---------------------------------------------------------------------------------------
@@ -302,7 +306,7 @@ class VAE(Manners):
         """n new rows, in the data's own units, shape and dtype: z from the prior, then p(x | z).
 
         mean: take the mean of p(x | z) instead of a draw; None: only where log p is not a likelihood of the data
-        (grey levels under the cross-entropy), whose draws would be black-and-white noise.
+        (see `caveat_`), such as grey levels under the cross-entropy, whose draws would be black-and-white noise.
         """
         model = self._fitted()
         if n < 1:
@@ -319,11 +323,12 @@ class VAE(Manners):
     def posterior(self, x: object) -> torch.distributions.Distribution:
         """q(z | x) as a `torch.distributions` object, for a normal or categorical posterior."""
         model, rows = self._fitted(), self._seen(x)
+        still = Still(Source.like(model))
         with torch.no_grad():
-            q = model.infer(rows.batch(slice(0, None)), Still(Source.like(model))).q
-        if q is None or not hasattr(q, "to_torch"):
+            chunks = [model.infer(batch, still).q for batch in rows.batches(CHUNK)]
+        if not hasattr(chunks[0], "to_torch"):
             raise TypeError(f"the posterior of {type(model.latent).__name__} has no torch.distributions form")
-        return q.to_torch()
+        return pytree.tree_map(lambda *parts: torch.cat(parts), *chunks).to_torch()
 
     def score_samples(self, x: object, draws: int = 100, seed: int | None = None) -> np.ndarray:
         """(N,), nats: the importance-weighted bound of log p(x), with `draws` draws, in the data's units."""
@@ -355,8 +360,8 @@ class VAE(Manners):
     @property
     def caveat_(self) -> str | None:
         """Why log p is not a likelihood of these data; None where it is."""
-        levels = torch.tensor([[0.5]]) if self.spec_.kind in ("bytes", "unit") else torch.tensor([[0.0]])
-        return self._fitted().likelihood.caveat(levels, self.spec_.integer)
+        level = 0.5 if self.spec_.kind in ("bytes", "unit") else 0.0
+        return self._fitted().likelihood.caveat(torch.full((1, *self.spec_.model_shape), level), self.spec_.integer)
 
     # -- files ---------------------------------------------------------------------------------------
 
@@ -382,69 +387,37 @@ class VAE(Manners):
         }
 
     def save(self, path: str | Path) -> None:
-        """Writes `config.json` and `model.safetensors` into a folder. What was there before is replaced whole."""
+        """Writes `config.json`, `model.safetensors` and `history.jsonl` into a folder; what was there is replaced."""
         path, learner = Path(path), Learner(self._fitted(), self.objective_)
         fitted = {"ended": self.ended_, "best_epoch": self.best_epoch_, "epochs": len(self.history_)}
         weights = {n: t for n, t in learner.state_dict().items() if n not in ("step", "first_bad")}
-        storage.write_tensors(path / "model.safetensors", weights, {"history": self.history_, **fitted})
+        storage.write_tensors(path / "model.safetensors", weights, fitted)  # no timings: equal runs give equal bytes
+        storage.write_lines(path / "history.jsonl", self.history_)
         storage.write_json(path / "config.json", self._config(learner, self.spec_))
-
-
-def load(path: str | Path, *, device: str = "auto", **modules: nn.Module) -> VAE:
-    """The fitted VAE in a folder written by `save` or `fit(run=...)`.
-
-    modules: the user's own networks by name (`encoder=`, `decoder=`), of which the file holds the weights only.
-    Raises FileNotFoundError where there is none, StorageError for files that are damaged, foreign or of a newer
-    format, or that name parts which are not defined.
-    """
-    path = Path(path)
-    try:
-        config = storage.read_json(path / "config.json")
-        storage.check_format(config, path / "config.json")
-        weights, fitted = storage.read_tensors(path / "model.safetensors")
-    except FileNotFoundError as error:
-        missing = Path(error.filename or "model.safetensors").name if error.filename else "model.safetensors"
-        hint = "; its training has not ended: resume it" if (path / "checkpoint").exists() else ""
-        raise FileNotFoundError(f"{path} holds no fitted model ({missing} is not there){hint}") from error
-    for name in ("estimator", "data", "model", "objective"):
-        if not isinstance(config.get(name), dict):
-            raise storage.StorageError(f"{path / 'config.json'} has no {name!r} section: it is damaged or not vaekit's")
-    own = storage.external_names([config["model"], config["objective"]]) - set(modules)
-    if own:
-        raise storage.StorageError(
-            f"{path} holds only the weights of your own modules: pass them in again, "
-            f"load(path, {', '.join(f'{name}=...' for name in sorted(own))})"
-        )
-    settings = dict(config["estimator"])
-    recipe = settings.get("recipe")
-    try:
-        if isinstance(recipe, dict) and "recipe" in recipe:
-            settings["recipe"] = Recipe(**recipe["recipe"])
-        vae = VAE(**{n: storage.rebuild(v, modules) if isinstance(v, dict) else v for n, v in settings.items()})
-        model = storage.rebuild(config["model"], modules)
-        objective = storage.rebuild(config["objective"], modules)
-        spec = DataSpec.from_dict(config["data"])
-        learner = Learner(model, objective)
-    except (TypeError, AttributeError) as error:
-        raise storage.StorageError(f"{path / 'config.json'} does not fit this version of vaekit: {error}") from error
-    counters = {n: t for n, t in learner.state_dict().items() if n in ("step", "first_bad")}
-    storage.load_weights(learner, {**weights, **counters}, path / "model.safetensors")
-    vae.device = device
-    vae._adopt(learner.to(vae._device()), spec)
-    vae.history_, vae.ended_ = fitted.get("history", []), fitted.get("ended", "finished")
-    vae.best_epoch_ = fitted.get("best_epoch", 0)
-    return vae
 
 
 def _networks(part: nn.Module) -> list[Network]:
     return [m for m in part.modules() if isinstance(m, Network)]
 
 
-def _reading(decoder: nn.Module, likelihood: Likelihood) -> Likelihood:
-    """A likelihood that reads probabilities, where the user's decoder ends in a sigmoid."""
-    if ends_in(decoder) == "sigmoid" and getattr(likelihood, "reads", None) == "logits":
-        return type(likelihood)(**{**likelihood.arguments(), "reads": "probs"})
-    return likelihood
+def _reading(decoder: nn.Module, likelihood: Likelihood, fixed: bool) -> Likelihood:
+    """The likelihood that reads what the user's decoder ends in: probabilities, after a sigmoid.
+
+    Raises ValueError where a decoder ends in an activation whose values are no logits, or a fixed likelihood reads
+    logits where it gives probabilities.
+    """
+    ending = ends_in(decoder)
+    if ending is None or getattr(likelihood, "reads", None) != "logits":
+        return likelihood
+    name = type(likelihood).__name__
+    if ending != "sigmoid":
+        raise ValueError(
+            f"the decoder ends in {ending} but {name} reads logits, of any size: leave out its last activation, or "
+            "pass a likelihood that reads such values, as Gaussian() does"
+        )
+    if fixed:
+        raise ValueError(f'the decoder ends in sigmoid but {name} reads logits: pass {name}(reads="probs")')
+    return type(likelihood)(**{**likelihood.arguments(), "reads": "probs"})
 
 
 def _column_names(x: object) -> np.ndarray | None:

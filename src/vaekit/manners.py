@@ -51,6 +51,11 @@ class Manners:
             self.recipe = copy.copy(as_recipe(self.recipe)).set_params(**settings)
         return self
 
+    def __sklearn_clone__(self) -> Self:
+        """A new estimator with the same arguments; parts are shared, as fit copies them and never changes them."""
+        params = self.get_params(deep=False)
+        return type(self)(**{n: copy.copy(v) if isinstance(v, Recipe) else v for n, v in params.items()})
+
     def __sklearn_tags__(self) -> Any:
         from sklearn.utils import InputTags, Tags, TargetTags, TransformerTags
 

@@ -135,7 +135,13 @@ class VAEModule(Component):
         inputs = self.likelihood.features(x, batch.mask)
         scope = self.prior_scope(noise, batch.context)
         self.latent.prepare(inputs, evidence, scope, batch.context)
-        self.decode(self.latent.generate(min(len(x), 2), scope, None if batch.context is None else batch.context[:2]))
+        context = None if batch.context is None else batch.context[:2]
+        cells = self.decode(self.latent.generate(len(x[:2]), scope, context), context).log_prob(x[:2])
+        if cells.dim() == 0 or len(cells) != len(x[:2]):
+            raise ValueError(
+                f"the log_prob of {type(self.likelihood).__name__} gives {tuple(cells.shape)} for {len(x[:2])} rows: "
+                "expected one number per cell, (B, *cells), or per row, (B,)"
+            )
 
     def generative(self) -> list[str]:
         """The names of the parameters of p(x, z); the others belong to q(z | x)."""

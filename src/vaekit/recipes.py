@@ -28,6 +28,7 @@ from .latents import (
     Ladder,
     Latent,
     Normal,
+    PointMass,
     Rung,
     StandardNormal,
     UniformCategorical,
@@ -42,7 +43,7 @@ from .likelihoods import (
     NegativeBinomial,
 )
 from .networks import MLP, ConvDecoder, ConvEncoder, ResidualDecoder, ResidualEncoder
-from .objectives import ELBO, IWAE, FactorTC, Objective
+from .objectives import ELBO, IWAE, RAE, FactorTC, Objective
 from .suggest import nearest
 
 
@@ -356,3 +357,9 @@ def ladder(
 def vq(latent_dim: int, codes: int = 256, positions: int = 8, hidden: tuple[int, ...] = (256,)) -> Parts:
     """`positions` codes per row, each the nearest of a codebook of vectors of latent_dim numbers."""
     return classic(Codebook(codes, latent_dim, positions), hidden)
+
+
+@recipe("Ghosh et al. 2020, arXiv:1903.12436")
+def rae(latent_dim: int, beta: float = 0.01, decoder_l2: float = 0.0, hidden: tuple[int, ...] = (128,)) -> Parts:
+    """A deterministic autoencoder whose codes are kept small: no noise, no likelihood of x."""
+    return classic(Latent(PointMass(latent_dim), StandardNormal()), hidden, objective=RAE(beta, decoder_l2))

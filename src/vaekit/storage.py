@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -97,15 +96,15 @@ def write_atomic(path: Path, content: bytes) -> None:
     """Writes a file whole or not at all: a new file beside it, flushed to the disk, then renamed over it."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        temporary = path.with_name(f".{path.name}.partial")  # what a killed writer left is written over
         try:
-            with os.fdopen(handle, "wb") as file:
+            with temporary.open("wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)
         except BaseException:
-            os.unlink(temporary)
+            temporary.unlink(missing_ok=True)
             raise
     except OSError as error:
         raise OSError(
@@ -117,6 +116,20 @@ def write_atomic(path: Path, content: bytes) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     write_atomic(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def write_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
+    write_atomic(path, "".join(json.dumps(r) + "\n" for r in records).encode())
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """What `write_lines` wrote; nothing where there is no file. Raises StorageError for a damaged one."""
+    try:
+        return [json.loads(line) for line in path.read_bytes().splitlines()]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        raise StorageError(f"{path} is not readable as lines of JSON ({error}): it is damaged; remove it") from error
 
 
 def read_json(path: Path) -> dict[str, Any]:

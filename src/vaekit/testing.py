@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from .core import Batch, Component, Recorder, Scope, Source, Tape
+from .distributions import Distribution
 from .likelihoods import Likelihood
 from .model import VAEModule
 from .objectives import ELBO, Objective
@@ -58,7 +60,7 @@ class NoHostSync(TorchDispatchMode):
 def assert_no_sync(model: VAEModule, batch: Batch, objective: Objective | None = None) -> None:
     """One whole step (forward, every player's backward, optimisers, updates) never waits for the device, and its
     forward and backward run on the `meta` device, where a tensor made elsewhere is found out."""
-    learner = learner_of(model, objective)
+    learner = copy.deepcopy(learner_of(model, objective))
     step, noise = Step(learner), Source.like(model)
     step(batch, noise)
     with NoHostSync():
@@ -218,3 +220,31 @@ def assert_likelihood(likelihood: Likelihood, x: Tensor, draws_within: bool = Tr
     assert tuple(features.shape[1:]) == likelihood.features_shape, "features_shape is not what features gives"
     assert px.mean.shape == x.shape, f"mean gives {tuple(px.mean.shape)}, expected {tuple(x.shape)}"
     assert_config_round_trip(likelihood, lambda part: part(parameters).log_prob(x))
+
+
+@torch.no_grad()
+def assert_distribution(family: Distribution, grid: Tensor, draws: int = 20_000, seed: int = 0) -> None:
+    """A family's laws on one cell: it sums or integrates to 1 over the grid, its draws follow that mass, and `detach`
+    and `map` keep it.
+
+    family: parameters of shape (1, 1), one row of one cell. grid: (G,), all values of a mass; or evenly spaced points
+    that cover a density, whose spacing is its width.
+    """
+    spacing = grid.diff()
+    even = len(grid) > 2 and bool(torch.allclose(spacing, spacing[0].expand_as(spacing)))
+    whole = bool((grid == grid.round()).all())
+    width = 1.0 if whole or not even else float(spacing[0])
+    mass = family.log_prob(grid.reshape(-1, 1)).reshape(-1).exp() * width
+    assert mass.shape == grid.shape, "log_prob must give one number per row and cell: do not sum over rows"
+    assert abs(float(mass.sum()) - 1) < 1e-3, f"the family sums to {float(mass.sum()):.5f} over the grid, expected 1"
+    many = family.map(lambda t: t.expand(draws, *t.shape[1:]) if t.dim() else t)
+    drawn = many.draw(Scope.of(Source(seed, grid.device, grid.dtype))).reshape(-1)
+    assert drawn.shape == (draws,), f"draw gives {tuple(drawn.shape)} for {draws} rows of one cell"
+    expected = mass.cumsum(0)
+    seen = (drawn.sort().values[:, None] <= grid[None, :] + (0 if whole else 0.5 * width)).double().mean(0)
+    gap = float((seen - expected).abs().max())
+    assert gap < 4 / math.sqrt(draws) + 2e-3, (
+        f"draws and log_prob disagree: their distribution functions differ by {gap:.4f}"
+    )
+    for same in (family.detach(), family.map(lambda t: t)):
+        assert torch.equal(same.log_prob(grid.reshape(-1, 1)), family.log_prob(grid.reshape(-1, 1)))

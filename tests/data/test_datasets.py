@@ -200,9 +200,7 @@ def test_binarised_test_images_have_these_names():
 
 
 def test_binarising_is_fixed_by_the_seed_and_reads_rows_in_order():
-    x = np.random.default_rng(0).integers(
-        0, 256, (1500, 28, 28), dtype=np.uint8
-    )  # more than one block of noise
+    x = np.random.default_rng(0).integers(0, 256, (1500, 28, 28), dtype=np.uint8)  # more than one block of noise
     drawn = binarise(x, seed=1)
     assert drawn.dtype == np.uint8 and drawn.shape == x.shape
     assert np.array_equal(drawn, binarise(x, seed=1))

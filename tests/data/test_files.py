@@ -233,12 +233,8 @@ def test_wrong_folders_say_what_was_expected(tmp_path, write, message):
 
 
 def test_a_missing_source_and_an_empty_folder_are_not_found(tmp_path):
-    with pytest.raises(
-        FileNotFoundError, match=r"expected a .npy or .npz file or a folder .*x.npy does not exist"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"expected a .npy or .npz file or a folder .*x.npy does not exist"):
         read(tmp_path / "x.npy")
     (tmp_path / "text.txt").write_text("text")
-    with pytest.raises(
-        FileNotFoundError, match=r"expected images \(.png, .*\) directly in the folder .*, got none"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"expected images \(.png, .*\) directly in the folder .*, got none"):
         read(tmp_path)

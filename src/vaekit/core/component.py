@@ -30,7 +30,9 @@ class Component(nn.Module):
 
     def arguments(self) -> dict[str, Any]:
         """The constructor's arguments, as stored."""
-        names = [n for n in inspect.signature(type(self).__init__).parameters if n != "self"]
+        parameters = inspect.signature(type(self).__init__).parameters.values()
+        variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        names = [p.name for p in parameters if p.name != "self" and p.kind not in variadic]
         missing = [n for n in names if not hasattr(self, n)]
         if missing:
             raise TypeError(

@@ -54,13 +54,13 @@ class Draw:
     """One draw of the latent variables per row.
 
     z: (B, *Z). log_ratio: (B,) = log p - log q on the space drawn from, so that exp(log_lik + log_ratio) is an
-    unbiased estimate of p(x). kl: (B, units) where a closed form exists. q, p: the distributions, where there is
-    one of each. penalty: (B,), added to the loss as it is. updates: new values of the latent's buffers, applied
-    after the optimiser's step.
+    unbiased estimate of p(x); None for a point mass, which has no density. kl: (B, units) where a closed form exists.
+    q, p: the distributions, where there is one of each. penalty: (B,), added to the loss as it is. updates: new values
+    of the latent's buffers, applied after the optimiser's step.
     """
 
     z: Tensor
-    log_ratio: Tensor
+    log_ratio: Tensor | None
     kl: Tensor | None = None
     q: Any = None
     p: Any = None

@@ -106,8 +106,13 @@ class DataSpec:
             fits = dict.fromkeys(("binary", "bytes", "count"), (0.0, 1.0))
         elif support == "real":
             return self._standardisation(x)
-        else:
+        elif support == "columns":
             return (0.0,), (1.0,)
+        else:
+            raise ValueError(
+                f"unknown support {support!r}: expected unit, signed, real, count, levels or columns as the support of "
+                "a likelihood"
+            )
         if self.kind not in fits:
             needs = {"unit": "values in [0, 1]", "signed": "values in [-1, 1]"}.get(support, "whole numbers from 0")
             fix = {

@@ -41,7 +41,8 @@ class Figure:
 @dataclass(frozen=True)
 class RowScores:
     """Per row, in nats: bound, the importance-weighted bound of log p(x) with k draws; elbo and its two parts,
-    means over the draws; ess, the effective sample size of the weights, between 1 and k. kl: (N, units) or None."""
+    means over the draws; ess, the effective sample size of the weights, between 1 and k. kl: (N, units) or None.
+    For a point mass all but the distortion are NaN."""
 
     k: int
     bound: Tensor
@@ -98,7 +99,10 @@ def _chunks(
         s = min(at_once, draws - done)
         out = model(batch, noise, draws=s)
         kl = out.draw.kl[:rows] if done == 0 and out.draw.kl is not None else None
-        yield tuple(t.unflatten(0, (s, rows)) for t in (out.log_weight, out.log_lik, out.draw.rate)) + (kl,)
+        none = torch.full_like(out.log_lik, torch.nan)  # a point mass has neither weights nor a rate
+        dense = out.draw.log_ratio is not None
+        parts = (out.log_weight, out.log_lik, out.draw.rate) if dense else (none, out.log_lik, none)
+        yield *(t.unflatten(0, (s, rows)) for t in parts), kl
         done += s
 
 
@@ -116,14 +120,14 @@ def score_rows(model: VAEModule, rows: Rows, *, draws: int = 100, seed: int = 0,
     parts: list[list[Tensor]] = [[], [], [], [], [], []]
     try:
         for batch in rows.batches(batch_size):
-            # Weights are summed in float64: rounding must not make a tight bound pass log p(x).
-            total = squares = torch.full((len(batch.x),), -torch.inf, dtype=torch.float64, device=batch.x.device)
-            sums, kl_first = torch.zeros(3, len(batch.x), dtype=torch.float64, device=batch.x.device), None
+            # Weights are summed in float64, on the host: rounding must not make a tight bound pass log p(x).
+            total = squares = torch.full((len(batch.x),), -torch.inf, dtype=torch.float64)
+            sums, kl_first = torch.zeros(3, len(batch.x), dtype=torch.float64), None
             for log_w, log_lik, rate, kl in _chunks(model, batch, noise, draws):
-                log_w = log_w.double()
+                log_w = log_w.cpu().double()
                 total = torch.logaddexp(total, torch.logsumexp(log_w, 0))
                 squares = torch.logaddexp(squares, torch.logsumexp(2 * log_w, 0))
-                sums = sums + torch.stack([log_w.sum(0), log_lik.double().sum(0), rate.double().sum(0)])
+                sums = sums + torch.stack([log_w.sum(0), log_lik.cpu().double().sum(0), rate.cpu().double().sum(0)])
                 kl_first = kl if kl is not None else kl_first
             means = sums / draws
             row = [total - math.log(draws), means[0], -means[1], means[2], (2 * total - squares).exp(), kl_first]

@@ -133,11 +133,11 @@ class Ladder(AbstractLatent):
         for rung in self.rungs:
             draws.append(rung.infer(evidence, scope, above, held))
             above = below(above, draws[-1].z)
-        closed = [d.kl for d in draws]
+        closed, ratios = [d.kl for d in draws], [d.log_ratio for d in draws]
         penalties = [d.penalty for d in draws if d.penalty is not None]
         return Draw(
             z=torch.cat([d.z for d in draws], 1),
-            log_ratio=sum(d.log_ratio for d in draws),
+            log_ratio=None if any(r is None for r in ratios) else sum(ratios),
             kl=None if any(k is None for k in closed) else torch.stack([k.sum(1) for k in closed], 1),
             penalty=sum(penalties) if penalties else None,
             updates={k: v for i, d in enumerate(draws) for k, v in prefixed(f"rungs.{i}", d.updates).items()},

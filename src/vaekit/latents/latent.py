@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal, Self
 
-import torch
 from torch import Tensor
 
 from ..core import Bound, Component, Draw, Scope, prefixed
@@ -92,14 +91,14 @@ class Latent(AbstractLatent):
         q, p = self.posterior(evidence), self._prior(scope, above)
         z = q.draw(scope)
         if not self.posterior.has_density:
-            return Draw(z, torch.full_like(z[:, 0], torch.nan), None, q, p)
+            return Draw(z, None, None, q, p)
         log_q = (q if held is None else Bound.of(self.posterior).held()(held)).log_density(z)
         return Draw(z, p.log_density(z) - log_q, kl(q, p), q, p)
 
     def generate(self, rows: int, scope: Scope, above: Tensor | None = None) -> Tensor:
         p = self._prior(scope, above)
-        batched = p.mean.dim() > 1
-        return p.draw(scope) if batched else p.draw(scope, rows)
+        own_per_row = self.prior.reads_above and above is not None
+        return p.draw(scope) if own_per_row else p.draw(scope, rows)
 
     def log_prior(self, z: Tensor, scope: Scope, above: Tensor | None = None) -> Tensor:
         return self._prior(scope, above).log_density(z)

@@ -17,10 +17,11 @@ class Prior(Component):
     """`forward(scope, above)` is p(z | above); a prior that reads nothing leaves both aside.
 
     `prepare(inputs, scope)` sees, once before training, rows of what the encoder reads. entangled: whether weights
-    of q serve p too.
+    of q serve p too. reads_above: whether p differs from row to row with what is above.
     """
 
     entangled = False
+    reads_above = False
 
     def forward(self, scope: Scope, above: Tensor | None = None) -> dist.Distribution:
         raise NotImplementedError
@@ -80,6 +81,7 @@ class VampPrior(Prior):
     """
 
     entangled = True
+    reads_above = True
 
     def __init__(self, components: int, inputs_shape: tuple[int, ...] | None = None):
         super().__init__()
@@ -104,6 +106,8 @@ class VampPrior(Prior):
 
 class Conditional(Prior):
     """A learned conditional prior: `family(network(above))`."""
+
+    reads_above = True
 
     def __init__(self, network: nn.Module, family: Posterior):
         super().__init__()

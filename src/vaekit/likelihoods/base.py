@@ -83,6 +83,11 @@ class Likelihood(Component):
 
     def check(self, x: Any) -> None:
         """Raises ValueError where a sample of the data lies outside the support; NaN is taken for missing."""
+        if self.support not in BOUNDS:
+            raise TypeError(
+                f"{type(self).__name__} has support={self.support!r}: expected one of {', '.join(BOUNDS)}, or a "
+                "`check` of its own"
+            )
         low, high = BOUNDS[self.support]
         wanted, whole = f"values in [{low:g}, {high:g}]", self.support == "count"
         if self.support == "real":

@@ -1,7 +1,7 @@
 """Networks: rows of one shape in, rows of another out."""
 
 from .conv import ConvDecoder, ConvEncoder, ConvNetwork, ResidualDecoder, ResidualEncoder
-from .foreign import Adapter, Foreign, KerasNetwork, as_network, ends_in
+from .foreign import Adapter, Foreign, KerasNetwork, as_network, ends_in, evaluating, is_keras
 from .initialise import initialise
 from .mlp import MLP
 from .network import ACTIVATIONS, Network
@@ -20,5 +20,7 @@ __all__ = [
     "ResidualEncoder",
     "as_network",
     "ends_in",
+    "evaluating",
     "initialise",
+    "is_keras",
 ]

@@ -57,6 +57,11 @@ class Adapter(Network):
 
     module: Any
 
+    @property
+    def called(self) -> str:
+        """What messages call the user's module."""
+        return type(self.module).__name__
+
     def call(self, x: Tensor) -> Any:
         """What the user's module returns for (B, *in_shape)."""
         raise NotImplementedError
@@ -67,7 +72,7 @@ class Adapter(Network):
         if y.dim() < 1 or y.shape[0] != x.shape[0] or prod(y.shape[1:]) != prod(self.out_shape):
             rows = tuple(y.shape)
             raise ValueError(
-                f"{type(self.module).__name__} gives {rows} for {x.shape[0]} rows of {self.in_shape} where "
+                f"{self.called} gives {rows} for {x.shape[0]} rows of {self.in_shape} where "
                 f"{(x.shape[0], *self.out_shape)} is needed, that is {prod(self.out_shape)} numbers per "
                 f"row: make its last layer give that many"
             )
@@ -168,6 +173,10 @@ class KerasNetwork(Adapter):
             self.adopt()
             self.trial()
 
+    @property
+    def called(self) -> str:
+        return repr(self.module.name)
+
     def adopt(self) -> None:
         """Builds the model where it is not, and copies its variables."""
         assert self.in_shape is not None
@@ -253,6 +262,7 @@ def keras() -> Any:
 
 
 def is_keras(module: Any) -> bool:
+    """Whether this is a Keras model or layer, told without importing Keras."""
     return any(c.__module__.partition(".")[0] in ("keras", "tf_keras") for c in type(module).__mro__)
 
 

@@ -2,5 +2,8 @@
 
 from .adversarial import FactorTC as FactorTC
 from .base import Objective as Objective
+from .base import penalty as penalty
+from .base import summary as summary
 from .elbo import ELBO as ELBO
 from .importance import IWAE as IWAE
+from .regularised import RAE as RAE

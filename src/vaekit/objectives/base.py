@@ -42,10 +42,17 @@ def _posterior(model: nn.Module) -> str:
 
 
 def summary(out: Pass, weight: Tensor | None) -> dict[str, Tensor]:
-    """Distortion -E log p(x | z), rate KL(q || p) and their negative sum, the ELBO; means over rows, nats."""
-    distortion, rate = -weighted_mean(out.log_lik, weight), weighted_mean(out.draw.rate, weight)
+    """Distortion -E log p(x | z), rate KL(q || p) and their negative sum, the ELBO; means over rows, nats.
+
+    The distortion alone, for a point mass.
+    """
+    distortion = -weighted_mean(out.log_lik, weight)
+    if out.draw.log_ratio is None:
+        return {"distortion": distortion}
+    rate = weighted_mean(out.draw.rate, weight)
     return {"elbo": -distortion - rate, "distortion": distortion, "rate": rate}
 
 
 def penalty(out: Pass, weight: Tensor | None) -> Tensor | float:
+    """The mean over rows of what the latent adds to every loss, such as a codebook's commitment."""
     return 0.0 if out.draw.penalty is None else weighted_mean(out.draw.penalty, weight)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any, TextIO
 
-from .fitting import Display, Silent, describe
+from .fitting import Display, Silent, describe, figures
 from .loop import Training
 
 
@@ -60,14 +60,11 @@ class Bar:
             self.progress.update(self.task, completed=training.taken, speed=f"{rows_per_second:,.0f} rows/s")
 
     def epoch(self, training: Training, record: dict[str, Any]) -> None:
-        figures = f"elbo {record['elbo']:.2f}  distortion {record['distortion']:.2f}  rate {record['rate']:.2f}"
-        if "val_elbo" in record:
-            figures += f"  held-out {record['val_elbo']:.2f}"
         self.progress.update(
             self.task,
             completed=training.taken,
             epoch=f"{training.epoch}/{training.epochs}",
-            figures=figures,
+            figures=figures(record),
             speed=f"{record['rows_per_second']:,.0f} rows/s",
         )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import signal
@@ -16,10 +15,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from ..core import Source, weighted_mean
+from ..core import Source
 from ..data.rows import Rows
 from ..model import VAEModule
-from ..storage import StorageError, read_tensors, write_atomic, write_tensors
+from ..objectives.base import summary
+from ..storage import StorageError, read_tensors, write_lines, write_tensors
 from .loop import Diverged, Training
 
 log = logging.getLogger("vaekit")
@@ -55,14 +55,10 @@ def held_out(model: VAEModule, rows: Rows, seed: int, batch_size: int = 512) -> 
     noise = Source.like(model, seed)
     sums: dict[str, Tensor] = {}
     for batch in rows.batches(batch_size):
-        out = model(batch, noise)
-        parts = {"distortion": -out.log_lik, "rate": out.draw.rate}
-        for name, value in parts.items():
-            total = weighted_mean(value, batch.weight) * len(batch.x)
-            sums[name] = sums[name] + total if name in sums else total
+        for name, mean in summary(model(batch, noise), batch.weight).items():
+            sums[name] = sums.get(name, 0.0) + mean * len(batch.x)
     model.train()
-    means = {name: float(total) / len(rows) for name, total in sums.items()}
-    return {"elbo": -means["distortion"] - means["rate"], **means}
+    return {name: float(total) / len(rows) for name, total in sums.items()}
 
 
 class Checkpoint:
@@ -76,6 +72,11 @@ class Checkpoint:
         # torch's own generators: what a user's module, such as dropout, draws from.
         tensors |= {f"torch/{device}": state for device, state in _torch_noise(training.rows.x.device).items()}
         write_tensors(self.state, tensors, {"place": place, **memory})
+
+    def clear(self) -> None:
+        """Forgets another run's place: a kill before the first checkpoint must not leave it to be resumed from."""
+        self.state.unlink(missing_ok=True)
+        self.best.unlink(missing_ok=True)
 
     def load(self, training: Training) -> dict[str, Any]:
         """Brings training back to the saved place; returns what was remembered with it."""
@@ -154,13 +155,17 @@ def _fit(
         memory = checkpoint.load(training)
         memory["best"] = float(memory["best"])
         best = read_tensors(checkpoint.best)[0] if checkpoint.best.exists() else {}
-    ended = "finished"
+        _write_history(folder, memory["history"])  # a kill may have come between the checkpoint and this file
+    elif checkpoint is not None:
+        checkpoint.clear()
+    exhausted = _exhausted(memory, training.epoch, patience)
+    ended = "stopped early" if exhausted else "finished"
     display.start(training)
     saved = clock = time.perf_counter()
     since = training.taken
     try:
         with interruptible() as asked:
-            if _exhausted(memory, training.epoch, patience):
+            if exhausted:
                 training.epochs = training.epoch
             for _ in training:
                 now = time.perf_counter()
@@ -168,8 +173,8 @@ def _fit(
                     training.check()
                     record = _record(training, held, seed, (training.taken - since), now - clock)
                     memory["history"].append(record)
-                    if held is not None and record["val_elbo"] > memory["best"]:
-                        memory |= {"best": record["val_elbo"], "best_epoch": training.epoch}
+                    if held is not None and _worth(record) > memory["best"]:
+                        memory |= {"best": _worth(record), "best_epoch": training.epoch}
                         best = {n: t.detach().clone() for n, t in learner.state_dict().items()}
                         if checkpoint is not None:
                             write_tensors(checkpoint.best, best)
@@ -201,6 +206,11 @@ def _fit(
     return {"history": memory["history"], "ended": ended, "best_epoch": memory["best_epoch"]}
 
 
+def _worth(record: dict[str, Any]) -> float:
+    """What the best epoch is best at: the held-out ELBO, or, without a density, the held-out distortion."""
+    return record["val_elbo"] if "val_elbo" in record else -record["val_distortion"]
+
+
 def _exhausted(memory: dict[str, Any], epoch: int, patience: int | None) -> bool:
     return patience is not None and bool(memory["history"]) and epoch - memory["best_epoch"] >= patience
 
@@ -218,14 +228,25 @@ def _record(training: Training, held: Rows | None, seed: int, steps: int, second
 def describe(record: dict[str, Any], epochs: int) -> str:
     """A line of history as a line of text."""
     width = len(str(epochs))
-    text = (
-        f"epoch {record['epoch']:>{width}}/{epochs}  elbo {record['elbo']:.2f} = -distortion "
-        f"{record['distortion']:.2f} - rate {record['rate']:.2f}"
+    left = duration(record["seconds"] * (epochs - record["epoch"]))
+    return (
+        f"epoch {record['epoch']:>{width}}/{epochs}  {figures(record)}  {record['rows_per_second']:,.0f} rows/s  "
+        f"{left} left"
     )
-    if "val_elbo" in record:
-        text += f"  held-out elbo {record['val_elbo']:.2f}"
-    left = record["seconds"] * (epochs - record["epoch"])
-    return f"{text}  {record['rows_per_second']:,.0f} rows/s  {duration(left)} left"
+
+
+BOOKKEEPING = ("epoch", "step", "lr", "seconds", "rows_per_second")
+
+
+def figures(record: dict[str, Any]) -> str:
+    """The figures of a line of history: the ELBO with its two parts, or what else is logged, and what is held out."""
+    if {"elbo", "distortion", "rate"} <= record.keys():
+        text = f"elbo {record['elbo']:.2f} = -distortion {record['distortion']:.2f} - rate {record['rate']:.2f}"
+    else:
+        own = [n for n in record if n not in BOOKKEEPING and not n.startswith("val_")]
+        text = "  ".join(f"{n.replace('_', ' ')} {record[n]:.2f}" for n in own)
+    held = next((n for n in ("val_elbo", "val_distortion") if n in record), None)
+    return text if held is None else f"{text}  held-out {held.removeprefix('val_')} {record[held]:.2f}"
 
 
 def duration(seconds: float) -> str:
@@ -241,4 +262,4 @@ def _plain(memory: dict[str, Any]) -> dict[str, Any]:
 
 
 def _write_history(folder: Path, history: list[dict[str, Any]]) -> None:
-    write_atomic(folder / "history.jsonl", "".join(json.dumps(r) + "\n" for r in history).encode())
+    write_lines(folder / "history.jsonl", history)

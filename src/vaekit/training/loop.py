@@ -13,6 +13,7 @@ from ..core import Source, Terms
 from ..data.rows import Rows, as_tensor
 from ..data.spec import DataSpec
 from ..model import VAEModule
+from ..networks import evaluating
 from ..objectives import ELBO, Objective
 from .learner import Ensemble, Learner, Sources
 from .step import Adam, Step
@@ -98,11 +99,12 @@ class Training:
         return {name: float(value.mean()) / seen for name, value in self.sums.items()}
 
     def check(self) -> None:
-        """Raises Diverged if a loss was not finite. Reads the device."""
-        bad = self.learner.get_buffer("first_bad").min() if isinstance(self.learner, Learner) else torch.tensor(-1)
-        if int(bad) >= 0:
+        """Raises Diverged if a loss was not finite; in an ensemble, if no member is left. Reads the device."""
+        bad = self.learner.get_buffer("first_bad")
+        if bool((bad >= 0).all()):
+            first = int(bad.max())
             raise Diverged(
-                f"the loss is not finite since step {int(bad)} (epoch {int(bad) // self.batches + 1}); likely causes: "
+                f"the loss is not finite since step {first} (epoch {first // self.batches + 1}); likely causes: "
                 f"a learning rate that is too high (lr={self.step.adam.lr:g}; try a tenth, or clip=1.0), values "
                 "outside the range the likelihood expects, or a decoder scale that collapses to zero"
             )
@@ -116,7 +118,7 @@ class Training:
             "noise": self.noise.state,
         }
         place = {"epoch": self.epoch, "batch": self.batch, "taken": self.taken, "rows": len(self.rows)}
-        return tensors, {**place, "batch_size": self.batch_size, "seeds": self.seeds}
+        return tensors, {**place, "batch_size": self.batch_size, "seeds": self.seeds, "metrics": list(self.sums)}
 
     def restore(self, tensors: dict[str, Tensor], place: dict[str, Any]) -> None:
         """Continues from a `state`. Raises ValueError if rows, batch size or seeds are not those it was taken with."""
@@ -130,7 +132,8 @@ class Training:
         self.learner.load_state_dict(part("learner"))
         self.step.restore(part("optimiser"), place["taken"])
         device = self.rows.x.device
-        self.sums = {n: t.to(device) for n, t in part("sums").items()}
+        sums = part("sums")
+        self.sums = {n: sums[n].to(device) for n in place["metrics"]}  # in their order, which files sort
         self.noise.state = tensors["noise"]
         self.epoch, self.batch = place["epoch"], place["batch"]
 
@@ -170,7 +173,7 @@ def assemble(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         learner = Learner(model.settled(spec.model_shape), objective).to(device)
-    prepare(learner.model, rows, seed)
+        prepare(learner.model, rows, seed)
     return learner, rows
 
 
@@ -179,4 +182,5 @@ def prepare(model: VAEModule, rows: Rows, seed: int, sample: int = 2048) -> None
     chosen = np.random.default_rng([seed, 2**31]).permutation(len(rows))[:sample]
     batch = rows.batch(torch.from_numpy(np.sort(chosen)).to(rows.x.device))
     model.likelihood.check(batch.x)
-    model.prepare(batch, Source.like(model, seed + 1))
+    with evaluating(model):
+        model.prepare(batch, Source.like(model, seed + 1))

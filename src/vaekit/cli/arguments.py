@@ -1,0 +1,278 @@
+"""The verbs and their arguments, read without importing torch."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from .. import __version__
+from ..suggest import nearest
+
+DATA = "mnist, digits, shapes[:N] (N random images), a .npy, .npz, .csv or .parquet file, or a folder of images"
+OWN_DATA = f"{DATA}; of a built-in, its test set (default: what fit evaluated on)"
+
+
+class UsageError(ValueError):
+    """A command line that is none."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Raises UsageError where argparse prints the usage and exits; writes the help as it is laid out."""
+
+    def __init__(self, **settings: Any):
+        super().__init__(**settings, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; see `{self.prog} --help`")
+
+
+# -- values ----------------------------------------------------------------------------------------
+
+
+def whole(least: int) -> Callable[[str], int]:
+    """Reads a whole number from `least`."""
+
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if value < least:
+            raise argparse.ArgumentTypeError(f"expected a whole number from {least}, got {text!r}")
+        return value
+
+    return read
+
+
+def positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (value > 0 and math.isfinite(value)):
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
+    return value
+
+
+def share_or_file(text: str) -> float | str:
+    """A share of the rows in [0, 1), or the name of a file."""
+    try:
+        value = float(text)
+    except ValueError:
+        return text
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"expected a share of the rows in [0, 1) or a file, got {text!r}")
+    return value
+
+
+def one_of(*names: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in names:
+            raise argparse.ArgumentTypeError(f"unknown {text!r}{nearest(text, names)}: expected {', '.join(names)}")
+        return text
+
+    return read
+
+
+def assignment(text: str) -> str:
+    if not text.partition("=")[0] or "=" not in text:
+        raise argparse.ArgumentTypeError(f"expected name=value, got {text!r}")
+    return text
+
+
+# -- the settings of a fit -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Setting:
+    """An option of `fit` that `run.json` remembers."""
+
+    default: Any
+    read: Callable[[str], Any]
+    metavar: str
+    help: str
+
+
+SCHEDULES, INITIALISERS = ("constant", "cosine", "linear"), ("glorot", "he", "torch")
+BINARISE = ("none", "static", "dynamic", "threshold")
+SETTINGS: dict[str, Setting] = {
+    "recipe": Setting(None, str, "NAME", "a named model, see `vaekit recipes` (default: vae for images, else auto)"),
+    "set": Setting([], assignment, "NAME=VALUE", "a setting of the recipe, such as hidden=300,300; may be repeated"),
+    "latent_dim": Setting(2, whole(1), "N", "numbers in z"),
+    "epochs": Setting(50, whole(0), "N", "passes over the training rows"),
+    "batch_size": Setting(128, whole(1), "N", "rows per step"),
+    "lr": Setting(1e-3, positive, "X", "Adam's learning rate"),
+    "schedule": Setting("constant", one_of(*SCHEDULES), "NAME", f"of the learning rate: {', '.join(SCHEDULES)}"),
+    "warmup": Setting(0, whole(0), "N", "steps over which the learning rate rises"),
+    "clip": Setting(None, positive, "X", "largest norm of a gradient (default: any)"),
+    "patience": Setting(None, whole(1), "N", "stop after N epochs without a better held-out ELBO (default: never)"),
+    "validation": Setting(0.1, share_or_file, "SHARE|FILE", "rows held out of training: a share, or a file of rows"),
+    "initialiser": Setting("glorot", one_of(*INITIALISERS), "NAME", f"of the weights: {', '.join(INITIALISERS)}"),
+    "binarise": Setting(
+        "none",
+        one_of(*BINARISE),
+        "NAME",
+        "grey levels as probabilities: drawn once (static), at each pass (dynamic), cut at 1/2 (threshold), or as "
+        "the recipe has it (none)",
+    ),
+    "missing": Setting(False, bool, "", "NaN marks a missing cell (default: refused)"),
+    "seed": Setting(0, whole(0), "N", "of everything random"),
+    "device": Setting("auto", str, "NAME", "auto (cuda, mps, else cpu) or a torch device"),
+}
+
+
+def _add_settings(parser: Parser) -> None:
+    group = parser.add_argument_group("settings, remembered in RUN")
+    for name, setting in SETTINGS.items():
+        flag = f"--{name.replace('_', '-')}"
+        shown = setting.help
+        if "default" not in shown and setting.default not in (None, []):
+            shown += (
+                f" (default: {setting.default:g})"
+                if isinstance(setting.default, float)
+                else f" (default: {setting.default})"
+            )
+        if setting.default is False:
+            group.add_argument(flag, action="store_true", default=argparse.SUPPRESS, help=shown)
+        else:
+            action = "append" if setting.default == [] else "store"
+            group.add_argument(
+                flag, action=action, type=setting.read, default=argparse.SUPPRESS, metavar=setting.metavar, help=shown
+            )
+
+
+# -- the verbs -------------------------------------------------------------------------------------
+
+
+def _fit(parser: Parser) -> None:
+    parser.add_argument("data", metavar="DATA", nargs="?", help=DATA)
+    parser.add_argument("--resume", metavar="RUN", help="go on with an unfinished run, bit for bit, and its settings")
+    parser.add_argument(
+        "-o", "--output", metavar="RUN", help="the run folder (default: runs/DATA-RECIPE, or -2, -3, ...)"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace the run in RUN (default: refuse)")
+    parser.add_argument(
+        "--test",
+        metavar="FILE",
+        help="rows to evaluate on at the end (default: a built-in's test set, else the held-out rows)",
+    )
+    parser.add_argument("--no-report", action="store_true", help="write no report.html (default: written)")
+    parser.add_argument("--quiet", action="store_true", help="show no progress (default: shown on stderr)")
+    _add_settings(parser)
+
+
+def _run_and_data(parser: Parser) -> None:
+    parser.add_argument("run", metavar="RUN", help="a run folder")
+    parser.add_argument("data", metavar="DATA", nargs="?", help=OWN_DATA)
+    _device(parser)
+
+
+def _device(parser: Parser) -> None:
+    parser.add_argument("--device", default="auto", metavar="NAME", help=f"{SETTINGS['device'].help} (default: auto)")
+
+
+def _output(parser: Parser, name: str, kinds: str) -> None:
+    parser.add_argument("-o", "--output", metavar="FILE", help=f"{kinds} (default: {name} in RUN)")
+
+
+def _evaluate(parser: Parser) -> None:
+    _run_and_data(parser)
+    parser.add_argument("--draws", type=whole(1), default=100, metavar="K", help="draws per row (default: 100)")
+    parser.add_argument("--seed", type=whole(0), metavar="N", help="of the draws (default: the run's)")
+
+
+def _report(parser: Parser) -> None:
+    _run_and_data(parser)
+    _output(parser, "report.html", "an .html file")
+
+
+def _sample(parser: Parser) -> None:
+    parser.add_argument("run", metavar="RUN", help="a run folder")
+    parser.add_argument("-n", "--rows", type=whole(1), default=64, metavar="N", help="new rows (default: 64)")
+    parser.add_argument("--seed", type=whole(0), metavar="N", help="of the draws (default: the run's)")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--mean", action="store_true", default=None, help="means of p(x | z) (default for grey levels)")
+    kind.add_argument(
+        "--draws", action="store_false", dest="mean", default=None, help="draws from p(x | z) (default otherwise)"
+    )
+    _device(parser)
+    _output(parser, "samples.png for images, samples.npy otherwise,", ".png (a sheet of images), .npy or .npz")
+
+
+def _embed(parser: Parser) -> None:
+    _run_and_data(parser)
+    _output(parser, "codes.npy", ".npy, .npz, .csv or .parquet; columns z0, z1, ...")
+
+
+def _reconstruct(parser: Parser) -> None:
+    _run_and_data(parser)
+    parser.add_argument("-n", "--rows", type=whole(1), default=10, metavar="N", help="the first N rows (default: 10)")
+    _output(
+        parser,
+        "reconstructions.png for images, .npy otherwise,",
+        ".png (rows above their reconstructions), .npy (the reconstructions) or .npz (x and reconstruction)",
+    )
+
+
+def _recipes(parser: Parser) -> None:
+    parser.add_argument("name", metavar="NAME", nargs="?", help="show this recipe's settings (default: list all)")
+
+
+VERBS: dict[str, tuple[str, Callable[[Parser], None], str]] = {
+    "fit": ("train a model and judge it", _fit, "vaekit fit mnist --recipe beta-vae --set beta=6 --latent-dim 10"),
+    "evaluate": ("figures on held-out rows", _evaluate, "vaekit evaluate runs/mnist --draws 500"),
+    "report": ("a page of pictures and figures", _report, "vaekit report runs/mnist -o report.html"),
+    "sample": ("new rows from the model", _sample, "vaekit sample runs/mnist -n 100 -o samples.png"),
+    "embed": ("the codes of rows", _embed, "vaekit embed runs/mnist images.npy -o codes.csv"),
+    "reconstruct": ("rows through the model and back", _reconstruct, "vaekit reconstruct runs/mnist -n 20"),
+    "recipes": ("the named models and their settings", _recipes, "vaekit recipes beta-vae"),
+}
+"""Each verb: what it does, its arguments, an example."""
+
+EXIT_CODES = """exit codes:
+  0    done
+  1    the work failed: training diverged, the disk is full
+  2    wrong usage or bad input, or a folder that cannot be written
+  130  interrupted by Ctrl-C"""
+
+
+def build() -> Parser:
+    """The parser of the whole command line."""
+    parser = Parser(
+        prog="vaekit",
+        description="Variational autoencoders from the command line.",
+        epilog="example:\n  vaekit fit mnist --epochs 5 -o runs/mnist\n  vaekit sample runs/mnist\n\n" + EXIT_CODES,
+    )
+    parser.add_argument("--version", action="version", version=f"vaekit {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs (vaekit VERB --help says more)")
+    for name, (summary, arguments, example) in VERBS.items():
+        verb = verbs.add_parser(
+            name, help=summary, description=f"vaekit {name}: {summary}.", epilog=f"example:\n  {example}"
+        )
+        arguments(verb)
+        verb.add_argument("--json", action="store_true", help="print one JSON object (default: text)")
+        verb.add_argument("--debug", action="store_true", help="show the traceback of an error (default: one line)")
+    return parser
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The arguments of a command line. Raises UsageError, with the nearest name where one is unknown."""
+    first = argv[0] if argv else ""
+    if first not in ("-h", "--help", "--version", *VERBS):
+        raise UsageError(_unknown("verb", first, VERBS) if first else f"expected a verb: {', '.join(VERBS)}")
+    parser = build()
+    args, rest = parser.parse_known_args(argv)
+    if rest:
+        verb = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction)).choices[args.verb]
+        flags = [word for word in rest if word.startswith("-")]
+        if not flags:
+            raise UsageError(f"unexpected {rest[0]!r}; see `vaekit {args.verb} --help`")
+        raise UsageError(_unknown("argument", flags[0].partition("=")[0], verb._option_string_actions, args.verb))
+    return args
+
+
+def _unknown(what: str, name: str, known: Iterable[str], verb: str = "") -> str:
+    return f"unknown {what} {name!r}{nearest(name, known)}; see `{' '.join(['vaekit', verb]).strip()} --help`"

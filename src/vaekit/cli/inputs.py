@@ -1,0 +1,96 @@
+"""DATA on the command line: a built-in by its name, a file or a folder."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data import datasets, files
+from ..suggest import nearest
+
+BUILT_IN = ("mnist", "digits", "shapes")
+SHAPES, SHAPES_TEST = 20_000, 2_000
+TABLES = (".csv", ".parquet")
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows, their labels where these are known, and what to call them."""
+
+    x: NDArray
+    labels: NDArray | None
+    name: str
+
+
+def is_built_in(data: str) -> bool:
+    return data.partition(":")[0] in BUILT_IN
+
+
+def train_and_test(data: str, seed: int) -> tuple[Part, Part | None]:
+    """The training rows that `data` names and, of a built-in, its test set. The seed chooses the shapes."""
+    if not is_built_in(data):
+        return Part(read(data), None, Path(data).name), None
+    name, _, count = data.partition(":")
+    if name == "shapes":
+        train, test = _shapes(data, count, seed)
+    elif count:
+        raise ValueError(f"{data}: only shapes takes a number of rows; pass {name}")
+    else:
+        train, test = (datasets.mnist if name == "mnist" else datasets.digits)(labels=True)
+    return Part(*train, data), Part(*test, f"the test set of {data}")
+
+
+def _shapes(data: str, count: str, seed: int) -> tuple[datasets.Labelled, datasets.Labelled]:
+    total = math.prod(datasets.SHAPES_FACTORS.values())
+    n, most = int(count) if count.isdecimal() else SHAPES if not count else 0, total - SHAPES_TEST
+    if not 1 <= n <= most:
+        raise ValueError(f"{data}: expected shapes:N with N random images for training, 1 to {most}")
+    x, factors = datasets.shapes(np.random.default_rng(seed).permutation(total)[: n + SHAPES_TEST])
+    return (x[:n], factors[:n, 0]), (x[n:], factors[n:, 0])
+
+
+def read(source: str) -> NDArray:
+    """The rows in a file or folder. Raises FileNotFoundError, ValueError or ImportError; see `vaekit.data.files`."""
+    path = Path(source).expanduser()
+    if not path.exists() and path.suffix == "":
+        raise FileNotFoundError(
+            f"{path.name} is neither a built-in data set ({', '.join(BUILT_IN)}) nor a file or folder"
+            f"{nearest(path.name, BUILT_IN)}"
+        )
+    if path.suffix.lower() in TABLES and path.is_file():
+        return _table(path)
+    return files.read(path)
+
+
+def _table(path: Path) -> NDArray:
+    """The columns of a .csv or .parquet file, all of them numeric; an empty cell is NaN."""
+    try:
+        import pandas as pd
+
+        if path.suffix.lower() == ".parquet":
+            frame = pd.read_parquet(path)
+        else:
+            frame = pd.read_csv(path)
+            if all(_is_number(name) for name in frame.columns):  # no line of names
+                frame = pd.read_csv(path, header=None)
+    except ImportError as error:
+        raise ImportError(f'reading {path.suffix} needs pandas and pyarrow: pip install "vaekit[tables]"') from error
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{path} cannot be read as {path.suffix} ({error}): save it again") from error
+    words = [str(name) for name in frame.columns if not pd.api.types.is_numeric_dtype(frame[name])]
+    if words:
+        raise ValueError(f"expected columns of numbers in {path}, got {', '.join(words)}: encode or drop them first")
+    plain = frame.to_numpy()
+    return frame.to_numpy(dtype=float, na_value=np.nan) if plain.dtype.kind not in "biuf" else plain
+
+
+def _is_number(name: object) -> bool:
+    try:
+        float(str(name))
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,200 @@
+"""A run folder and its `run.json`: what was fitted to what, so that it can be continued and judged again."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .. import storage
+from ..data import datasets
+from ..estimator import VAE
+from ..likelihoods import Bernoulli
+from . import inputs
+from .arguments import SETTINGS
+from .inputs import Part
+from .settings import recipe
+
+FILES = ("run.json", "config.json", "model.safetensors", "history.jsonl", "metrics.json", "report.html")
+CHECKPOINT = ("state.safetensors", "best.safetensors")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is fitted to what: the content of `run.json`.
+
+    data, test: as on the command line, files by their whole path. settings: every entry of
+    `arguments.SETTINGS`. digests: of the arrays as they were read, by part.
+    """
+
+    data: str
+    test: str | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def make(cls, data: str, test: str | None, given: dict[str, Any]) -> Plan:
+        settings = {name: given.get(name, setting.default) for name, setting in SETTINGS.items()}
+        if isinstance(settings["validation"], str):
+            settings["validation"] = _whole(settings["validation"])
+        return cls(data if inputs.is_built_in(data) else _whole(data), test and _whole(test), settings)
+
+    @classmethod
+    def read(cls, folder: Path) -> Plan:
+        """The plan of a run. Raises FileNotFoundError where there is none, StorageError where it is damaged."""
+        path = folder / "run.json"
+        try:
+            config = storage.read_json(path)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise FileNotFoundError(f"{folder} is not a run of `vaekit fit` (it has no run.json)") from error
+        storage.check_format(config, path)
+        try:
+            plan = cls(**{name: config[name] for name in ("data", "test", "settings", "digests")})
+            return cls(plan.data, plan.test, {name: plan.settings[name] for name in SETTINGS}, dict(plan.digests))
+        except (KeyError, TypeError, ValueError) as error:
+            raise storage.StorageError(f"{path} lacks {error}: it is damaged or not vaekit's") from error
+
+    def write(self, folder: Path) -> None:
+        from .. import __version__
+
+        storage.write_json(folder / "run.json", {"format": storage.FORMAT, "vaekit": __version__, **asdict(self)})
+
+    def estimator(self, validation: object = None) -> VAE:
+        """The estimator these settings make; unknown or unfit ones are refused. validation: the rows of its file."""
+        s, own = self.settings, ("recipe", "set", "binarise", "validation", "device")
+        at_each_pass = s["binarise"] in ("dynamic", "threshold")
+        return VAE(
+            recipe=recipe(s["recipe"], s["set"]),
+            likelihood=Bernoulli(binarise=s["binarise"]) if at_each_pass else None,
+            validation=s["validation"] if validation is None else validation,
+            device=device(s["device"]),
+            **{n: v for n, v in s.items() if n not in own},
+        )
+
+
+class Inputs:
+    """The arrays of a plan, as the model sees them."""
+
+    def __init__(self, plan: Plan):
+        self.plan = plan
+        train, test = inputs.train_and_test(plan.data, plan.settings["seed"])
+        if plan.test is not None:
+            test = Part(inputs.read(plan.test), None, Path(plan.test).name)
+        given = plan.settings["validation"]
+        held = Part(inputs.read(given), None, Path(given).name) if isinstance(given, str) else None
+        found = {"data": train, "test": test, "validation": held}
+        parts = {name: part for name, part in found.items() if part is not None}
+        self.digests = {name: datasets.digest(part.x) for name, part in parts.items()}
+        for name, was in plan.digests.items():
+            if self.digests.get(name) != was:
+                raise ValueError(
+                    f"the {name} rows have changed since the run began: {parts[name].name} had digest {was[:12]}..., "
+                    f"now {self.digests[name][:12]}...: bring them back, or begin a new run"
+                )
+        for name, part in parts.items():
+            if part.x.shape[1:] != train.x.shape[1:]:
+                raise ValueError(
+                    f"expected {name} rows of {train.x.shape[1:]}, as in {train.name}, got {part.x.shape[1:]} in "
+                    f"{part.name}: reshape them"
+                )
+        self.train, self.test, self.validation = (seen(plan, p, i) for i, p in enumerate((train, test, held)))
+
+    @property
+    def held_rows(self) -> NDArray | None:
+        return None if self.validation is None else self.validation.x
+
+    @cached_property
+    def judged(self) -> Part:
+        """The rows to evaluate on: the test set, else the held-out rows, else the training rows."""
+        if self.test is not None:
+            return self.test
+        vae = self.plan.estimator(self.held_rows)
+        held = vae.held_out(self.train.x)
+        chose = "" if vae.patience is None else ", which also chose when to stop"
+        if held is not None:
+            return Part(held, None, f"held-out rows of {self.train.name}{chose}")
+        return Part(self.train.x, None, f"the training rows of {self.train.name}: no others were kept")
+
+
+def seen(plan: Plan, part: Part | None, stream: int) -> Part | None:
+    """A part as the model sees it: with `--binarise static`, grey levels are drawn once, by seed + stream."""
+    if part is None or plan.settings["binarise"] != "static" or _is_binary(part.x):
+        return part
+    return Part(datasets.binarise(part.x, plan.settings["seed"] + stream), part.labels, f"{part.name}, binarised")
+
+
+def _is_binary(x: NDArray) -> bool:
+    return x.dtype == bool or bool(((x == 0) | (x == 1)).all())
+
+
+def _whole(path: str) -> str:
+    return str(Path(path).expanduser().absolute())
+
+
+def device(name: str) -> str:
+    """`name`. Raises ValueError where it is no device of this machine."""
+    try:
+        kind = "auto" if name == "auto" else torch.device(name).type
+    except RuntimeError as error:
+        raise ValueError(f"--device {name}: expected auto, cpu, cuda, cuda:N or mps") from error
+    if (kind == "cuda" and not torch.cuda.is_available()) or (kind == "mps" and not torch.backends.mps.is_available()):
+        raise ValueError(f"--device {name}: torch sees no such device here; pass auto or cpu")
+    return name
+
+
+# -- the folder ------------------------------------------------------------------------------------
+
+
+def is_finished(folder: Path) -> bool:
+    return (folder / "model.safetensors").exists() and (folder / "metrics.json").exists()
+
+
+def place(plan: Plan, output: str | None, overwrite: bool) -> Path:
+    """The folder of a new run. Raises FileExistsError where a run would be overwritten unasked."""
+    if output is None:
+        return _unused(plan)
+    folder = Path(output).expanduser()
+    if overwrite or not any((folder / name).exists() for name in FILES):
+        return folder
+    if is_finished(folder) or not (folder / "run.json").exists():
+        raise FileExistsError(f"{folder} holds a run already: choose another --output, or replace it with --overwrite")
+    raise FileExistsError(f"{folder} holds an unfinished run: go on with `{resume_command(folder)}`, or --overwrite it")
+
+
+def clear(folder: Path) -> None:
+    """Removes the files of a run, the checkpoint first, and what a killed writer left; then the folders, if empty."""
+    for parent, names in ((folder / "checkpoint", CHECKPOINT), (folder, FILES)):
+        if not parent.is_dir():
+            continue
+        for path in (path for name in names for path in (parent / name, *parent.glob(f".{name}.*"))):
+            path.unlink(missing_ok=True)
+        if not any(parent.iterdir()):
+            parent.rmdir()
+
+
+def _unused(plan: Plan) -> Path:
+    data = plan.data.partition(":")[0] if inputs.is_built_in(plan.data) else Path(plan.data).stem
+    name = "-".join(filter(None, (data, plan.settings["recipe"])))
+    number = 1
+    while (folder := Path("runs", name if number == 1 else f"{name}-{number}")).exists():
+        number += 1
+    return folder
+
+
+def resume_command(folder: Path) -> str:
+    return f"vaekit fit --resume {shlex.quote(str(folder))}"
+
+
+def as_json(value: Any) -> Any:
+    """A record that JSON can hold: tuples as lists, NaN and infinities as null."""
+    if isinstance(value, dict):
+        return {name: as_json(v) for name, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [as_json(v) for v in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value

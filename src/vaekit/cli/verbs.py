@@ -1,0 +1,212 @@
+"""What each verb does. A verb takes its arguments and returns what to print."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from .. import storage
+from ..estimator import VAE
+from ..loading import load
+from ..recipes import RECIPES, Recipe
+from ..training.display import display_for
+from . import INTERRUPTED, outputs
+from .arguments import SETTINGS, UsageError
+from .inputs import Part, train_and_test
+from .runs import Inputs, Plan, as_json, clear, device, place, resume_command, seen
+from .settings import kinds
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a verb has to say: as text, as JSON, and as an exit code."""
+
+    text: str
+    record: dict[str, Any]
+    code: int = 0
+
+
+# -- fitting ---------------------------------------------------------------------------------------
+
+
+def fit(args: Namespace) -> Outcome:
+    """Trains, evaluates and reports; everything goes into the run folder."""
+    plan, folder = _new(args) if args.resume is None else _remembered(args)
+    plan.estimator()  # wrong settings are refused before anything is read
+    given = Inputs(plan)
+    vae = plan.estimator(given.held_rows)
+    try:
+        if args.resume is None:
+            clear(folder)
+            replace(plan, digests=given.digests).write(folder)
+        _say(args, _beginning(plan, given, folder))
+        _train(vae, given, folder, args)
+        if vae.ended_ == "interrupted":
+            return _interrupted(vae, folder)
+        return _judged(vae, given.judged, folder, args)
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt(_go_on(folder)) from stop
+
+
+def _new(args: Namespace) -> tuple[Plan, Path]:
+    if args.data is None:
+        raise UsageError("expected DATA to fit, or --resume RUN; see `vaekit fit --help`")
+    plan = Plan.make(args.data, args.test, vars(args))
+    return plan, place(plan, args.output, args.overwrite)
+
+
+def _remembered(args: Namespace) -> tuple[Plan, Path]:
+    also = [name for name in SETTINGS if name in args]
+    also += [name for name in ("data", "output", "test", "overwrite") if getattr(args, name)]
+    if also:
+        named = ", ".join("DATA" if name == "data" else f"--{name.replace('_', '-')}" for name in also)
+        raise UsageError(f"--resume goes on with what {args.resume} remembers: leave out {named}")
+    folder = Path(args.resume).expanduser()
+    return Plan.read(folder), folder
+
+
+def _beginning(plan: Plan, given: Inputs, folder: Path) -> str:
+    x, model = given.train.x, plan.settings["recipe"] or "a model"
+    return f"fitting {model} to {given.train.name}, {' x '.join(map(str, x.shape))} {x.dtype}, in {folder}"
+
+
+def _go_on(folder: Path) -> str:
+    return f"go on with `{resume_command(folder)}`" if (folder / "run.json").exists() else "nothing was begun"
+
+
+def _train(vae: VAE, given: Inputs, folder: Path, args: Namespace) -> None:
+    try:
+        vae.fit(given.train.x, run=folder, resume=args.resume is not None, display=display_for(not args.quiet))
+    except (ValueError, TypeError):
+        if args.resume is None and not (folder / "checkpoint" / "state.safetensors").exists():
+            clear(folder)  # it never began
+        raise
+
+
+def _interrupted(vae: VAE, folder: Path) -> Outcome:
+    command, done = resume_command(folder), len(vae.history_)
+    record = {"run": str(folder), "ended": vae.ended_, "epochs": done, "resume": command}
+    text = f"interrupted after {done} of {vae.epochs} epochs; {folder} can be used as it is\ngo on with: {command}"
+    return Outcome(text, record, INTERRUPTED)
+
+
+def _judged(vae: VAE, part: Part, folder: Path, args: Namespace) -> Outcome:
+    """Evaluation and report at the end of a fit."""
+    _say(args, f"evaluating on {len(part.x):,} rows: {part.name}")
+    evaluation = vae.evaluate(part.x)
+    ended = {"ended": vae.ended_, "epochs": len(vae.history_), "best_epoch": vae.best_epoch_}
+    metrics = as_json({"on": part.name, **evaluation.to_dict(), **ended})
+    storage.write_json(folder / "metrics.json", metrics)
+    lines, report = [str(evaluation), f"evaluated on: {part.name}", f"run:    {folder}"], None
+    if not args.no_report:
+        report = folder / "report.html"
+        vae.report(part.x, part.labels).save(report)
+        lines.append(f"report: {report}")
+    return Outcome("\n".join(lines), {"run": str(folder), "report": report and str(report), **metrics})
+
+
+def _say(args: Namespace, text: str) -> None:
+    if not args.quiet:
+        print(text, file=sys.stderr, flush=True)
+
+
+# -- using a run -----------------------------------------------------------------------------------
+
+
+def evaluate(args: Namespace) -> Outcome:
+    vae, part = _opened(args)
+    evaluation = vae.evaluate(part.x, draws=args.draws, seed=args.seed)
+    record = {"run": args.run, "on": part.name, **evaluation.to_dict()}
+    return Outcome(f"{evaluation}\nevaluated on: {part.name}", as_json(record))
+
+
+def report(args: Namespace) -> Outcome:
+    path = outputs.chosen(args.output, Path(args.run) / "report.html", ".html", ".htm")
+    vae, part = _opened(args)
+    vae.report(part.x, part.labels).save(path)
+    return _written(args, path, len(part.x), f"report on {part.name}")
+
+
+def sample(args: Namespace) -> Outcome:
+    vae = _loaded(args)
+    default = Path(args.run, "samples").with_suffix(outputs.suffix(vae.spec_))
+    path = outputs.chosen(args.output, default, ".png", ".npy", ".npz")
+    rows = vae.sample(args.rows, seed=args.seed, mean=args.mean)
+    if path.suffix.lower() == ".png":
+        outputs.sheet(path, rows, vae.spec_)
+    else:
+        outputs.array(path, x=rows)
+    return _written(args, path, len(rows), f"{len(rows)} samples")
+
+
+def embed(args: Namespace) -> Outcome:
+    path = outputs.chosen(args.output, Path(args.run) / "codes.npy", ".npy", ".npz", ".csv", ".parquet")
+    vae, part = _opened(args)
+    codes = vae.transform(part.x)
+    if path.suffix.lower() in (".csv", ".parquet"):
+        outputs.table(path, codes)
+    else:
+        outputs.array(path, z=codes)
+    return _written(args, path, len(codes), f"{len(codes):,} codes of {codes.shape[1]} numbers, from {part.name}")
+
+
+def reconstruct(args: Namespace) -> Outcome:
+    vae, part = _opened(args)
+    default = Path(args.run, "reconstructions").with_suffix(outputs.suffix(vae.spec_))
+    path = outputs.chosen(args.output, default, ".png", ".npy", ".npz")
+    x = part.x[: args.rows]
+    again = vae.reconstruct(x)
+    if path.suffix.lower() == ".png":
+        outputs.sheet(path, x, vae.spec_, below=again)
+    else:
+        outputs.array(path, x=x, reconstruction=again)
+    return _written(args, path, len(x), f"{len(x)} rows and their reconstructions, from {part.name}")
+
+
+def _loaded(args: Namespace) -> VAE:
+    return load(Path(args.run).expanduser(), device=device(args.device))
+
+
+def _opened(args: Namespace) -> tuple[VAE, Part]:
+    """The model of a run, and the rows that the command line names: by default those that fit evaluated on."""
+    vae, folder = _loaded(args), Path(args.run).expanduser()
+    plan = Plan.read(folder) if (folder / "run.json").exists() else None
+    if args.data is not None:
+        train, test = train_and_test(args.data, vae.seed)
+        return vae, (test or train) if plan is None else seen(plan, test or train, 1)
+    if plan is None:
+        raise ValueError(f"{folder} does not say what it was fitted to (it has no run.json): name the DATA")
+    return vae, Inputs(plan).judged
+
+
+def _written(args: Namespace, path: Path, rows: int, what: str) -> Outcome:
+    return Outcome(f"{what}: {path}", {"run": args.run, "output": str(path), "rows": rows})
+
+
+# -- recipes ---------------------------------------------------------------------------------------
+
+
+def recipes(args: Namespace) -> Outcome:
+    if args.name is None:
+        width = max(map(len, RECIPES))
+        lines = [f"{name:<{width}}  {e.summary}\n{'':<{width}}  {e.paper}" for name, e in RECIPES.items()]
+        return Outcome("\n".join(lines), {"recipes": [_described(name) for name in RECIPES]})
+    name = Recipe(args.name).name  # refuses an unknown one
+    entry, declared = RECIPES[name], kinds(name)
+    lines = [f"{name}: {entry.summary}", entry.paper, "", "settings (--set NAME=VALUE):"]
+    width = max(map(len, entry.defaults), default=0)
+    lines += [f"  {n:<{width}}  {_shown(v)}  ({declared[n]})" for n, v in entry.defaults.items()]
+    return Outcome("\n".join(lines), _described(name))
+
+
+def _described(name: str) -> dict[str, Any]:
+    entry = RECIPES[name]
+    return as_json({"name": name, "summary": entry.summary, "paper": entry.paper, "settings": entry.defaults})
+
+
+def _shown(value: Any) -> str:
+    """A default as `--set` reads it."""
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

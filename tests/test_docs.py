@@ -1,0 +1,204 @@
+"""The documents hold: their links lead somewhere, their code runs, their tables say what the source says."""
+
+import importlib
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import test_architecture
+import test_estimator
+import torch
+
+import vaekit as vk
+from vaekit import latents, likelihoods, networks, objectives, storage, testing
+from vaekit.cli.arguments import parse
+from vaekit.data.spec import DataSpec
+
+ROOT = Path(__file__).parent.parent
+README, DOCS = ROOT / "README.md", ROOT / "docs"
+DESIGN, LOSS, FRENCH = DOCS / "design.md", DOCS / "loss.md", DOCS / "architecture.fr.md"
+PAGES = [README, ROOT / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]
+
+
+def name(path):
+    return path.relative_to(ROOT).as_posix()
+
+
+def blocks(path, language):
+    return re.findall(rf"^```{language}\n(.*?)^```", path.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def prose(path):
+    return re.sub(r"^```.*?^```", "", path.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+
+
+def table(path, heading):
+    """The cells of the table whose first heading is this one, row by row."""
+    lines = iter(path.read_text("utf-8").splitlines())
+    assert any(line.startswith(f"| {heading} |") for line in lines), f"{name(path)} has no table of {heading}"
+    next(lines)
+    rows = []
+    for line in lines:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip() for cell in line.strip("|").split("|")])
+    return rows
+
+
+def code(cell):
+    """The first `code` of a cell."""
+    return re.search(r"`([^`]+)`", cell)[1]
+
+
+# -- links -----------------------------------------------------------------------------------------
+
+
+def anchors(path):
+    titles = re.findall(r"^#+ (.*)$", prose(path), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_link_to_a_file_leads_to_one(page):
+    links = [link for link in re.findall(r"\]\(([^)\s]+)\)", prose(page)) if "://" not in link]
+    for link in links:
+        target, _, anchor = link.partition("#")
+        file = (page.parent / target).resolve() if target else page
+        assert file.exists(), f"{name(page)} links to {link}, which is not there"
+        assert not anchor or anchor in anchors(file), f"{name(page)} links to {link}: no such heading"
+
+
+def test_the_picture_is_small():
+    assert (DOCS / "images" / "digits.png").stat().st_size <= 300 * 1024
+
+
+# -- code ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def few_digits(monkeypatch, tmp_path):
+    """An empty folder to work in, and a hundredth of MNIST for all of it, so that the code runs in seconds."""
+    x, x_test = vk.datasets.mnist()
+    monkeypatch.setattr(vk.datasets, "mnist", lambda: (x[:600].copy(), x_test[:100].copy()))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("page", [README, LOSS, FRENCH], ids=name)
+def test_code_runs_as_it_is_written(page, few_digits):
+    torch.manual_seed(0)
+    names = {}
+    for number, block in enumerate(blocks(page, "python")):
+        exec(compile(block, f"{name(page)}, block {number}", "exec"), names)
+    made = names["vae"]
+    assert made.transform(np.zeros((3, 28, 28), "uint8")).shape == (3, 2)
+
+
+def test_the_ten_lines_are_ten():
+    assert len(blocks(README, "python")[0].splitlines()) <= 12
+
+
+def test_every_command_in_the_readme_can_be_given():
+    lines = [line.partition("#")[0].split() for block in blocks(README, "sh") for line in block.splitlines()]
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    said = {words[0] for words in lines}
+    assert said == {"make", "pip", "vaekit"}
+    for words in lines:
+        if words[0] == "vaekit":
+            parse(words[1:])
+        elif words[0] == "make":
+            assert words[1] in targets
+
+
+def test_the_extras_in_the_readme_are_those_of_the_package():
+    tomllib = pytest.importorskip("tomllib")
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    told = re.search(r"Extras:(.*?)as in", README.read_text("utf-8"), re.DOTALL)[1]
+    assert set(re.findall(r"`(\w+)`", told)) == set(extras) - {"test"}
+
+
+# -- tables ----------------------------------------------------------------------------------------
+
+COMPOSITIONS = table(README, "recipe")
+NAMES = {"Ramp": vk.Ramp, **vars(networks), **vars(likelihoods), **vars(objectives), **vars(latents)}
+
+
+@pytest.mark.parametrize("row", COMPOSITIONS, ids=lambda row: row[0])
+def test_a_line_of_the_composition_table_is_what_its_recipe_makes(row):
+    latent, likelihood, objective = [code(cell) for cell in row[1:]]
+    own = [eval(text, dict(NAMES)) for text in (latent, objective)]
+    if "`" not in row[0]:
+        assert isinstance(eval(likelihood, dict(NAMES)), vk.likelihoods.Likelihood)
+        return
+    x = torch.zeros(2, 8, 8, dtype=torch.uint8) + torch.tensor([0, 7], dtype=torch.uint8).reshape(2, 1, 1)
+    spec = DataSpec.infer(x, "uint8")
+    parts = vk.recipes.Recipe(code(row[0])).build(2, spec)
+    assert [storage.describe(p) for p in own] == [storage.describe(p) for p in (parts.latent, parts.objective)]
+    follows = vk.recipes.likelihood_for(spec) if likelihood == "auto" else eval(likelihood, dict(NAMES))
+    assert storage.describe(parts.likelihood) == storage.describe(follows)
+
+
+def test_the_composition_table_has_every_recipe():
+    assert {code(row[0]) for row in COMPOSITIONS if "`" in row[0]} == set(vk.recipes.RECIPES)
+
+
+def test_the_changelog_counts_the_recipes():
+    assert f"- {len(vk.recipes.RECIPES)} recipes" in (ROOT / "CHANGELOG.md").read_text("utf-8")
+
+
+def test_the_floors_are_those_that_the_imports_are_held_to():
+    told = {int(row[0]): set(re.findall(r"`([^`]+)`", row[1])) for row in table(DESIGN, "floor")}
+    assert told == dict(enumerate(test_architecture.ROOMS))
+
+
+def test_the_exceptions_from_scikit_learn_s_checks_are_told():
+    told = set(re.findall(r"^- `(check_\w+)`", DESIGN.read_text("utf-8"), re.MULTILINE))
+    assert told == set(test_estimator.EXCEPTIONS)
+
+
+def test_the_laws_in_the_design_are_those_of_the_package():
+    told = set(re.findall(r"`(assert_\w+)`", DESIGN.read_text("utf-8")))
+    assert told == {n for n in vars(testing) if n.startswith("assert_")}
+
+
+# -- names -----------------------------------------------------------------------------------------
+
+
+def resolve(dotted):
+    """The thing that a dotted name stands for: a module, or an attribute of one."""
+    parts = dotted.split(".")
+    for split in range(len(parts), 0, -1):
+        try:
+            found = importlib.import_module(".".join(parts[:split]))
+        except ImportError:
+            continue
+        for part in parts[split:]:
+            found = getattr(found, part)
+        return found
+    raise ImportError(dotted)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_name_of_vaekit_s_exists(page):
+    for dotted in set(re.findall(r"`(vaekit(?:\.\w+)+)`", page.read_text("utf-8"))):
+        resolve(dotted)
+
+
+def test_the_french_page_names_each_class_beside_the_file_that_holds_it():
+    pairs = re.findall(r"\[`(vaekit\.[\w.]+)`\]\(\.\./([^)]+)\)", FRENCH.read_text("utf-8"))
+    assert len(pairs) >= 10
+    for dotted, file in pairs:
+        module = resolve(dotted).__module__.replace(".", "/")
+        assert file in (f"src/{module}.py", f"src/{module}/__init__.py"), f"{dotted} is in {module}, not in {file}"
+
+
+def test_the_french_page_counts_the_parameters():
+    model = vk.VAE(epochs=0, validation=0).fit(np.arange(2 * 784, dtype="uint8").reshape(2, 28, 28)).module_
+    told = [int(re.sub(r"\D", "", row[3])) for row in table(FRENCH, "partie")[:3]]
+    assert told == [sum(p.numel() for p in part.parameters()) for part in (model.encoder, model.latent, model.decoder)]
+
+
+def test_files_named_in_backticks_exist():
+    for page in PAGES:
+        for file in re.findall(r"`((?:tests|src|docs|examples)/[\w./-]+)`", page.read_text("utf-8")):
+            assert (ROOT / file).exists(), f"{name(page)} names {file}, which is not there"
