@@ -7,7 +7,8 @@ import torch
 from vaekit import latents as lt
 from vaekit import likelihoods as lk
 from vaekit import objectives as ob
-from vaekit.core import Batch, Cycle, Ramp
+from vaekit.core import Batch, Bound, Cycle, Ramp, record
+from vaekit.distributions import Distribution
 from vaekit.model import VAEModule
 from vaekit.networks import MLP, ConvDecoder, ConvEncoder
 
@@ -21,6 +22,57 @@ def plain(size: int = 2) -> lt.Latent:
 def lower(size: int, prior: lt.Prior | None = None) -> lt.Rung:
     prior = prior or lt.Conditional(MLP((6,)), lt.Normal(size))
     return lt.Rung(lt.Latent(lt.Normal(size), prior), MLP((6,)))
+
+
+@record
+class Chain(Distribution):
+    """`prod_i p(x_i | x_<i, z)`: binary cells, each given those before it, by a network that the record holds."""
+
+    features: torch.Tensor
+    network: Bound
+
+    def _logits(self, x):
+        return self.network(x, self.features)
+
+    def log_prob(self, x):
+        logits = self._logits(x)
+        return (x - 1) * logits + torch.nn.functional.logsigmoid(logits)
+
+    def draw(self, scope, rows=None):
+        u = scope.rand(self.features.shape)
+        x = torch.zeros_like(self.features)
+        for i in range(x.shape[1]):
+            here = (torch.arange(x.shape[1], device=x.device) == i).to(x.dtype)
+            x = x + here * (u < torch.sigmoid(self._logits(x))).to(x.dtype)
+        return x
+
+    @property
+    def mean(self):
+        return torch.sigmoid(self._logits(torch.full_like(self.features, 0.5)))
+
+
+class Causal(torch.nn.Module):
+    """logit_i from x_<i and the features, by one masked layer."""
+
+    def __init__(self, cells):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.randn(cells, cells))
+
+    def forward(self, x, features):
+        return features + x @ self.weight.triu(1)
+
+
+class Autoregressive(lk.Likelihood):
+    """A decoder that reads x."""
+
+    support = "unit"
+
+    def __init__(self, shape=None):
+        super().__init__(shape)
+        self.network = None if shape is None else Causal(shape[0])
+
+    def distribution(self, parameters):
+        return Chain(parameters, Bound.of(self.network))
 
 
 LATENTS: dict[str, Callable[[], lt.AbstractLatent]] = {
@@ -73,6 +125,7 @@ LIKELIHOODS: dict[str, Callable[[], lk.Likelihood]] = {
     "gaussian tanh": lambda: lk.Gaussian(mean="tanh"),
     "categorical": lambda: lk.Categorical(levels=4),
     "logistic mixture": lambda: lk.DiscretisedLogisticMixture(2, levels=4),
+    "a decoder that reads x": Autoregressive,
     "poisson": lk.Poisson,
     "negative binomial": lk.NegativeBinomial,
     "mixed": lambda: lk.Mixed(

@@ -101,6 +101,24 @@ def test_estimates_of_p_sum_to_one_over_all_binary_rows(latent):
     testing.assert_unbiased(build(latent, cells=4), draws=4000)
 
 
+def test_estimates_of_p_sum_to_one_where_the_decoder_reads_x():
+    testing.assert_unbiased(build(likelihood="a decoder that reads x", cells=4), draws=4000)
+
+
+def test_an_ensemble_of_decoders_that_read_x_equals_its_members():
+    learners = [Learner(build("hamiltonian", "a decoder that reads x", seed=s), IWAE(2)).double() for s in range(2)]
+    alone, rows_ = copy.deepcopy(learners), [batch(learners[0].model, seed=t) for t in range(5)]
+    for k, learner in enumerate(alone):
+        train_alone(learner, rows_, Source.like(learner, k), Adam())
+    step = Step(Ensemble(learners, shared_rows=True), Adam(), total_steps=5)
+    noise = Sources([Source.like(learners[0], k) for k in range(2)])
+    for b in rows_:
+        step(b, noise)
+    for member, lone in zip(step.learner.members(), alone):
+        for got, want in zip(member.state_dict().values(), lone.state_dict().values()):
+            torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-10)
+
+
 @pytest.mark.parametrize("latent", LATENTS)
 def test_each_row_is_scored_by_itself(latent):
     model = build(latent)

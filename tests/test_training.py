@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sys
 import threading
 
 import numpy as np
@@ -15,7 +16,8 @@ from vaekit.core import Cycle, Hyper, Ramp, Source, Tape
 from vaekit.objectives import ELBO
 from vaekit.storage import read_tensors
 from vaekit.training import Adam, Diverged, Ensemble, Learner, Step, Training
-from vaekit.training.fitting import fit
+from vaekit.training.display import Bar, Lines, display_for
+from vaekit.training.fitting import Silent, fit
 from vaekit.training.loop import assemble
 
 
@@ -117,6 +119,23 @@ def test_it_fits_outside_the_main_thread(digits):
     thread.start()
     thread.join()
     assert fitted[0].ended_ == "finished"
+
+
+@pytest.mark.parametrize("recipe", ["vae", "rae"])
+def test_a_bar_shows_epochs_figures_and_speed(digits, capsys, recipe):
+    pytest.importorskip("rich")
+    vk.VAE(recipe=recipe, epochs=2).fit(digits, display=Bar())
+    shown = capsys.readouterr().err
+    assert "2/2" in shown
+    assert "rows/s" in shown
+    assert ("held-out elbo" if recipe == "vae" else "held-out distortion") in " ".join(shown.split())
+
+
+def test_notebooks_get_a_bar_and_pipes_get_lines(monkeypatch):
+    assert isinstance(display_for(False), Silent)
+    assert isinstance(display_for(True), Lines)
+    monkeypatch.setitem(sys.modules, "ipykernel", object())
+    assert isinstance(display_for(True), Bar)
 
 
 def test_a_loop_of_ones_own_stands_between_the_steps(digits):

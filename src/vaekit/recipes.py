@@ -336,7 +336,7 @@ def vamp(latent_dim: int, components: int = 500, warm_up: int = 5000, hidden: tu
     return classic(latent, hidden, heads=2, objective=ELBO(Ramp(1.0, warm_up)))
 
 
-@recipe("Sonderby et al. 2016, arXiv:1602.02282; Kingma et al. 2016, arXiv:1606.04934")
+@recipe("Sønderby et al. 2016, arXiv:1602.02282; Kingma et al. 2016, arXiv:1606.04934")
 def ladder(
     latent_dim: int,
     rungs: int = 2,

@@ -202,7 +202,9 @@ def test_a_real_ctrl_c_ends_with_130(moment, images, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("file", ["run.json", "config.json", "checkpoint/best.safetensors", "history.jsonl"])
+@pytest.mark.parametrize(
+    "file", ["run.json", "checkpoint/state.safetensors", "checkpoint/best.safetensors", "history.jsonl"]
+)
 def test_a_real_kill_then_resume_ends_the_same(file, images, tmp_path):
     with start(images / "x.npy", tmp_path / "run") as process:
         wait_for_file(process, tmp_path / "run" / file)

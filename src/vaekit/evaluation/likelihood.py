@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -77,12 +78,14 @@ class Evaluation:
         }
 
     def __str__(self) -> str:
-        width = max(len(n) for n in self.figures)
+        names = max(len(n) for n in self.figures)
         lines = [f"{self.rows:,} held-out rows, k = {self.draws} draws per row"]
         for name, f in self.figures.items():
-            error = "" if f.error is None else f"± {f.error:.3f}"
-            lines.append(f"  {name:<{width}}  {f.value:>11.3f} {error:<9} {f.unit:<9} {f.meaning}")
-        return "\n".join([*lines, *(f"  note: {n}" for n in self.notes)])
+            error = "" if f.error is None else f" ± {f.error:.3f}"
+            lines.append(f"  {name:<{names}}  {f'{f.value:9.3f}{error} {f.unit}':<25}  {f.meaning}")
+        for note in self.notes:
+            lines += textwrap.wrap(f"note: {note}", 88, initial_indent="  ", subsequent_indent="        ")
+        return "\n".join(lines)
 
 
 @torch.no_grad()
@@ -147,21 +150,21 @@ def evaluate_rows(model: VAEModule, rows: Rows, *, draws: int = 100, seed: int =
     scores = score_rows(model, rows, draws=draws, seed=seed)
     dims = math.prod(rows.spec.shape)
     caveat = model.likelihood.caveat(rows.batch(slice(0, 256)).x, rows.spec.integer)
-    figures = {"distortion": Figure.mean(scores.distortion, "nats", "-E log p(x | z): what reconstruction costs")}
+    figures = {"distortion": Figure.mean(scores.distortion, "nats", "-E log p(x | z), the cost of reconstruction")}
     notes: list[str] = []
     if model.latent.ratio == "none":
         notes.append("the posterior is a point mass: there is no rate and no bound of log p(x)")
     else:
         figures = {
-            "elbo": Figure.mean(scores.elbo, "nats", "the evidence lower bound, -distortion - rate"),
+            "elbo": Figure.mean(scores.elbo, "nats", "evidence lower bound, -distortion - rate"),
             **figures,
-            "rate": Figure.mean(scores.rate, "nats", "KL(q(z | x) || p(z)): what the code costs"),
-            "log_likelihood": Figure.mean(scores.bound, "nats", f"importance-weighted bound of log p(x), k = {draws}"),
-            "ess": Figure.mean(scores.ess, "draws", f"effective sample size of the weights, of {draws}"),
+            "rate": Figure.mean(scores.rate, "nats", "KL(q(z | x) || p(z)), the cost of the code"),
+            "log_likelihood": Figure.mean(scores.bound, "nats", f"importance-weighted bound, k = {draws}"),
+            "ess": Figure.mean(scores.ess, "draws", f"effective sample size, of {draws}"),
         }
         if caveat is None and not rows.spec.missing:
             figures["bits_per_dim"] = Figure.mean(
-                -scores.bound / (dims * math.log(2)), "bits", "the bound per dimension: what a code would need"
+                -scores.bound / (dims * math.log(2)), "bits", "the bound per dimension, as a code length"
             )
     if caveat:
         notes.append(caveat)
@@ -171,6 +174,6 @@ def evaluate_rows(model: VAEModule, rows: Rows, *, draws: int = 100, seed: int =
     if units:
         active = sum(kl > 0.01 for kl in units)
         figures["active_units"] = Figure(
-            float(active), None, f"of {len(units)}", "units whose mean KL is above 0.01 nats"
+            float(active), None, f"of {len(units)}", "units with a mean KL above 0.01 nats"
         )
     return Evaluation(figures, len(rows), draws, units, notes)

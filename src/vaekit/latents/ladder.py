@@ -93,7 +93,7 @@ class Rung(AbstractLatent):
 class Ladder(AbstractLatent):
     """A top-down hierarchy: `p(z) = prod_l p(z_l | z_above)`, `q(z | x) = prod_l q(z_l | x, z_above)`.
 
-    Sonderby et al. 2016, arXiv:1602.02282. rungs: from the top down. width: the encoder's output, read by every
+    Sønderby et al. 2016, arXiv:1602.02282. rungs: from the top down. width: the encoder's output, read by every
     rung. z: the codes of all rungs side by side, the top first; kl: one number per rung.
     """
 

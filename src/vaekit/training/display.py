@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any, TextIO
 
-from .fitting import Display, Silent, describe, figures
+from .fitting import Display, Silent, describe, figures, place
 from .loop import Training
 
 
@@ -25,7 +25,7 @@ class Lines:
 
 
 class Bar:
-    """A bar over all steps with the latest figures beside it, on a terminal or in a notebook."""
+    """A line per epoch above a bar with the speed and the time left, on a terminal or in a notebook."""
 
     REDRAW = 20
     """Steps between two redraws: looking at the clock every step would cost more than it shows."""
@@ -38,9 +38,9 @@ class Bar:
             TextColumn("epoch {task.fields[epoch]}"),
             BarColumn(bar_width=24),
             TaskProgressColumn(),
-            TextColumn("{task.fields[figures]}"),
             TextColumn("{task.fields[speed]}"),
-            TimeRemainingColumn(),
+            TimeRemainingColumn(compact=True),
+            TextColumn("left"),
             console=Console(stderr=True),
         )
 
@@ -50,23 +50,22 @@ class Bar:
             total=training.epochs * training.batches,
             completed=training.taken,
             epoch=f"{training.epoch}/{training.epochs}",
-            figures="",
             speed="",
         )
         self.progress.start()
 
     def step(self, training: Training, rows_per_second: float) -> None:
         if training.taken % self.REDRAW == 0:
-            self.progress.update(self.task, completed=training.taken, speed=f"{rows_per_second:,.0f} rows/s")
+            self._update(training, rows_per_second)
 
     def epoch(self, training: Training, record: dict[str, Any]) -> None:
-        self.progress.update(
-            self.task,
-            completed=training.taken,
-            epoch=f"{training.epoch}/{training.epochs}",
-            figures=figures(record),
-            speed=f"{record['rows_per_second']:,.0f} rows/s",
-        )
+        line = f"{place(record, training.epochs)}  {figures(record)}"
+        self.progress.console.print(line, highlight=False, markup=False)
+        self._update(training, record["rows_per_second"])
+
+    def _update(self, training: Training, rows_per_second: float) -> None:
+        epoch, speed = f"{training.epoch}/{training.epochs}", f"{rows_per_second:,.0f} rows/s"
+        self.progress.update(self.task, completed=training.taken, epoch=epoch, speed=speed)
 
     def stop(self) -> None:
         self.progress.stop()

@@ -226,13 +226,13 @@ def _record(training: Training, held: Rows | None, seed: int, steps: int, second
 
 
 def describe(record: dict[str, Any], epochs: int) -> str:
-    """A line of history as a line of text."""
-    width = len(str(epochs))
+    """A line of history as a line of text, with the speed and the time left."""
     left = duration(record["seconds"] * (epochs - record["epoch"]))
-    return (
-        f"epoch {record['epoch']:>{width}}/{epochs}  {figures(record)}  {record['rows_per_second']:,.0f} rows/s  "
-        f"{left} left"
-    )
+    return f"{place(record, epochs)}  {figures(record)}  {record['rows_per_second']:,.0f} rows/s  {left} left"
+
+
+def place(record: dict[str, Any], epochs: int) -> str:
+    return f"epoch {record['epoch']:>{len(str(epochs))}}/{epochs}"
 
 
 BOOKKEEPING = ("epoch", "step", "lr", "seconds", "rows_per_second")
@@ -241,7 +241,7 @@ BOOKKEEPING = ("epoch", "step", "lr", "seconds", "rows_per_second")
 def figures(record: dict[str, Any]) -> str:
     """The figures of a line of history: the ELBO with its two parts, or what else is logged, and what is held out."""
     if {"elbo", "distortion", "rate"} <= record.keys():
-        text = f"elbo {record['elbo']:.2f} = -distortion {record['distortion']:.2f} - rate {record['rate']:.2f}"
+        text = f"elbo {record['elbo']:.2f} (distortion {record['distortion']:.2f}, rate {record['rate']:.2f})"
     else:
         own = [n for n in record if n not in BOOKKEEPING and not n.startswith("val_")]
         text = "  ".join(f"{n.replace('_', ' ')} {record[n]:.2f}" for n in own)
