@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from .core import Ramp as Ramp
     from .data import datasets as datasets
     from .estimator import VAE as VAE
-    from .loading import load as load
     from .model import VAEModule as VAEModule
+    from .saving import load as load
     from .training import Adam as Adam
     from .training import train as train
 
 _HOMES = {
     "VAE": "estimator",
-    "load": "loading",
+    "load": "saving",
     "VAEModule": "model",
     "Adam": "training",
     "train": "training",

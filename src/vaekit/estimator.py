@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from . import storage
 from .core import Batch, Component, Noise, Scope, Source
 from .data.rows import Rows, as_tensor
 from .data.spec import DataSpec
@@ -365,35 +364,11 @@ class VAE(Manners):
 
     # -- files ---------------------------------------------------------------------------------------
 
-    def _config(self, learner: Learner, spec: DataSpec) -> dict[str, Any]:
-        from . import __version__
-
-        given: dict[str, Any] = {}
-        for name, value in self.get_params(deep=False).items():
-            if isinstance(value, Recipe):
-                given[name] = {"recipe": value.get_params()}
-            elif name == "validation" and not isinstance(value, (int, float, type(None))):
-                given[name] = None  # rows are data, not settings
-            else:
-                given[name] = storage.describe(value, name)
-        return {
-            "format": storage.FORMAT,
-            "vaekit": __version__,
-            "torch": torch.__version__,
-            "estimator": given,
-            "data": spec.to_dict(),
-            "model": storage.describe(learner.model),
-            "objective": storage.describe(learner.objective, "objective"),
-        }
-
     def save(self, path: str | Path) -> None:
         """Writes `config.json`, `model.safetensors` and `history.jsonl` into a folder; what was there is replaced."""
-        path, learner = Path(path), Learner(self._fitted(), self.objective_)
-        fitted = {"ended": self.ended_, "best_epoch": self.best_epoch_, "epochs": len(self.history_)}
-        weights = {n: t for n, t in learner.state_dict().items() if n not in ("step", "first_bad")}
-        storage.write_tensors(path / "model.safetensors", weights, fitted)  # no timings: equal runs give equal bytes
-        storage.write_lines(path / "history.jsonl", self.history_)
-        storage.write_json(path / "config.json", self._config(learner, self.spec_))
+        from .saving import save
+
+        save(self, path)
 
 
 def _networks(part: nn.Module) -> list[Network]:

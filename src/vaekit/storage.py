@@ -78,6 +78,14 @@ def _external(config: dict[str, Any], externals: Mapping[str, nn.Module]) -> nn.
     raise StorageError(f"your own module at {path} ({config.get('class')}) has to be passed in again")
 
 
+def part_types(config: Any) -> list[str]:
+    """The types of all parts that a description names."""
+    if isinstance(config, dict):
+        own = [config["type"]] if isinstance(config.get("type"), str) else []
+        return own + [name for value in config.values() for name in part_types(value)]
+    return [name for item in config for name in part_types(item)] if isinstance(config, list) else []
+
+
 def external_names(config: Any) -> set[str]:
     """The names under which the user's own modules have to be passed in again."""
     if isinstance(config, list):

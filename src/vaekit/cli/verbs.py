@@ -10,8 +10,8 @@ from typing import Any
 
 from .. import storage
 from ..estimator import VAE
-from ..loading import load
 from ..recipes import RECIPES, Recipe
+from ..saving import load
 from ..training.display import display_for
 from . import INTERRUPTED, outputs
 from .arguments import SETTINGS, UsageError
@@ -103,7 +103,7 @@ def _judged(vae: VAE, part: Part, folder: Path, args: Namespace) -> Outcome:
     lines, report = [str(evaluation), f"evaluated on: {part.name}", f"run:    {folder}"], None
     if not args.no_report:
         report = folder / "report.html"
-        vae.report(part.x, part.labels).save(report)
+        vae.report(part.x, part.labels, name=part.name).save(report)
         lines.append(f"report: {report}")
     return Outcome("\n".join(lines), {"run": str(folder), "report": report and str(report), **metrics})
 
@@ -126,7 +126,7 @@ def evaluate(args: Namespace) -> Outcome:
 def report(args: Namespace) -> Outcome:
     path = outputs.chosen(args.output, Path(args.run) / "report.html", ".html", ".htm")
     vae, part = _opened(args)
-    vae.report(part.x, part.labels).save(path)
+    vae.report(part.x, part.labels, name=part.name).save(path)
     return _written(args, path, len(part.x), f"report on {part.name}")
 
 

@@ -161,8 +161,9 @@ class DataSpec:
         x = x.to(dtype)
         if len(self.offset) > 1 or len(self.scale) > 1:
             x = (x - constants(self.offset, x.device, dtype)) / constants(self.scale, x.device, dtype)
-        elif self.offset != (0.0,) or self.scale != (1.0,):
-            x = (x - self.offset[0]) / self.scale[0]
+        else:
+            x = x - self.offset[0] if self.offset[0] else x
+            x = x / self.scale[0] if self.scale[0] != 1 else x
         return (x.movedim(-1, 1) if self.channels_last else x).reshape(len(x), *self.model_shape)
 
     def decode(self, x: Tensor) -> np.ndarray:

@@ -1,19 +1,62 @@
-"""Fitted models out of their folders."""
+"""Fitted models into their folders and out of them."""
 
 from __future__ import annotations
 
 import copy
+import logging
 from pathlib import Path
+from typing import Any
 
+import torch
 from torch import nn
 
-from . import storage
+from . import __version__, storage
 from .data.spec import DataSpec
 from .estimator import VAE
 from .networks import is_keras
 from .recipes import Recipe
 from .suggest import nearest
 from .training import Learner
+
+log = logging.getLogger("vaekit")
+
+
+def describe(vae: VAE, learner: Learner) -> dict[str, Any]:
+    """What `config.json` holds: the format and versions, the estimator's settings, the data's spec, the parts."""
+    given: dict[str, Any] = {}
+    for name, value in vae.get_params(deep=False).items():
+        if isinstance(value, Recipe):
+            given[name] = {"recipe": value.get_params()}
+        elif name == "validation" and not isinstance(value, (int, float, type(None))):
+            given[name] = None  # rows are data, not settings
+        else:
+            given[name] = storage.describe(value, name)
+    return {
+        "format": storage.FORMAT,
+        "vaekit": __version__,
+        "torch": torch.__version__,
+        "estimator": given,
+        "data": vae.spec_.to_dict(),
+        "model": storage.describe(learner.model),
+        "objective": storage.describe(learner.objective, "objective"),
+    }
+
+
+def save(vae: VAE, path: str | Path) -> None:
+    """Writes a fitted VAE as `config.json`, `model.safetensors` and `history.jsonl`; what was there is replaced."""
+    path, learner = Path(path), Learner(vae._fitted(), vae.objective_)
+    description = describe(vae, learner)
+    mine = [name for name in storage.part_types(description) if name.startswith("__main__.")]
+    if mine:
+        log.warning(
+            "%s is defined in the program itself: to load this model elsewhere, move it into a module of its own",
+            mine[0].removeprefix("__main__."),
+        )
+    fitted = {"ended": vae.ended_, "best_epoch": vae.best_epoch_, "epochs": len(vae.history_)}
+    weights = {n: t for n, t in learner.state_dict().items() if n not in ("step", "first_bad")}
+    storage.write_tensors(path / "model.safetensors", weights, fitted)  # no timings: equal runs give equal bytes
+    storage.write_lines(path / "history.jsonl", vae.history_)
+    storage.write_json(path / "config.json", description)
 
 
 def load(path: str | Path, *, device: str = "auto", **modules: nn.Module) -> VAE:
