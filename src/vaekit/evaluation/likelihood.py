@@ -82,7 +82,7 @@ class Evaluation:
         lines = [f"{self.rows:,} held-out rows, k = {self.draws} draws per row"]
         for name, f in self.figures.items():
             error = "" if f.error is None else f" ± {f.error:.3f}"
-            lines.append(f"  {name:<{names}}  {f'{f.value:9.3f}{error} {f.unit}':<25}  {f.meaning}")
+            lines.append(f"  {name:<{names}}  {f'{f.value:9.3f}{error} {f.unit}':<26}  {f.meaning}")
         for note in self.notes:
             lines += textwrap.wrap(f"note: {note}", 88, initial_indent="  ", subsequent_indent="        ")
         return "\n".join(lines)
@@ -164,7 +164,9 @@ def evaluate_rows(model: VAEModule, rows: Rows, *, draws: int = 100, seed: int =
         }
         if caveat is None and not rows.spec.missing:
             figures["bits_per_dim"] = Figure.mean(
-                -scores.bound / (dims * math.log(2)), "bits", "the bound per dimension, as a code length"
+                -scores.bound / (dims * math.log(2)),
+                "bits",
+                "the bound per dimension" + (", of a density" if model.likelihood.density else ", a code length"),
             )
     if caveat:
         notes.append(caveat)
