@@ -19,7 +19,8 @@ from ..core import Source
 from ..data.rows import Rows
 from ..model import VAEModule
 from ..objectives.base import summary
-from ..storage import StorageError, read_tensors, write_lines, write_tensors
+from ..storage import read_tensors, write_lines, write_tensors
+from .checkpoint import Checkpoint
 from .loop import Diverged, Training
 
 log = logging.getLogger("vaekit")
@@ -59,40 +60,6 @@ def held_out(model: VAEModule, rows: Rows, seed: int, batch_size: int = 512) -> 
             sums[name] = sums.get(name, 0.0) + mean * len(batch.x)
     model.train()
     return {name: float(total) / len(rows) for name, total in sums.items()}
-
-
-class Checkpoint:
-    """The place training can go on from: `state.safetensors`, and `best.safetensors`, the best held-out weights."""
-
-    def __init__(self, folder: Path):
-        self.state, self.best = folder / "state.safetensors", folder / "best.safetensors"
-
-    def save(self, training: Training, memory: dict[str, Any]) -> None:
-        tensors, place = training.state()
-        # torch's own generators: what a user's module, such as dropout, draws from.
-        tensors |= {f"torch/{device}": state for device, state in _torch_noise(training.rows.x.device).items()}
-        write_tensors(self.state, tensors, {"place": place, **memory})
-
-    def clear(self) -> None:
-        """Forgets another run's place: a kill before the first checkpoint must not leave it to be resumed from."""
-        self.state.unlink(missing_ok=True)
-        self.best.unlink(missing_ok=True)
-
-    def load(self, training: Training) -> dict[str, Any]:
-        """Brings training back to the saved place; returns what was remembered with it."""
-        tensors, metadata = read_tensors(self.state)
-        if "place" not in metadata:
-            raise StorageError(f"{self.state} is not a checkpoint of vaekit's")
-        training.restore(tensors, metadata.pop("place"))
-        torch.set_rng_state(tensors["torch/cpu"])
-        if "torch/cuda" in tensors and training.rows.x.is_cuda:
-            torch.cuda.set_rng_state(tensors["torch/cuda"], training.rows.x.device)
-        return metadata
-
-
-def _torch_noise(device: torch.device) -> dict[str, Tensor]:
-    states = {"cpu": torch.get_rng_state()}
-    return states | {"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else states
 
 
 @contextmanager
@@ -135,94 +102,127 @@ def fit(
     device = training.rows.x.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        return _fit(training, held, patience, folder, resume, display or Silent(), seed)
+        watched = Watched(training, held, patience, folder, display or Silent(), seed)
+        if resume:
+            watched.resume()
+        else:
+            watched.begin()
+        return watched.run()
 
 
-def _fit(
-    training: Training,
-    held: Rows | None,
-    patience: int | None,
-    folder: Path | None,
-    resume: bool,
-    display: Display,
-    seed: int,
-) -> dict[str, Any]:
-    learner = training.learner
-    checkpoint = None if folder is None else Checkpoint(folder / "checkpoint")
-    memory: dict[str, Any] = {"history": [], "best": -math.inf, "best_epoch": 0}
-    best: dict[str, Tensor] = {}
-    if resume and checkpoint is not None and checkpoint.state.exists():
-        memory = checkpoint.load(training)
-        memory["best"] = float(memory["best"])
-        best = read_tensors(checkpoint.best)[0] if checkpoint.best.exists() else {}
-        _write_history(folder, memory["history"])  # a kill may have come between the checkpoint and this file
-    elif checkpoint is not None:
-        checkpoint.clear()
-    exhausted = _exhausted(memory, training.epoch, patience)
-    ended = "stopped early" if exhausted else "finished"
-    display.start(training)
-    saved = clock = time.perf_counter()
-    since = training.taken
-    try:
-        with interruptible() as asked:
-            if exhausted:
-                training.epochs = training.epoch
-            for _ in training:
-                now = time.perf_counter()
-                if training.epoch_ended:
-                    training.check()
-                    record = _record(training, held, seed, (training.taken - since), now - clock)
-                    memory["history"].append(record)
-                    if held is not None and _worth(record) > memory["best"]:
-                        memory |= {"best": _worth(record), "best_epoch": training.epoch}
-                        best = {n: t.detach().clone() for n, t in learner.state_dict().items()}
-                        if checkpoint is not None:
-                            write_tensors(checkpoint.best, best)
-                    display.epoch(training, record)
-                    log.info(describe(record, training.epochs))
-                    clock, since = time.perf_counter(), training.taken
-                else:
-                    display.step(training, training.batch_size * (training.taken - since) / max(now - clock, 1e-9))
-                if training.taken % CHECK_STEPS == 0:
-                    training.check()
-                stop = asked.is_set() or (training.epoch_ended and _exhausted(memory, training.epoch, patience))
-                if checkpoint is not None and (training.epoch_ended or stop or now - saved > CHECKPOINT_SECONDS):
-                    training.check()
-                    checkpoint.save(training, _plain(memory))
-                    _write_history(folder, memory["history"])
-                    saved = time.perf_counter()
-                if stop:
-                    ended = "interrupted" if asked.is_set() else "stopped early"
-                    break
-    except Diverged as error:
-        if checkpoint is not None and checkpoint.state.exists():
-            error.add_note(f"the last good checkpoint is kept: {checkpoint.state}")
-        raise
-    finally:
-        display.stop()
-    if patience is not None and best and ended != "interrupted":
-        learner.load_state_dict(best)
-    learner.eval()
-    return {"history": memory["history"], "ended": ended, "best_epoch": memory["best_epoch"]}
+class Watched:
+    """A training with what is remembered about it: its history, its best epoch and weights, its checkpoint."""
+
+    def __init__(
+        self,
+        training: Training,
+        held: Rows | None,
+        patience: int | None,
+        folder: Path | None,
+        display: Display,
+        seed: int,
+    ):
+        self.training, self.held, self.patience, self.folder = training, held, patience, folder
+        self.display, self.seed = display, seed
+        self.checkpoint = None if folder is None else Checkpoint(folder / "checkpoint")
+        self.history: list[dict[str, Any]] = []
+        self.best, self.best_epoch, self.best_weights = -math.inf, 0, {}
+        self.saved = 0.0
+
+    def begin(self) -> None:
+        if self.checkpoint is not None:
+            self.checkpoint.clear()
+
+    def resume(self) -> None:
+        """Goes back to the checkpoint, where there is one."""
+        if self.checkpoint is None or not self.checkpoint.state.exists():
+            return self.begin()
+        memory = self.checkpoint.load(self.training)
+        self.history, self.best, self.best_epoch = memory["history"], float(memory["best"]), memory["best_epoch"]
+        if self.checkpoint.best.exists():
+            self.best_weights = read_tensors(self.checkpoint.best)[0]
+        self._write_history()  # a kill may have come between the checkpoint and this file
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the best epoch is `patience` epochs past."""
+        waited = self.training.epoch - self.best_epoch
+        return self.patience is not None and bool(self.history) and waited >= self.patience
+
+    def run(self) -> dict[str, Any]:
+        """Trains to the end, to early stopping or to Ctrl-C."""
+        self.display.start(self.training)
+        try:
+            with interruptible() as asked:
+                ended = "stopped early" if self.exhausted else self._train(asked)
+        except Diverged as error:
+            if self.checkpoint is not None and self.checkpoint.state.exists():
+                error.add_note(f"the last good checkpoint is kept: {self.checkpoint.state}")
+            raise
+        finally:
+            self.display.stop()
+        learner = self.training.learner
+        if self.patience is not None and self.best_weights and ended != "interrupted":
+            learner.load_state_dict(self.best_weights)
+        learner.eval()
+        return {"history": self.history, "ended": ended, "best_epoch": self.best_epoch}
+
+    def _train(self, asked: threading.Event) -> str:
+        training = self.training
+        self.saved = clock = time.perf_counter()
+        since = training.taken
+        for _ in training:
+            seconds = time.perf_counter() - clock
+            rows = min(training.batch_size * (training.taken - since), len(training.rows))
+            if training.taken % CHECK_STEPS == 0:
+                training.check()
+            if training.epoch_ended:
+                self._end_epoch(seconds, rows)
+                clock, since = time.perf_counter(), training.taken
+            else:
+                self.display.step(training, rows / max(seconds, 1e-9))
+            stop = asked.is_set() or (training.epoch_ended and self.exhausted)
+            if training.epoch_ended or stop or time.perf_counter() - self.saved > CHECKPOINT_SECONDS:
+                self._save()
+            if stop:
+                return "interrupted" if asked.is_set() else "stopped early"
+        return "finished"
+
+    def _end_epoch(self, seconds: float, rows: int) -> None:
+        """Scores the held-out rows and keeps the best weights; a line of history."""
+        training = self.training
+        training.check()
+        record: dict[str, Any] = {"epoch": training.epoch, "step": training.taken, **training.metrics()}
+        record["lr"] = training.step.adam.rate(training.taken - 1, training.step.total_steps)
+        record["seconds"], record["rows_per_second"] = round(seconds, 3), round(rows / max(seconds, 1e-9), 1)
+        if self.held is not None:
+            scores = held_out(training.learner.model, self.held, self.seed)
+            record |= {f"val_{n}": v for n, v in scores.items()}
+            if _worth(record) > self.best:
+                self.best, self.best_epoch = _worth(record), training.epoch
+                self.best_weights = {n: t.detach().clone() for n, t in training.learner.state_dict().items()}
+                if self.checkpoint is not None:
+                    write_tensors(self.checkpoint.best, self.best_weights)
+        self.history.append(record)
+        self.display.epoch(training, record)
+        log.info(describe(record, training.epochs))
+
+    def _save(self) -> None:
+        if self.checkpoint is None:
+            return
+        self.training.check()
+        memory = {"history": self.history, "best": str(self.best), "best_epoch": self.best_epoch}
+        self.checkpoint.save(self.training, memory)
+        self._write_history()
+        self.saved = time.perf_counter()
+
+    def _write_history(self) -> None:
+        write_lines(self.folder / "history.jsonl", self.history)
 
 
 def _worth(record: dict[str, Any]) -> float:
     """What the best epoch is best at: the held-out ELBO, or, without a density, the held-out distortion."""
     return record["val_elbo"] if "val_elbo" in record else -record["val_distortion"]
-
-
-def _exhausted(memory: dict[str, Any], epoch: int, patience: int | None) -> bool:
-    return patience is not None and bool(memory["history"]) and epoch - memory["best_epoch"] >= patience
-
-
-def _record(training: Training, held: Rows | None, seed: int, steps: int, seconds: float) -> dict[str, Any]:
-    record: dict[str, Any] = {"epoch": training.epoch, "step": training.taken, **training.metrics()}
-    record["lr"] = training.step.adam.rate(training.taken - 1, training.step.total_steps)
-    record["seconds"] = round(seconds, 3)
-    record["rows_per_second"] = round(min(steps * training.batch_size, len(training.rows)) / max(seconds, 1e-9), 1)
-    if held is not None:
-        record |= {f"val_{n}": v for n, v in held_out(training.learner.model, held, seed).items()}
-    return record
 
 
 def describe(record: dict[str, Any], epochs: int) -> str:
@@ -255,11 +255,3 @@ def duration(seconds: float) -> str:
     if s < 60:
         return f"{s}s"
     return f"{s // 60}m{s % 60:02d}s" if s < 3600 else f"{s // 3600}h{s % 3600 // 60:02d}m"
-
-
-def _plain(memory: dict[str, Any]) -> dict[str, Any]:
-    return {**memory, "best": str(memory["best"])}
-
-
-def _write_history(folder: Path, history: list[dict[str, Any]]) -> None:
-    write_lines(folder / "history.jsonl", history)
