@@ -1,7 +1,7 @@
 """The words every part speaks: components, records, noise and schedules."""
 
 from .component import COMPONENTS, Component, type_name
-from .flow import Batch, Draw, Pass, Scope, Terms, prefixed, weighted_mean
+from .messages import Batch, Draw, Pass, Scope, Terms, prefixed, weighted_mean
 from .noise import Noise, Recorder, Source, Tape
 from .record import Bound, record, static, tensor_map
 from .schedule import Cycle, Hyper, Ramp, hyper

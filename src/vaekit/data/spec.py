@@ -169,7 +169,7 @@ class DataSpec:
     def decode(self, x: Tensor) -> np.ndarray:
         """(B, *model_shape) -> rows in the data's own units, shape and dtype, whole numbers rounded and clipped."""
         x = x.movedim(1, -1) if self.channels_last else x
-        x = x.reshape(len(x), *self.shape).to("cpu", torch.float64)
+        x = x.reshape(len(x), *self.shape).cpu().double()
         values = (x * x.new_tensor(self.scale) + x.new_tensor(self.offset)).numpy()
         dtype = np.dtype(self.dtype)
         if dtype.kind in "iub":

@@ -1,4 +1,4 @@
-"""What flows between the parts: batches in, draws and passes through, terms out."""
+"""What passes between the parts: batches in, draws and passes through, terms out."""
 
 from __future__ import annotations
 
