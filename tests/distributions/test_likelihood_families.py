@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from vaekit.core import Recorder, Scope, Source, Tape, tensor_map
+from vaekit.core import Recorder, Scope, Source, Tape
 from vaekit.distributions import (
     Bernoulli,
     Categorical,
@@ -235,7 +235,7 @@ def test_a_record_is_a_pytree(case: Case):
     record = case.record()
     leaves, structure = pytree.tree_flatten(record)
     assert len(leaves) == len(case.parameters)
-    again = tensor_map(lambda leaf: leaf.clone(), pytree.tree_unflatten(leaves, structure))
+    again = pytree.tree_map_only(torch.Tensor, torch.clone, pytree.tree_unflatten(leaves, structure))
     assert type(again) is type(record)
     assert torch.equal(again.log_prob(case.x), record.log_prob(case.x))
 
@@ -353,5 +353,5 @@ def test_a_joint_is_its_parts():
     torch.testing.assert_close(joint.log_prob(x), torch.cat(expected, 1))
     assert joint.mean.shape == joint.mode.shape == (4,)
     assert joint.draw(Scope.of(Source(0, dtype=F64)), rows=7).shape == (7, 4)
-    again = tensor_map(lambda leaf: leaf.clone(), joint)
+    again = pytree.tree_map_only(torch.Tensor, torch.clone, joint)
     assert again.sizes == (2, 1, 1) and torch.equal(again.log_prob(x), joint.log_prob(x))

@@ -3,7 +3,7 @@
 from .component import COMPONENTS, Component, type_name
 from .messages import Batch, Draw, Pass, Scope, Terms, prefixed, weighted_mean
 from .noise import Noise, Recorder, Source, Tape
-from .record import Bound, record, static, tensor_map
+from .record import Bound, record, static
 from .schedule import Cycle, Hyper, Ramp, hyper
 
 __all__ = [
@@ -26,7 +26,6 @@ __all__ = [
     "prefixed",
     "record",
     "static",
-    "tensor_map",
     "type_name",
     "weighted_mean",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar, dataclass_transform
 
@@ -34,11 +34,6 @@ def record(cls: type[T]) -> type[T]:
 
     pytree.register_pytree_node(cls, flatten, unflatten)
     return cls
-
-
-def tensor_map(f: Callable[[Tensor], Tensor], tree: T) -> T:
-    """`f` on every tensor of a record."""
-    return pytree.tree_map_only(Tensor, f, tree)
 
 
 @record
