@@ -61,6 +61,12 @@ def reshape_tensor(run):
     storage.write_tensors(run / "model.safetensors", tensors, metadata)
 
 
+def change_a_weight(run):
+    tensors, metadata = storage.read_tensors(run / "model.safetensors")
+    tensors["model.encoder.layers.1.bias"][0] += 1e-3
+    storage.write_tensors(run / "model.safetensors", tensors, metadata)
+
+
 def long_header(run):
     (run / "model.safetensors").write_bytes(struct.pack("<Q", 2**60) + b"{}")
 
@@ -80,6 +86,7 @@ DAMAGE = {
     "a missing section": (lambda r: edit(r, lambda c: c.pop("data")), "has no 'data' section"),
     "another tensor": (rename_tensor, "layers.1.bias is missing; model.encoder.extra is not part of the model"),
     "a tensor of another shape": (reshape_tensor, r"is float32 \(5,\), expected float32 \(128,\)"),
+    "a weight that was changed": (change_a_weight, "was changed or replaced"),
     "an unknown part": (lambda r: set_type(r, "vaekit.latents.Normall"), r'did you mean "vaekit.latents.Normal"'),
     "a type of the standard library": (lambda r: set_type(r, "os.system"), "not defined here"),
     "a type that is no component": (lambda r: set_type(r, "torch.nn.modules.linear.Linear"), "not defined here"),

@@ -56,7 +56,8 @@ def save(vae: VAE, path: str | Path) -> None:
     weights = {n: t for n, t in learner.state_dict().items() if n not in ("step", "first_bad")}
     storage.write_tensors(path / "model.safetensors", weights, fitted)  # no timings: equal runs give equal bytes
     storage.write_lines(path / "history.jsonl", vae.history_)
-    storage.write_json(path / "config.json", description)
+    digest = storage.file_digest(path / "model.safetensors")
+    storage.write_json(path / "config.json", {**description, "weights_sha256": digest})
 
 
 def load(path: str | Path, *, device: str = "auto", **modules: nn.Module) -> VAE:
@@ -103,6 +104,10 @@ def load(path: str | Path, *, device: str = "auto", **modules: nn.Module) -> VAE
         raise storage.StorageError(f"{path / 'config.json'} does not fit this version of vaekit: {error}") from error
     counters = {n: t for n, t in learner.state_dict().items() if n in ("step", "first_bad")}
     storage.load_weights(learner, {**weights, **counters}, path / "model.safetensors")
+    if config.get("weights_sha256") != storage.file_digest(path / "model.safetensors"):
+        raise storage.StorageError(
+            f"{path / 'model.safetensors'} is not the file that config.json was saved with: it was changed or replaced"
+        )
     vae.device = device
     vae._adopt(learner.to(vae._device()), spec)
     vae.history_, vae.ended_ = storage.read_lines(path / "history.jsonl"), fitted.get("ended", "finished")
