@@ -129,6 +129,67 @@ def test_every_recipe_trains_saves_loads_samples_and_scores(name, digits, tmp_pa
     assert loaded.recipe == vk.recipes.Recipe(name) or loaded.recipe == name
 
 
+LIKELIHOODS = {
+    "bernoulli, dynamic": (lambda: vk.likelihoods.Bernoulli(binarise="dynamic"), "unit"),
+    "bernoulli, threshold": (lambda: vk.likelihoods.Bernoulli(binarise="threshold"), "unit"),
+    "continuous bernoulli": (vk.likelihoods.ContinuousBernoulli, "unit"),
+    "gaussian, fixed": (lambda: vk.likelihoods.Gaussian(0.5), "real"),
+    "gaussian, shared": (lambda: vk.likelihoods.Gaussian("shared"), "real"),
+    "gaussian, per dimension": (lambda: vk.likelihoods.Gaussian("per_dimension"), "real"),
+    "gaussian, per output": (lambda: vk.likelihoods.Gaussian("per_output", minimum_scale=0.1), "real"),
+    "gaussian, tanh": (lambda: vk.likelihoods.Gaussian(0.3, mean="tanh"), "unit"),
+    "categorical": (lambda: vk.likelihoods.Categorical(levels=17), "levels"),
+    "logistic mixture": (lambda: vk.likelihoods.DiscretisedLogisticMixture(5, levels=17), "levels"),
+    "poisson": (vk.likelihoods.Poisson, "levels"),
+    "negative binomial": (vk.likelihoods.NegativeBinomial, "levels"),
+    "mixed": (
+        lambda: vk.likelihoods.Mixed(
+            [vk.likelihoods.Categorical(17, shape=(32,)), vk.likelihoods.Poisson(shape=(32,))]
+        ),
+        "levels",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LIKELIHOODS)
+def test_every_likelihood_learns_real_digits(name):
+    """A code of 8 numbers explains held-out digits better than the same model whose code is ignored."""
+    pytest.importorskip("sklearn")
+    make, form = LIKELIHOODS[name]
+    x = vk.datasets.digits()[0].reshape(-1, 64)
+    x = {"unit": x, "real": x.astype("float64") * 3 - 1, "levels": (x * 16).round().astype("int64")}[form]
+
+    def held_out(beta):
+        objective = vk.objectives.ELBO(beta)
+        vae = vk.VAE(8, likelihood=make(), objective=objective, epochs=12, batch_size=64, lr=3e-3).fit(x)
+        return vae.history_[-1]["val_elbo"]
+
+    assert held_out(1.0) > held_out(1e3) + 1.0
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [
+        lambda: vk.objectives.ELBO(vk.Cycle(1.0, period=40)),
+        lambda: vk.objectives.IWAE(5, gradient="stl"),
+        lambda: vk.objectives.IWAE(5, gradient="dreg"),
+    ],
+)
+def test_objectives_without_a_recipe_learn_real_digits(objective):
+    pytest.importorskip("sklearn")
+    x = vk.datasets.digits()[0]
+    vae = vk.VAE(8, objective=objective(), epochs=12, batch_size=64, lr=3e-3).fit(x)
+    empty = vk.VAE(8, objective=vk.objectives.ELBO(1e3), epochs=12, batch_size=64, lr=3e-3).fit(x)
+    assert vae.history_[-1]["val_elbo"] > empty.history_[-1]["val_elbo"] + 0.5
+
+
+def test_a_capacity_holds_the_rate_at_it():
+    pytest.importorskip("sklearn")
+    objective = vk.objectives.ELBO(beta=20.0, capacity=vk.Ramp(3.0, 100))
+    vae = vk.VAE(8, objective=objective, epochs=20, batch_size=64, lr=3e-3).fit(vk.datasets.digits()[0])
+    assert vae.history_[-1]["val_rate"] == pytest.approx(3.0, abs=0.5)
+
+
 def test_every_recipe_names_its_paper_and_says_what_it_is():
     for name, entry in vk.recipes.RECIPES.items():
         assert len(entry.summary) > 20, name
