@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import threading
+import types
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from vaekit.core import Cycle, Hyper, Ramp, Source, Tape
 from vaekit.objectives import ELBO
 from vaekit.storage import read_tensors
 from vaekit.training import Adam, Diverged, Ensemble, Learner, Step, Training
-from vaekit.training.display import Bar, Lines, display_for
+from vaekit.training.display import Bar, Lines, Notebook, display_for
 from vaekit.training.fitting import Silent, fit
 from vaekit.training.loop import assemble
 
@@ -131,11 +132,29 @@ def test_a_bar_shows_epochs_figures_and_speed(digits, capsys, recipe):
     assert ("held-out elbo" if recipe == "vae" else "held-out distortion") in " ".join(shown.split())
 
 
-def test_notebooks_get_a_bar_and_pipes_get_lines(monkeypatch):
+def test_notebooks_get_an_output_and_pipes_get_lines(monkeypatch):
     assert isinstance(display_for(False), Silent)
     assert isinstance(display_for(True), Lines)
     monkeypatch.setitem(sys.modules, "ipykernel", object())
-    assert isinstance(display_for(True), Bar)
+    assert isinstance(display_for(True), Notebook)
+
+
+def test_a_notebook_gets_one_output_that_is_redrawn(digits, monkeypatch):
+    drawn = []
+
+    class Output:
+        def update(self, page):
+            drawn.append(page)
+
+    shown = types.ModuleType("IPython.display")
+    shown.HTML, shown.display = str, lambda page, display_id: Output()
+    monkeypatch.setitem(sys.modules, "IPython.display", shown)
+    monkeypatch.setattr(Notebook, "SECONDS", 0.0)
+    vk.VAE(epochs=10).fit(digits, display=Notebook())
+    assert len(drawn) > 20
+    assert "epoch 10/10" in drawn[-1]
+    assert 'value="30" max="30"' in drawn[-1]
+    assert drawn[-1].count("held-out elbo") == Notebook.LATEST
 
 
 def test_a_loop_of_ones_own_stands_between_the_steps(digits):

@@ -54,9 +54,9 @@ class RowScores:
     kl: Tensor | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
-    """Figures on held-out rows. Prints as a table; `to_dict` for machines."""
+    """Figures on held-out rows. Shows itself as a table; `to_dict` for machines."""
 
     figures: dict[str, Figure]
     rows: int
@@ -86,6 +86,8 @@ class Evaluation:
         for note in self.notes:
             lines += textwrap.wrap(f"note: {note}", 88, initial_indent="  ", subsequent_indent="        ")
         return "\n".join(lines)
+
+    __repr__ = __str__
 
 
 @torch.no_grad()

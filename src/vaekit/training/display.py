@@ -1,8 +1,10 @@
-"""Progress on a terminal and in notebooks (rich), or as plain lines in a log."""
+"""Progress on a terminal (rich), in a notebook, or as plain lines in a log."""
 
 from __future__ import annotations
 
 import sys
+import time
+from html import escape
 from typing import Any, TextIO
 
 from .fitting import Display, Silent, describe, figures, place
@@ -25,7 +27,7 @@ class Lines:
 
 
 class Bar:
-    """A line per epoch above a bar with the speed and the time left, on a terminal or in a notebook."""
+    """A line per epoch above a bar with the speed and the time left, on a terminal."""
 
     REDRAW = 20
     """Steps between two redraws: looking at the clock every step would cost more than it shows."""
@@ -71,12 +73,47 @@ class Bar:
         self.progress.stop()
 
 
+class Notebook:
+    """The latest lines under a bar, in one output of a notebook that is redrawn."""
+
+    LATEST = 8
+    """Epochs that are shown."""
+    SECONDS = 0.5
+    """Between two redraws within an epoch."""
+
+    def start(self, training: Training) -> None:
+        from IPython.display import HTML, display
+
+        self.html, self.lines, self.drawn = HTML, [], time.perf_counter()
+        self.output = display(HTML(""), display_id=True)
+        self._draw(training, "")
+
+    def step(self, training: Training, rows_per_second: float) -> None:
+        if time.perf_counter() - self.drawn > self.SECONDS:
+            self._draw(training, f"{rows_per_second:,.0f} rows/s")
+
+    def epoch(self, training: Training, record: dict[str, Any]) -> None:
+        self.lines = [*self.lines[1 - self.LATEST :], describe(record, training.epochs)]
+        self._draw(training, f"{record['rows_per_second']:,.0f} rows/s")
+
+    def _draw(self, training: Training, speed: str) -> None:
+        self.drawn, steps = time.perf_counter(), max(1, training.epochs * training.batches)
+        bar = f'<progress value="{training.taken}" max="{steps}" style="width: 20em"></progress>'
+        lines = escape("\n".join(self.lines))
+        self.output.update(
+            self.html(f"{bar} epoch {training.epoch}/{training.epochs} {speed}<pre style='margin: 0'>{lines}</pre>")
+        )
+
+    def stop(self) -> None: ...
+
+
 def display_for(verbose: bool) -> Display:
-    """A bar on a terminal or in a notebook, lines elsewhere (or without rich), nothing if not verbose."""
+    """A bar on a terminal, a redrawn output in a notebook, lines elsewhere; nothing if not verbose."""
     if not verbose:
         return Silent()
-    notebook = "ipykernel" in sys.modules
-    if not (notebook or sys.stderr.isatty()):
+    if "ipykernel" in sys.modules:
+        return Notebook()
+    if not sys.stderr.isatty():
         return Lines()
     try:
         return Bar()
