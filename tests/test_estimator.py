@@ -151,6 +151,7 @@ LIKELIHOODS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LIKELIHOODS)
 def test_every_likelihood_learns_real_digits(name):
     """A code of 8 numbers explains held-out digits better than the same model whose code is ignored."""

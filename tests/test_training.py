@@ -50,7 +50,7 @@ class Until:
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-@pytest.mark.parametrize("at", [1, 5, 8])
+@pytest.mark.parametrize("at", [pytest.param(1, marks=pytest.mark.slow), 5, pytest.param(8, marks=pytest.mark.slow)])
 def test_a_run_that_was_killed_goes_on_bit_for_bit(digits, tmp_path, recipe, at, monkeypatch):
     monkeypatch.setattr("vaekit.training.fitting.CHECKPOINT_SECONDS", 0.0)  # a checkpoint at every step
     make = lambda: vk.VAE(recipe=recipe, epochs=4, schedule="cosine", clip=1.0, seed=4)  # noqa: E731
