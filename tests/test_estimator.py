@@ -206,6 +206,14 @@ def test_missing_cells_are_scored_over_what_is_seen():
     assert "bits_per_dim" not in vae.evaluate(x, draws=5).figures
 
 
+def test_rows_whose_cells_are_all_missing_are_embedded():
+    x = np.random.default_rng(0).integers(0, 2, (50, 4)).astype("float64")
+    x[0, 0] = np.nan
+    vae = small(missing=True).fit(x)
+    assert np.isfinite(vae.transform(np.full((2, 4), np.nan))).all()
+    assert vae.score_samples(np.full((1, 4), np.nan), draws=2).shape == (1,)
+
+
 def test_warm_start_goes_on_from_the_last_fit(digits):
     vae = small(warm_start=True).fit(digits)
     before = vae.evaluate(digits[:200], draws=5)["elbo"]

@@ -20,6 +20,9 @@ from .training import Learner
 
 log = logging.getLogger("vaekit")
 
+COUNTERS = ("step", "first_bad")
+"""What a learner counts while it trains: not part of a fitted model."""
+
 
 def describe(vae: VAE, learner: Learner) -> dict[str, Any]:
     """What `config.json` holds: the format and versions, the estimator's settings, the data's spec, the parts."""
@@ -53,7 +56,7 @@ def save(vae: VAE, path: str | Path) -> None:
             mine[0].removeprefix("__main__."),
         )
     fitted = {"ended": vae.ended_, "best_epoch": vae.best_epoch_, "epochs": len(vae.history_)}
-    weights = {n: t for n, t in learner.state_dict().items() if n not in ("step", "first_bad")}
+    weights = {n: t for n, t in learner.state_dict().items() if n not in COUNTERS}
     storage.write_tensors(path / "model.safetensors", weights, fitted)  # no timings: equal runs give equal bytes
     storage.write_lines(path / "history.jsonl", vae.history_)
     digest = storage.file_digest(path / "model.safetensors")
@@ -102,7 +105,7 @@ def load(path: str | Path, *, device: str = "auto", **modules: nn.Module) -> VAE
         learner = Learner(model, objective)
     except (TypeError, AttributeError) as error:
         raise storage.StorageError(f"{path / 'config.json'} does not fit this version of vaekit: {error}") from error
-    counters = {n: t for n, t in learner.state_dict().items() if n in ("step", "first_bad")}
+    counters = {n: t for n, t in learner.state_dict().items() if n in COUNTERS}
     storage.load_weights(learner, {**weights, **counters}, path / "model.safetensors")
     if config.get("weights_sha256") != storage.file_digest(path / "model.safetensors"):
         raise storage.StorageError(

@@ -21,6 +21,15 @@ DESCRIPTIONS: dict[Kind, str] = {
 }
 
 
+def value_range(x: Tensor) -> tuple[float, float, bool] | None:
+    """Least and greatest value that is not missing, and whether all are whole numbers; None where all are missing."""
+    seen = x[~x.isnan()] if x.is_floating_point() else x
+    if seen.numel() == 0:
+        return None
+    whole = not x.is_floating_point() or bool((seen == seen.round()).all())
+    return float(seen.min()), float(seen.max()), whole
+
+
 @lru_cache(maxsize=64)
 def constants(values: tuple[float, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
     """Numbers on a device, copied there once: a copy at every step would wait for the host."""
@@ -50,12 +59,11 @@ class DataSpec:
         """What an array (N, ...) of checked values holds. `dtype` is the array's own."""
         shape = tuple(x.shape[1:])
         gaps = x.is_floating_point() and bool(x.isnan().any())
-        seen = x[~x.isnan()] if gaps else x
-        if seen.numel() == 0:
+        seen = value_range(x)
+        if seen is None:
             raise ValueError("expected data, got only missing values")
-        low, high = float(seen.min()), float(seen.max())
+        low, high, whole = seen
         common = dict(shape=shape, dtype=dtype, missing=gaps, low=low, high=high)
-        whole = not x.is_floating_point() or bool((seen == seen.round()).all())
         if whole and low >= 0 and high <= 1:
             return cls("binary", **common)
         if x.dtype == torch.uint8:
@@ -143,12 +151,11 @@ class DataSpec:
         """Raises ValueError for rows of another kind: gaps where there were none, fractions for levels."""
         if x.is_floating_point() and not self.missing and bool(x.isnan().any()):
             raise ValueError("cells are missing (NaN), but the data in fit had none: fit with missing=True")
-        if not self.integer:
+        seen = value_range(x) if self.integer else None
+        if seen is None:
             return
-        seen = x[~x.isnan()] if x.is_floating_point() else x
-        low, high = float(seen.min()), float(seen.max())
+        low, high, whole = seen
         top = {"binary": 1, "bytes": 255}.get(self.kind, float("inf"))
-        whole = not x.is_floating_point() or bool((seen == seen.round()).all())
         if low < 0 or high > top or not whole:
             kind = "whole" if whole else "fractional"
             raise ValueError(

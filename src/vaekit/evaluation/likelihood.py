@@ -13,6 +13,7 @@ from torch import Tensor
 from ..core import Batch, Scope, Source
 from ..data.rows import Rows
 from ..model import VAEModule
+from ..networks import evaluating
 
 BUDGET = 2**24
 """Numbers that one pass of evaluation may hold per tensor: draws are taken in chunks below it."""
@@ -119,11 +120,9 @@ def score_rows(model: VAEModule, rows: Rows, *, draws: int = 100, seed: int = 0,
     """
     if draws < 1:
         raise ValueError(f"draws={draws}: expected at least one draw per row")
-    was_training = model.training
-    model.eval()
     noise = Source.like(model, seed)
     parts: list[list[Tensor]] = [[], [], [], [], [], []]
-    try:
+    with evaluating(model):
         for batch in rows.batches(batch_size):
             # Weights are summed in float64, on the host: rounding must not make a tight bound pass log p(x).
             total = squares = torch.full((len(batch.x),), -torch.inf, dtype=torch.float64)
@@ -138,8 +137,6 @@ def score_rows(model: VAEModule, rows: Rows, *, draws: int = 100, seed: int = 0,
             row = [total - math.log(draws), means[0], -means[1], means[2], (2 * total - squares).exp(), kl_first]
             for store, value in zip(parts, row):
                 store.append(value if value is None else value.cpu())
-    finally:
-        model.train(was_training)
     bound, elbo, distortion, rate, ess = (torch.cat(p) for p in parts[:5])
     kl = torch.cat(parts[5]) if parts[5][0] is not None else None
     jacobian = rows.spec.log_jacobian if model.likelihood.density else 0.0

@@ -18,6 +18,7 @@ from torch import Tensor
 from ..core import Source
 from ..data.rows import Rows
 from ..model import VAEModule
+from ..networks import evaluating
 from ..objectives.base import summary
 from ..storage import read_tensors, write_lines, write_tensors
 from .checkpoint import Checkpoint
@@ -52,13 +53,12 @@ class Silent:
 @torch.no_grad()
 def held_out(model: VAEModule, rows: Rows, seed: int, batch_size: int = 512) -> dict[str, float]:
     """ELBO, distortion and rate on held-out rows, one draw each, always with the same noise. Nats per row."""
-    model.eval()
     noise = Source.like(model, seed)
     sums: dict[str, Tensor] = {}
-    for batch in rows.batches(batch_size):
-        for name, mean in summary(model(batch, noise), batch.weight).items():
-            sums[name] = sums.get(name, 0.0) + mean * len(batch.x)
-    model.train()
+    with evaluating(model):
+        for batch in rows.batches(batch_size):
+            for name, mean in summary(model(batch, noise), batch.weight).items():
+                sums[name] = sums.get(name, 0.0) + mean * len(batch.x)
     return {name: float(total) / len(rows) for name, total in sums.items()}
 
 
