@@ -211,7 +211,7 @@ def classic():
     ],
 )
 def test_learning_rate_schedules(adam, rates):
-    assert [adam.rate(s, 100) for s in (0, 50, 100)] == pytest.approx(rates)
+    assert [adam.lr * adam.factor(s, 100) for s in (0, 50, 100)] == pytest.approx(rates)
 
 
 @pytest.mark.parametrize(

@@ -66,12 +66,16 @@ class VAE(Manners):
     initialiser: "glorot" (Keras' default), "he", "torch", of the library's own networks.
     missing: whether NaN marks a missing cell; otherwise a NaN is refused.
     warm_start: whether `fit` goes on from the weights of the last `fit`.
+    precision: "fp32", or "bf16" for the networks' products in training; likelihoods and scores stay in fp32.
+    threads: of the operations on the CPU in training; "auto" tries on the first batches and takes the fastest, as does
+        compile="auto" for long trainings: whether steps are compiled, see `vaekit.training.calibrate`.
     device: "auto" (cuda, mps, else cpu) or a torch device. seed: of everything random. verbose: shows progress.
 
     Attributes
     ----------
     module_: the trained `VAEModule`. objective_: with its critic, if it has one. spec_: the `DataSpec`.
-    history_: a dict per epoch. ended_: "finished", "stopped early" or "interrupted". n_features_in_.
+    history_: a dict per epoch. ended_: "finished", "stopped early" or "interrupted". pace_: the
+    threads it trained with, and whether compiled. n_features_in_.
     """
 
     def __init__(
@@ -96,6 +100,9 @@ class VAE(Manners):
         initialiser: str = "glorot",
         missing: bool = False,
         warm_start: bool = False,
+        precision: str = "fp32",
+        threads: int | str = "auto",
+        compile: bool | str = "auto",
         device: str = "auto",
         seed: int = 0,
         verbose: bool = False,
@@ -119,6 +126,9 @@ class VAE(Manners):
         self.initialiser = initialiser
         self.missing = missing
         self.warm_start = warm_start
+        self.precision = precision
+        self.threads = threads
+        self.compile = compile
         self.device = device
         self.seed = seed
         self.verbose = verbose
@@ -135,6 +145,7 @@ class VAE(Manners):
         names = _column_names(x)
         rows, held = self._split(x)
         learner = self._learner(rows)
+        learner.model.low_precision = self._low_precision()
         training = Training(learner, rows, self.epochs, self.batch_size, self._adam(), self.seed)
         folder = None if run is None else Path(run)
         end = fit(
@@ -145,9 +156,12 @@ class VAE(Manners):
             resume=resume,
             display=display or display_for(self.verbose),
             seed=self.seed,
+            threads=self.threads,
+            compiled=self.compile,
         )
         self._adopt(learner, rows.spec)
         self.history_, self.ended_, self.best_epoch_ = end["history"], end["ended"], end["best_epoch"]
+        self.pace_ = end["pace"]
         if names is not None:
             self.feature_names_in_ = names
         elif hasattr(self, "feature_names_in_"):
@@ -165,6 +179,11 @@ class VAE(Manners):
 
     def _adam(self) -> Adam:
         return Adam(self.lr, weight_decay=self.weight_decay, schedule=self.schedule, warmup=self.warmup, clip=self.clip)
+
+    def _low_precision(self) -> torch.dtype | None:
+        if self.precision not in ("fp32", "bf16"):
+            raise ValueError(f'precision={self.precision!r}: expected "fp32" or "bf16"')
+        return torch.bfloat16 if self.precision == "bf16" else None
 
     def _device(self) -> torch.device:
         if self.device != "auto":

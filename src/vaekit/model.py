@@ -35,11 +35,13 @@ class VAEModule(Component):
 
     encoder: what the likelihood lets it read -> evidence. latent: evidence -> z. decoder: z -> the parameters of the
     likelihood. Any of the user's own `nn.Module`s may stand as encoder or decoder. Sizes left open in the parts are
-    settled by `settled(shape)`.
+    settled by `settled(shape)`. low_precision: a type, such as torch.bfloat16, that the products inside encoder and
+    decoder are computed in while training; what they give, and everything after, is in the data's own.
     """
 
     def __init__(self, encoder: nn.Module, latent: AbstractLatent, decoder: nn.Module, likelihood: Likelihood):
         super().__init__()
+        self.low_precision: torch.dtype | None = None
         self.encoder = encoder if isinstance(encoder, Component) else as_network(encoder)
         self.decoder = decoder if isinstance(decoder, Component) else as_network(decoder)
         self.latent, self.likelihood = latent, likelihood
@@ -103,16 +105,23 @@ class VAEModule(Component):
         x = self.likelihood.observe(batch.x, scope)
         if batch.mask is not None:
             x = torch.where(batch.mask > 0, x, 0.0)
-        return x, scope, self.encoder(join(self.likelihood.features(x, batch.mask), batch.context))
+        return x, scope, self._through(self.encoder, join(self.likelihood.features(x, batch.mask), batch.context))
+
+    def _through(self, network: nn.Module, x: Tensor) -> Tensor:
+        if self.low_precision is None or not self.training:
+            return network(x)
+        # The cache of cast weights is a state that neither vmap nor a traced step may see.
+        with torch.autocast(x.device.type, self.low_precision, cache_enabled=False):
+            return network(x).to(x.dtype)
 
     def _encode_pseudo(self, inputs: Tensor, context: Tensor | None) -> Tensor:
         if context is None:
-            return self.encoder(inputs)
-        return pairs(lambda u, c: self.encoder(join(u, c)), inputs, context)
+            return self._through(self.encoder, inputs)
+        return pairs(lambda u, c: self._through(self.encoder, join(u, c)), inputs, context)
 
     def decode(self, z: Tensor, context: Tensor | None = None) -> Distribution:
         """p(x | z)."""
-        return self.likelihood(self.decoder(join(z, context)))
+        return self.likelihood(self._through(self.decoder, join(z, context)))
 
     def prior_scope(self, noise: Noise, context: Tensor | None = None) -> Scope:
         """What a prior may call: the noise and the encoder."""

@@ -1,5 +1,6 @@
 """Training: one step function, one loop, and what surrounds them."""
 
+from .adam import Adam as Adam
 from .fitting import fit as fit
 from .learner import Ensemble as Ensemble
 from .learner import Learner as Learner
@@ -7,5 +8,4 @@ from .learner import Sources as Sources
 from .loop import Diverged as Diverged
 from .loop import Training as Training
 from .loop import train as train
-from .step import Adam as Adam
 from .step import Step as Step

@@ -9,8 +9,9 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -23,6 +24,8 @@ from ..objectives.base import summary
 from ..storage import read_tensors, write_lines, write_tensors
 from .checkpoint import Checkpoint
 from .loop import Diverged, Training
+from .pace import Pace, calibrate
+from .pace import threads as using_threads
 
 log = logging.getLogger("vaekit")
 
@@ -90,12 +93,16 @@ def fit(
     resume: bool = False,
     display: Display | None = None,
     seed: int = 0,
+    threads: int | Literal["auto"] = "auto",
+    compiled: bool | Literal["auto"] = "auto",
 ) -> dict[str, Any]:
-    """Trains to the end, to early stopping or to Ctrl-C; returns `history` (a record per epoch) and how it `ended`.
+    """Trains to the end, to early stopping or to Ctrl-C; returns `history` (a record per epoch), how it `ended`,
+    the `best_epoch` and the `pace` it ran at.
 
     held: held-out rows, scored after every epoch. patience: epochs without a better held-out ELBO after which
     training stops and the best weights come back. folder: of checkpoints and `history.jsonl`; with `resume` training
-    goes on from there. Raises Diverged when the loss stops being finite; the last good checkpoint stays.
+    goes on from there, at the same pace. threads, compiled: of the steps; "auto" tries, see `calibrate`. Raises
+    Diverged when the loss stops being finite; the last good checkpoint stays.
     """
     if patience is not None and held is None:
         raise ValueError(f"patience={patience} watches held-out rows, and there are none: set validation=0.1")
@@ -107,7 +114,7 @@ def fit(
             watched.resume()
         else:
             watched.begin()
-        return watched.run()
+        return watched.run(threads, compiled)
 
 
 class Watched:
@@ -128,6 +135,7 @@ class Watched:
         self.history: list[dict[str, Any]] = []
         self.best, self.best_epoch, self.best_weights = -math.inf, 0, {}
         self.saved = 0.0
+        self.pace: Pace | None = None
 
     def begin(self) -> None:
         if self.checkpoint is not None:
@@ -139,6 +147,7 @@ class Watched:
             return self.begin()
         memory = self.checkpoint.load(self.training)
         self.history, self.best, self.best_epoch = memory["history"], float(memory["best"]), memory["best_epoch"]
+        self.pace = Pace(**memory["pace"])
         if self.checkpoint.best.exists():
             self.best_weights = read_tensors(self.checkpoint.best)[0]
         self._write_history()  # a kill may have come between the checkpoint and this file
@@ -149,11 +158,20 @@ class Watched:
         waited = self.training.epoch - self.best_epoch
         return self.patience is not None and bool(self.history) and waited >= self.patience
 
-    def run(self) -> dict[str, Any]:
+    def _set_pace(self, threads: int | Literal["auto"], compiled: bool | Literal["auto"]) -> Pace:
+        """The pace asked for; where it is "auto", the one this run began with, or else the fastest."""
+        if self.pace is not None:
+            threads = self.pace.threads if threads == "auto" else threads
+            compiled = self.pace.compiled if compiled == "auto" else compiled
+        self.pace = calibrate(self.training, threads, compiled)
+        self.training.step.compiled = self.pace.compiled
+        return self.pace
+
+    def run(self, threads: int | Literal["auto"] = 1, compiled: bool | Literal["auto"] = False) -> dict[str, Any]:
         """Trains to the end, to early stopping or to Ctrl-C."""
         self.display.start(self.training)
         try:
-            with interruptible() as asked:
+            with interruptible() as asked, using_threads(self._set_pace(threads, compiled).threads):
                 ended = "stopped early" if self.exhausted else self._train(asked)
         except Diverged as error:
             if self.checkpoint is not None and self.checkpoint.state.exists():
@@ -164,8 +182,8 @@ class Watched:
         learner = self.training.learner
         if self.patience is not None and self.best_weights and ended != "interrupted":
             learner.load_state_dict(self.best_weights)
-        learner.eval()
-        return {"history": self.history, "ended": ended, "best_epoch": self.best_epoch}
+        learner.eval().to(memory_format=torch.contiguous_format)  # as a saved model comes back
+        return {"history": self.history, "ended": ended, "best_epoch": self.best_epoch, "pace": self.pace}
 
     def _train(self, asked: threading.Event) -> str:
         training = self.training
@@ -193,7 +211,7 @@ class Watched:
         training = self.training
         training.check()
         record: dict[str, Any] = {"epoch": training.epoch, "step": training.taken, **training.metrics()}
-        record["lr"] = training.step.adam.rate(training.taken - 1, training.step.total_steps)
+        record["lr"] = training.step.rate
         record["seconds"], record["rows_per_second"] = round(seconds, 3), round(rows / max(seconds, 1e-9), 1)
         if self.held is not None:
             scores = held_out(training.learner.model, self.held, self.seed)
@@ -212,6 +230,7 @@ class Watched:
             return
         self.training.check()
         memory = {"history": self.history, "best": str(self.best), "best_epoch": self.best_epoch}
+        memory["pace"] = asdict(self.pace)
         self.checkpoint.save(self.training, memory)
         self._write_history()
         self.saved = time.perf_counter()

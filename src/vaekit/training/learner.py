@@ -33,6 +33,10 @@ class Learner(nn.Module):
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
         self.register_buffer("first_bad", torch.full((), -1, dtype=torch.int64))
 
+    def noise(self, seeds: Sequence[int] = (0,)) -> Noise:
+        """Seeded noise on the learner's device and in its type."""
+        return Source.like(self, seeds[0])
+
     def players(self) -> dict[str, list[str]]:
         """Each player's trainable parameters, by name."""
         trainable = {name for name, p in self.named_parameters() if p.requires_grad}
@@ -104,6 +108,15 @@ class Ensemble(nn.Module):
 
     def __len__(self) -> int:
         return len(self._learners)
+
+    @property
+    def pattern(self) -> Learner:
+        """The learner whose structure all members share; its weights are not the members'."""
+        return self._learners[0]
+
+    def noise(self, seeds: Sequence[int] = ()) -> Noise:
+        """Seeded noise for every member: by default, 0, 1, 2, ..."""
+        return Sources([Source.like(self, s) for s in seeds or range(len(self))])
 
     def train(self, mode: bool = True) -> Ensemble:
         self._learners[0].train(mode)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,9 @@ from ..data.spec import DataSpec
 from ..model import VAEModule
 from ..networks import evaluating
 from ..objectives import ELBO, Objective
-from .learner import Ensemble, Learner, Sources
-from .step import Adam, Step
+from .adam import Adam
+from .learner import Ensemble, Learner
+from .step import Step
 
 
 class Diverged(ArithmeticError):
@@ -42,22 +44,28 @@ class Training:
     ):
         if epochs < 0 or batch_size < 1:
             raise ValueError(f"epochs={epochs}, batch_size={batch_size}: expected epochs >= 0 and batch_size >= 1")
+        if isinstance(learner, Learner):
+            learner.to(memory_format=torch.channels_last)  # of what has four dimensions: convolutions run faster
         self.learner, self.rows, self.epochs = learner, rows, epochs
         self.batch_size = min(batch_size, len(rows))
         self.batches = -(-len(rows) // self.batch_size)
         self.step = Step(learner, adam, total_steps=max(1, epochs * self.batches))
         self.seeds = seeds if seeds is not None else [seed]
-        sources = [Source.like(learner, s) for s in self.seeds]
-        self.noise = Sources(sources) if isinstance(learner, Ensemble) else sources[0]
+        self.noise = learner.noise(self.seeds)
         self.epoch = self.batch = 0
         self.terms: Terms | None = None
-        self.sums: dict[str, Tensor] = {}
+        self.names: list[str] = []
+        self.sums: Tensor | None = None
         self._order: tuple[int, Tensor] | None = None
 
     @property
     def taken(self) -> int:
         """Steps taken."""
         return self.step.taken
+
+    @property
+    def device(self) -> torch.device:
+        return self.learner.get_buffer("step").device
 
     @property
     def epoch_ended(self) -> bool:
@@ -81,7 +89,7 @@ class Training:
             start = self.batch * self.batch_size
             index = self.order(self.epoch)[..., start : start + self.batch_size]
             if self.batch == 0:
-                self.sums = {}
+                self.sums = None
             self.terms = self.step(self.rows.batch(index), self.noise)
             self._count(index.shape[-1])
             self.batch += 1
@@ -90,22 +98,43 @@ class Training:
             yield self
 
     def _count(self, rows: int) -> None:
-        for name, value in self.terms.metrics.items():
-            self.sums[name] = self.sums[name] + value * rows if name in self.sums else value * rows
+        self.names = list(self.terms.metrics)
+        means = torch.stack(list(self.terms.metrics.values()))
+        self.sums = means * rows if self.sums is None else self.sums + means * rows
 
     def metrics(self) -> dict[str, float]:
         """The epoch's means so far (over the rows seen). Reads the device."""
+        if self.sums is None:
+            return {}
         seen = len(self.rows) if self.batch == 0 else self.batch * self.batch_size
-        return {name: float(value.mean()) / seen for name, value in self.sums.items()}
+        return {name: float(value.mean()) / seen for name, value in zip(self.names, self.sums.cpu())}
+
+    @contextmanager
+    def as_it_was(self) -> Iterator[None]:
+        """Puts everything back that steps taken inside have changed."""
+        tensors, place = self.state()
+        tensors, mode = {n: t.clone() for n, t in tensors.items()}, self.learner.training
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            try:
+                yield
+            finally:
+                self.restore(tensors, place)
+                self.learner.train(mode)
+
+    def try_step(self, compiled: bool) -> None:
+        """One step on the first rows of the epoch."""
+        self.learner.train()
+        self.step.compiled = compiled
+        self.step(self.rows.batch(self.order(self.epoch)[..., : self.batch_size]), self.noise)
 
     def check(self) -> None:
         """Raises Diverged if a loss was not finite; in an ensemble, if no member is left. Reads the device."""
         bad = self.learner.get_buffer("first_bad")
         if bool((bad >= 0).all()):
-            first = int(bad.max())
+            first, lr = int(bad.max()), ", ".join(f"{lr:g}" for lr in self.step.adam.rates)
             raise Diverged(
                 f"the loss is not finite since step {first} (epoch {first // self.batches + 1}); likely causes: "
-                f"a learning rate that is too high (lr={self.step.adam.lr:g}; try a tenth, or clip=1.0), values "
+                f"a learning rate that is too high (lr={lr}; try a tenth, or clip=1.0), values "
                 "outside the range the likelihood expects, or a decoder scale that collapses to zero"
             )
 
@@ -114,11 +143,11 @@ class Training:
         tensors = {
             **{f"learner/{n}": t for n, t in self.learner.state_dict().items()},
             **{f"optimiser/{n}": t for n, t in self.step.state().items()},
-            **{f"sums/{n}": t for n, t in self.sums.items()},
+            **({} if self.sums is None else {"sums": self.sums}),
             "noise": self.noise.state,
         }
         place = {"epoch": self.epoch, "batch": self.batch, "taken": self.taken, "rows": len(self.rows)}
-        return tensors, {**place, "batch_size": self.batch_size, "seeds": self.seeds, "metrics": list(self.sums)}
+        return tensors, {**place, "batch_size": self.batch_size, "seeds": self.seeds, "metrics": self.names}
 
     def restore(self, tensors: dict[str, Tensor], place: dict[str, Any]) -> None:
         """Continues from a `state`. Raises ValueError if rows, batch size or seeds are not those it was taken with."""
@@ -131,9 +160,7 @@ class Training:
 
         self.learner.load_state_dict(part("learner"))
         self.step.restore(part("optimiser"), place["taken"])
-        device = self.rows.x.device
-        sums = part("sums")
-        self.sums = {n: sums[n].to(device) for n in place["metrics"]}  # in their order, which files sort
+        self.names, self.sums = place["metrics"], tensors["sums"].to(self.device) if "sums" in tensors else None
         self.noise.state = tensors["noise"]
         self.epoch, self.batch = place["epoch"], place["batch"]
 

@@ -1,0 +1,108 @@
+"""How a training runs best on this machine: with how many threads, and compiled or not, tried on its first batches."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import nn
+
+from ..core import Component
+from .learner import Ensemble
+
+if TYPE_CHECKING:
+    from .loop import Training
+
+log = logging.getLogger("vaekit")
+
+WORTH_TRYING = 2.0
+"""Seconds of training below which nothing is tried."""
+WORTH_COMPILING = 75.0
+"""Seconds of training above which compiling, which takes about 20 and saves a good third, is tried."""
+TRIAL_STEPS, TRIAL_SECONDS = 6, 0.25
+
+
+@dataclass(frozen=True)
+class Pace:
+    """threads: of the operations on the CPU. compiled: whether steps run as a compiled program."""
+
+    threads: int
+    compiled: bool
+
+    def __str__(self) -> str:
+        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        return f"{threads}, compiled" if self.compiled else threads
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Runs the operations inside with so many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def calibrate(training: Training, threads: int | Literal["auto"], compiled: bool | Literal["auto"]) -> Pace:
+    """The fastest way to run a training, where it was not asked for one.
+
+    Small matrices are often slower on all cores than on one, and many times slower on cores that are busy, so numbers
+    of threads are tried (1, 2, 4, ... to torch's own) for a quarter of a second each, on the first batch; then, for a
+    long training, compiling. Trials leave the training as it was, so that its result is that of a training told to run
+    like this from the start. A training of less than two seconds, or on another device than the CPU, is not tried.
+    """
+    most = torch.get_num_threads()
+    asked = Pace(most if threads == "auto" else threads, compiled is True)
+    if training.device.type != "cpu" or "auto" not in (threads, compiled):
+        return asked
+    left = training.epochs * training.batches - training.taken
+    with training.as_it_was():
+        seconds = {asked: _seconds(training, asked)}
+        if seconds[asked] * left < WORTH_TRYING:
+            return asked
+        if threads == "auto":
+            counts = [n for n in (2**i for i in range(most.bit_length())) if n < most]
+            seconds |= {pace: _seconds(training, pace) for pace in (Pace(n, asked.compiled) for n in counts)}
+        best = min(seconds, key=seconds.get)
+        if compiled == "auto" and seconds[best] * left > WORTH_COMPILING and ours(training.learner):
+            log.info("compiling the step, which takes 20 seconds or so: compile=False does without")
+            faster = Pace(best.threads, True)
+            seconds[faster] = _seconds(training, faster)
+            best = min(seconds, key=seconds.get)
+    log.info(
+        "a step takes %s; trains with the fastest", "  ".join(f"{1e3 * s:.2f} ms ({p})" for p, s in seconds.items())
+    )
+    return best
+
+
+def _seconds(training: Training, pace: Pace) -> float:
+    """The shortest of a few steps at this pace."""
+    with threads(pace.threads):
+        took, start = [], time.perf_counter()
+        while len(took) <= 1 or (len(took) < TRIAL_STEPS and time.perf_counter() - start < TRIAL_SECONDS):
+            before = time.perf_counter()
+            training.try_step(pace.compiled)
+            took.append(time.perf_counter() - before)
+            if len(took) == 1:
+                start = time.perf_counter()  # the first call prepares
+    if training.step.program.failure is not None and pace.compiled:
+        return float("inf")
+    return min(took[1:])
+
+
+def ours(learner: nn.Module) -> bool:
+    """Whether every module is known to be a pure function of its input: a component, or a plain layer of torch's."""
+    learner = learner.pattern if isinstance(learner, Ensemble) else learner
+    plain = (nn.Sequential, nn.ModuleList, nn.Flatten, nn.Unflatten, nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
+    return all(
+        isinstance(m, (Component, *plain)) or type(m).__module__ == "torch.nn.modules.activation"
+        for m in learner.modules()
+        if m is not learner
+    )
