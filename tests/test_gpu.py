@@ -8,7 +8,7 @@ from compositions import LATENTS, LIKELIHOODS, OBJECTIVES, REFUSED, batch, build
 
 import vaekit as vk
 from vaekit.core import Batch, Recorder, Source, Tape
-from vaekit.training import Learner, Step
+from vaekit.training import Adam, Ensemble, Learner, Step
 
 pytestmark = pytest.mark.gpu
 
@@ -35,6 +35,46 @@ def test_a_step_on_the_device_is_the_step_on_the_cpu_and_does_not_wait(objective
         step(on_device, noise)
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize(("objective", "latent", "likelihood"), CASES)
+def test_a_captured_step_is_the_step_and_takes_a_smaller_batch(objective, latent, likelihood):
+    learner = Learner(build(latent, likelihood), OBJECTIVES[objective]()).double().cuda().train()
+    step, again = Step(learner), Step(copy.deepcopy(learner), captured=True)
+    whole = [batch(learner.model, seed=t).x.cuda() for t in range(7)]
+    noises = learner.noise([5]), learner.noise([5])
+    for t, x in enumerate(whole):
+        rows = Batch(x, weight=torch.ones(len(x), dtype=x.dtype, device="cuda"))
+        if t == 6:
+            rows.weight[len(x) // 2 :] = 0.0
+            step(rows, noises[0])
+            again(Batch(x[: len(x) // 2]), noises[1])
+        else:
+            step(rows, noises[0])
+            again(rows, noises[1])
+    assert again.graph.graph is not None
+    for (name, got), want in zip(again.learner.state_dict().items(), learner.state_dict().values()):
+        torch.testing.assert_close(got, want, rtol=1e-8, atol=1e-9, msg=lambda m, n=name: f"{n}: {m}")
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_a_captured_ensemble_is_the_ensemble(count):
+    learners = [Learner(build(seed=s), OBJECTIVES["elbo"]()).double().cuda().train() for s in range(count)]
+    steps = [
+        Step(
+            Ensemble(copy.deepcopy(learners), shared_rows=True).train(),
+            Adam(tuple(1e-3 * (k + 1) for k in range(count))),
+            captured=captured,
+        )
+        for captured in (False, True)
+    ]
+    noises = [step.learner.noise() for step in steps]
+    for t in range(7):
+        rows = Batch(batch(learners[0].model, seed=t).x.cuda())
+        for step, noise in zip(steps, noises):
+            step(rows, noise)
+    for got, want in zip(steps[1].learner.state_dict().values(), steps[0].learner.state_dict().values()):
+        torch.testing.assert_close(got, want, rtol=1e-8, atol=1e-9)
 
 
 def test_a_model_trained_on_the_device_is_used_on_the_cpu(tmp_path):

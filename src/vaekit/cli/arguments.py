@@ -47,6 +47,17 @@ def whole(least: int) -> Callable[[str], int]:
     return read
 
 
+def or_auto(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Reads "auto" as it is, anything else with `read`."""
+    return lambda text: text if text == "auto" else read(text)
+
+
+def yes_or_no(text: str) -> bool:
+    if text not in ("yes", "no"):
+        raise argparse.ArgumentTypeError(f"expected auto, yes or no, got {text!r}")
+    return text == "yes"
+
+
 def positive(text: str) -> float:
     try:
         value = float(text)
@@ -119,6 +130,13 @@ SETTINGS: dict[str, Setting] = {
         "the recipe has it (none)",
     ),
     "missing": Setting(False, bool, "", "NaN marks a missing cell (default: refused)"),
+    "precision": Setting("fp32", one_of("fp32", "bf16"), "NAME", "of the networks' products in training: fp32, bf16"),
+    "threads": Setting(
+        "auto", or_auto(whole(1)), "N", "on the CPU in training; auto: the fastest number, tried at first"
+    ),
+    "compile": Setting(
+        "auto", or_auto(yes_or_no), "auto|yes|no", "compile the steps; auto: for long trainings, if faster"
+    ),
     "seed": Setting(0, whole(0), "N", "of everything random"),
     "device": Setting("auto", str, "NAME", "auto (cuda, mps, else cpu) or a torch device"),
 }

@@ -97,10 +97,13 @@ def _judged(vae: VAE, part: Part, folder: Path, args: Namespace) -> Outcome:
     """Evaluation and report at the end of a fit."""
     _say(args, f"evaluating on {len(part.x):,} rows: {part.name}")
     evaluation = vae.evaluate(part.x)
-    ended = {"ended": vae.ended_, "epochs": len(vae.history_), "best_epoch": vae.best_epoch_}
+    ended = {"ended": vae.ended_, "epochs": len(vae.history_), "best_epoch": vae.best_epoch_, "pace": str(vae.pace_)}
     metrics = as_json({"on": part.name, **evaluation.to_dict(), **ended})
     storage.write_json(folder / "metrics.json", metrics)
-    lines, report = [str(evaluation), f"evaluated on: {part.name}", f"run:    {folder}"], None
+    lines, report = (
+        [str(evaluation), f"evaluated on: {part.name}", f"trained with: {vae.pace_}", f"run:    {folder}"],
+        None,
+    )
     if not args.no_report:
         report = folder / "report.html"
         vae.report(part.x, part.labels, name=part.name).save(report)

@@ -39,6 +39,14 @@ class Pace:
         return f"{threads}, compiled" if self.compiled else threads
 
 
+def check(threads: int | Literal["auto"], compiled: bool | Literal["auto"]) -> None:
+    """Raises ValueError for what is no pace."""
+    if threads != "auto" and (not isinstance(threads, int) or threads < 1):
+        raise ValueError(f'threads={threads!r}: expected a number of threads, at least 1, or "auto"')
+    if compiled not in (True, False, "auto"):
+        raise ValueError(f'compile={compiled!r}: expected True, False or "auto"')
+
+
 @contextmanager
 def threads(count: int) -> Iterator[None]:
     """Runs the operations inside with so many threads."""

@@ -9,17 +9,17 @@ from torch import Tensor
 
 from ..core import Batch, Noise, Terms
 from .adam import Adam, Moments
+from .captured import Captured
 from .compiled import Program
 from .learner import Ensemble, Learner
-
-Gradients = dict[str, Sequence[Tensor | None]]
 
 
 class Step:
     """`step(batch, noise)` moves a learner, or an ensemble of learners, by one step and returns its terms.
 
     Nothing in it reads a tensor on the host. With several players every gradient is taken before any of them moves.
-    compiled: whether forward and backward run as one compiled program; see `Program`.
+    compiled: whether forward and backward run as one compiled program; see `Program`. captured: whether the whole step
+    is one CUDA graph; see `Captured`.
     """
 
     def __init__(
@@ -28,24 +28,30 @@ class Step:
         adam: Adam | None = None,
         total_steps: int = 1,
         compiled: bool = False,
+        captured: bool = False,
     ):
         self.learner, self.adam, self.total_steps = learner, adam or Adam(), total_steps
-        self.compiled, self.taken = compiled, 0
+        self.compiled, self.captured, self.taken = compiled, captured, 0
         named = dict(learner.named_parameters())
         self.players = {who: [named[n] for n in names] for who, names in learner.players().items() if names}
         self.moments = {who: Moments(parameters, self.adam) for who, parameters in self.players.items()}
         self.buffers = dict(learner.named_buffers())
         self.program = Program(learner, self.players)
+        self.graph = Captured(self._take, learner)
 
     def __call__(self, batch: Batch, noise: Noise) -> Terms:
-        terms, gradients = (self.program if self.compiled else self.program.eager)(batch, noise)
         factor = self.adam.factor(self.taken, self.total_steps)
+        terms = (self.graph if self.captured else self._take)(batch, noise, factor)
+        self.taken += 1
+        return terms
+
+    def _take(self, batch: Batch, noise: Noise, factor: float | Tensor) -> Terms:
+        terms, gradients = (self.program if self.compiled else self.program.eager)(batch, noise)
         for who, moments in self.moments.items():
             moments.move(gradients[who] if self.adam.clip is None else self._clipped(gradients[who]), factor)
         with torch.no_grad():
             for name, value in terms.updates.items():
                 self.buffers[name].copy_(value)
-        self.taken += 1
         return Terms(terms.losses, terms.metrics)
 
     @property

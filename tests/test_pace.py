@@ -1,0 +1,253 @@
+"""How steps are run: traced, compiled, with how many threads; the result is the same."""
+
+import copy
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from compositions import LATENTS, LIKELIHOODS, OBJECTIVES, REFUSED, batch, build, conv, spatial_codebook
+from torch import nn
+
+import vaekit as vk
+from vaekit.core import Batch, Source
+from vaekit.training import Adam, Ensemble, Learner, Step
+from vaekit.training.adam import Moments
+from vaekit.training.compiled import Program
+from vaekit.training.pace import Pace, ours
+
+QUICK = {"elbo", "iwae dreg", "factor"}
+CASES = [
+    pytest.param(o, latent, "bernoulli", marks=() if o in QUICK else pytest.mark.slow)
+    for o in OBJECTIVES
+    for latent in LATENTS
+    if (o, latent) not in REFUSED
+] + [("elbo", "normal", likelihood) for likelihood in LIKELIHOODS]
+needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
+
+
+def traced_only(graph, example):
+    """A backend that runs the graph as it was traced."""
+    return graph
+
+
+def assert_same_training(step, again, batches, noises, **tolerance):
+    for t, rows in enumerate(batches):
+        terms, others = step(rows, noises[0]), again(rows, noises[1])
+        for name, value in terms.metrics.items():
+            torch.testing.assert_close(others.metrics[name], value, **tolerance, msg=lambda m, n=name: f"{n}: {m}")
+    state = again.learner.state_dict()
+    for name, value in step.learner.state_dict().items():
+        torch.testing.assert_close(state[name], value, **tolerance, msg=lambda m, n=name: f"{n}: {m}")
+
+
+@pytest.mark.parametrize(("objective", "latent", "likelihood"), CASES)
+def test_a_traced_step_is_the_step(objective, latent, likelihood):
+    learner = Learner(build(latent, likelihood), OBJECTIVES[objective]()).double().train()
+    step, again = Step(learner, Adam(1e-2)), Step(copy.deepcopy(learner), Adam(1e-2), compiled=True)
+    again.program = Program(again.learner, again.players, backend=traced_only)
+    batches = [batch(learner.model, seed=t) for t in range(3)]
+    assert_same_training(step, again, batches, (learner.noise([5]), learner.noise([5])), rtol=1e-9, atol=1e-10)
+    assert again.program.failure is None
+
+
+@pytest.mark.parametrize("latent", LATENTS)
+def test_a_traced_ensemble_is_the_ensemble(latent):
+    learners = [Learner(build(latent, seed=s), OBJECTIVES["elbo"]()).double().train() for s in range(3)]
+    ensemble = Ensemble(learners, shared_rows=True).train()
+    again = Ensemble(copy.deepcopy(ensemble.members()), shared_rows=True).train()
+    adam = Adam((1e-2, 1e-3, 1e-4), clip=0.5)
+    steps = Step(ensemble, adam), Step(again, adam, compiled=True)
+    steps[1].program = Program(again, steps[1].players, backend=traced_only)
+    batches = [batch(learners[0].model, seed=t) for t in range(3)]
+    assert_same_training(*steps, batches, (ensemble.noise(), ensemble.noise()), rtol=1e-9, atol=1e-10)
+    assert steps[1].program.failure is None
+
+
+@needs_compiler
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("make", "objective"),
+    [
+        (build, "elbo"),
+        (lambda: build("ladder"), "iwae dreg"),
+        (lambda: build("codebook"), "factor"),
+        (lambda: build("normal", "logistic mixture"), "elbo"),
+        (conv, "elbo"),
+        (spatial_codebook, "elbo"),
+    ],
+    ids=["mlp", "ladder dreg", "codebook factor", "logistic mixture", "conv", "spatial codebook"],
+)
+def test_a_compiled_step_is_the_step(make, objective):
+    learner = Learner(make(), OBJECTIVES[objective]()).double().train()
+    step, again = Step(learner, Adam(1e-2)), Step(copy.deepcopy(learner), Adam(1e-2), compiled=True)
+    shape = learner.model.likelihood.shape
+    whole = (
+        [batch(learner.model, seed=t).x for t in range(4)]
+        if len(shape) == 1
+        else [torch.rand(4, *shape).double().round()] * 4
+    )
+    batches = [Batch(x) for x in whole[:3]] + [Batch(whole[3][:3])]  # and a smaller one
+    assert_same_training(step, again, batches, (learner.noise([5]), learner.noise([5])), rtol=1e-8, atol=1e-9)
+    assert again.program.failure is None
+
+
+@pytest.mark.parametrize("rates", [1e-2, (1e-2, 1e-3, 1e-1)])
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_members_move_as_torch_s_adam_would_move_each(rates, decay):
+    """Against torch's own Adam, one per member, on the same gradients."""
+    parameters = [torch.randn(3, 4, 5, dtype=torch.float64), torch.randn(3, 2, dtype=torch.float64)]
+    moments = Moments(copy.deepcopy(parameters), Adam(rates, weight_decay=decay))
+    alone = [[nn.Parameter(p[k].clone()) for p in parameters] for k in range(3)]
+    each = rates if isinstance(rates, tuple) else (rates,) * 3
+    optimisers = [torch.optim.Adam(ps, lr, weight_decay=decay) for ps, lr in zip(alone, each)]
+    for t in range(20):
+        gradients = [
+            torch.randn(p.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(t)) for p in parameters
+        ]
+        moments.move(gradients, 1.0)
+        for k, optimiser in enumerate(optimisers):
+            for p, g in zip(alone[k], gradients):
+                p.grad = g[k]
+            optimiser.step()
+    for stacked, *lone in zip(moments.parameters, *alone):
+        torch.testing.assert_close(stacked, torch.stack(lone), rtol=1e-12, atol=1e-12)
+
+
+# -- choosing -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return vk.datasets.mnist()[0][:300]
+
+
+@pytest.fixture
+def tried(monkeypatch):
+    """Everything is tried, compiling costs nothing, and a pace is fast if it is in the list that is returned."""
+    fast, seen = [], []
+
+    def seconds(training, pace):
+        training.try_step(False)
+        seen.append(pace)
+        return 0.1 if pace in fast else 1.0
+
+    monkeypatch.setattr("vaekit.training.pace._seconds", seconds)
+    monkeypatch.setattr("vaekit.training.compiled.inductor", traced_only)
+    monkeypatch.setattr(Program.__init__, "__defaults__", (traced_only,))
+    monkeypatch.setattr("vaekit.training.pace.torch.get_num_threads", lambda: 4)
+    return fast, seen
+
+
+def weights(vae):
+    return list(vae.module_.state_dict().values())
+
+
+def test_the_fastest_pace_is_found_and_changes_nothing_that_was_not_asked_for(digits, tried):
+    fast, seen = tried
+    fast.append(Pace(2, False))
+    vae = vk.VAE(epochs=3, lr=3e-3, schedule="cosine").fit(digits)
+    assert vae.pace_ == Pace(2, False)
+    assert set(seen) == {Pace(4, False), Pace(1, False), Pace(2, False)}  # a short training is not compiled
+    told = vk.VAE(epochs=3, lr=3e-3, schedule="cosine", threads=2, compile=False).fit(digits)
+    assert all(torch.equal(a, b) for a, b in zip(weights(vae), weights(told)))
+
+
+def test_a_long_training_is_compiled_where_this_is_faster(digits, tried, monkeypatch):
+    fast, seen = tried
+    monkeypatch.setattr("vaekit.training.pace.WORTH_COMPILING", 0.0)
+    fast += [Pace(1, False), Pace(1, True)]
+    assert vk.VAE(epochs=2).fit(digits).pace_ == Pace(1, False)  # no faster: as it was
+    assert seen[-1] == Pace(1, True)
+    fast[:] = [Pace(4, True)]
+    assert vk.VAE(epochs=2).fit(digits).pace_ == Pace(4, True)
+    fast[:] = [Pace(2, True)]
+    assert vk.VAE(epochs=2, compile=True).fit(digits).pace_ == Pace(2, True)
+
+
+def test_modules_that_may_keep_a_state_are_not_compiled_unasked(digits, tried, monkeypatch):
+    monkeypatch.setattr("vaekit.training.pace.WORTH_COMPILING", 0.0)
+    plain = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 784))
+    noisy = nn.Sequential(nn.Linear(2, 8), nn.Dropout(0.5), nn.Linear(8, 784))
+    for decoder, known in ((plain, True), (noisy, False)):
+        vk.VAE(epochs=1, validation=0, decoder=decoder).fit(digits)
+        assert any(p.compiled for p in tried[1]) is known
+        tried[1].clear()
+    assert ours(nn.ModuleList([plain]))
+
+
+def test_a_run_goes_on_at_the_pace_it_began_with(digits, tmp_path, tried):
+    fast, seen = tried
+    fast.append(Pace(2, False))
+    first = vk.VAE(epochs=2).fit(digits, run=tmp_path)
+    seen.clear()
+    fast[:] = [Pace(1, False)]
+    again = vk.VAE(epochs=4).fit(digits, run=tmp_path, resume=True)
+    assert first.pace_ == again.pace_ == Pace(2, False)
+    assert not seen
+    assert vk.VAE(epochs=5, threads=1).fit(digits, run=tmp_path, resume=True).pace_.threads == 1
+
+
+def test_torch_s_threads_are_as_before_after_a_fit(digits):
+    before = torch.get_num_threads()
+    vk.VAE(epochs=1, threads=before + 1).fit(digits)
+    assert torch.get_num_threads() == before
+
+
+def test_without_a_compiler_it_trains_all_the_same_and_says_so_once(digits, monkeypatch, caplog):
+    def broken(graph, example):
+        raise RuntimeError("no g++ here\nand more")
+
+    monkeypatch.setattr(Program.__init__, "__defaults__", (broken,))
+    vae = vk.VAE(epochs=2, compile=True).fit(digits)
+    assert caplog.text.count("training goes on without compilation, which failed here (RuntimeError: no g++ here)") == 1
+    plain = vk.VAE(epochs=2, compile=False).fit(digits)
+    assert all(torch.equal(a, b) for a, b in zip(weights(vae), weights(plain)))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"threads": 0}, 'threads=0: expected a number of threads, at least 1, or "auto"'),
+        ({"threads": "all"}, "threads='all': expected"),
+        ({"compile": "yes"}, "compile='yes': expected True, False or \"auto\""),
+        ({"precision": "fp16"}, 'precision=\'fp16\': expected "fp32" or "bf16"'),
+    ],
+)
+def test_what_is_no_pace_is_refused(digits, settings, message):
+    with pytest.raises(ValueError) as error:
+        vk.VAE(**settings).fit(digits)
+    assert message in str(error.value)
+
+
+# -- bf16 ----------------------------------------------------------------------------------------------
+
+
+def test_in_bf16_the_networks_products_are_coarse_and_nothing_else_is():
+    model = build("ladder")
+    model.float().train()
+    model.low_precision = torch.bfloat16
+    rows = Batch(batch(model).x.float())
+    out = model(rows, Source.like(model))
+    assert out.log_lik.dtype == out.draw.z.dtype == out.draw.log_ratio.dtype == torch.float32
+    model.low_precision = None
+    exact = model(rows, Source.like(model))
+    assert not torch.equal(out.log_lik, exact.log_lik)
+    torch.testing.assert_close(out.log_lik, exact.log_lik, rtol=0.05, atol=0.1)
+    model.low_precision = torch.bfloat16
+    model.eval()  # scores are in fp32
+    assert torch.equal(model(rows, Source.like(model)).log_lik, exact.log_lik)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["vae", "conv", "iwae"])
+def test_training_in_bf16_reaches_what_fp32_does(recipe):
+    x, x_test = vk.datasets.mnist()
+    scores = {
+        precision: vk.VAE(recipe=recipe, latent_dim=8, epochs=2, precision=precision, compile=False)
+        .fit(x[:6000])
+        .score_samples(x_test[:1000], draws=10)
+        for precision in ("fp32", "bf16")
+    }
+    gap = scores["fp32"] - scores["bf16"]
+    assert abs(gap.mean()) < 1.0 + 4 * gap.std() / np.sqrt(len(gap))
