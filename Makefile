@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
-.PHONY: help demo test quick lint clean
+.PHONY: help demo test quick lint bench clean
 
 help:  ## list these targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/'
@@ -22,6 +22,9 @@ quick: $(VENV)/.installed-test no-cuda  ## run the tests that take seconds
 lint: $(VENV)/.installed-test  ## check the style of the code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+bench:  ## measure speed beside other projects, in environments of their own (about 40 minutes)
+	$(PYTHON) benchmarks/run.py
 
 clean:  ## remove .venv, caches and build artefacts; runs/ stays
 	rm -rf $(VENV) .pytest_cache .ruff_cache build dist
