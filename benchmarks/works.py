@@ -44,6 +44,7 @@ def by_hand(how: str, **settings: Any) -> Contender:
 KIT = contender("vaekit", "vaekit", "kit.fit")
 COMPILED = contender("vaekit, compiled", "vaekit", "kit.fit", compile=True)
 BF16 = contender("vaekit, bf16", "vaekit", "kit.fit", precision="bf16")
+BF16_COMPILED = contender("vaekit, bf16, compiled", "vaekit", "kit.fit", precision="bf16", compile=True)
 INDEXED = contender("PyTorch, indexed tensors, fused Adam", "vaekit", "by_hand.fit", fused=True)
 INDEXED_COMPILED = by_hand("compiled", compile=True)
 LOADER = contender("PyTorch, DataLoader", "vaekit", "by_hand.fit", loader=True)
@@ -111,7 +112,13 @@ WORKS: dict[str, Work] = {
     "wide": Work(
         "MNIST, 784-512-512-20 and its mirror image, 60,000 rows, batch 128",
         3,
-        (Group("784-512-512-20", (KIT, COMPILED, BF16, *BY_HAND[1:], by_hand("bf16", bf16=True), FLOOR), WIDE),),
+        (
+            Group(
+                "784-512-512-20",
+                (KIT, COMPILED, BF16, BF16_COMPILED, *BY_HAND[1:], by_hand("bf16", bf16=True), FLOOR),
+                WIDE,
+            ),
+        ),
     ),
     "conv": Work(
         "64 x 64 shapes, four 4x4 convolutions of stride 2 and their mirror image, batch 128; ms per step. Keras on "
@@ -124,6 +131,7 @@ WORKS: dict[str, Work] = {
                     KIT,
                     COMPILED,
                     BF16,
+                    BF16_COMPILED,
                     INDEXED,
                     by_hand("channels last", channels_last=True),
                     by_hand("channels last, bf16", channels_last=True, bf16=True),

@@ -11,6 +11,7 @@ from torch import nn
 
 import vaekit as vk
 from vaekit.core import Batch, Source
+from vaekit.evaluation.likelihood import BUDGET
 from vaekit.training import Adam, Ensemble, Learner, Step
 from vaekit.training.adam import Moments
 from vaekit.training.compiled import Program
@@ -45,7 +46,7 @@ def assert_same_training(step, again, batches, noises, **tolerance):
 def test_a_traced_step_is_the_step(objective, latent, likelihood):
     learner = Learner(build(latent, likelihood), OBJECTIVES[objective]()).double().train()
     step, again = Step(learner, Adam(1e-2)), Step(copy.deepcopy(learner), Adam(1e-2), compiled=True)
-    again.program = Program(again.learner, again.players, backend=traced_only)
+    again.program.backend = traced_only
     batches = [batch(learner.model, seed=t) for t in range(3)]
     assert_same_training(step, again, batches, (learner.noise([5]), learner.noise([5])), rtol=1e-9, atol=1e-10)
     assert again.program.failure is None
@@ -58,7 +59,7 @@ def test_a_traced_ensemble_is_the_ensemble(latent):
     again = Ensemble(copy.deepcopy(ensemble.members()), shared_rows=True).train()
     adam = Adam((1e-2, 1e-3, 1e-4), clip=0.5)
     steps = Step(ensemble, adam), Step(again, adam, compiled=True)
-    steps[1].program = Program(again, steps[1].players, backend=traced_only)
+    steps[1].program.backend = traced_only
     batches = [batch(learners[0].model, seed=t) for t in range(3)]
     assert_same_training(*steps, batches, (ensemble.noise(), ensemble.noise()), rtol=1e-9, atol=1e-10)
     assert steps[1].program.failure is None
@@ -200,7 +201,7 @@ def test_without_a_compiler_it_trains_all_the_same_and_says_so_once(digits, monk
 
     monkeypatch.setattr(Program.__init__, "__defaults__", (broken,))
     vae = vk.VAE(epochs=2, compile=True).fit(digits)
-    assert caplog.text.count("training goes on without compilation, which failed here (RuntimeError: no g++ here)") == 1
+    assert caplog.text.count("this goes on without compilation, which failed here (RuntimeError: no g++ here)") == 1
     plain = vk.VAE(epochs=2, compile=False).fit(digits)
     assert all(torch.equal(a, b) for a, b in zip(weights(vae), weights(plain)))
 
@@ -218,6 +219,22 @@ def test_what_is_no_pace_is_refused(digits, settings, message):
     with pytest.raises(ValueError) as error:
         vk.VAE(**settings).fit(digits)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("recipe", ["vae", "dreg", "ladder", "vq", "rae", "hamiltonian"])
+def test_long_scoring_is_compiled_and_gives_the_same_scores(digits, tried, monkeypatch, recipe):
+    vae = vk.VAE(recipe=recipe, epochs=1, validation=0).fit(digits)
+    monkeypatch.setitem(BUDGET, "cpu", 40 * 784)
+    plain = vae.score_samples(digits, draws=20), vae.evaluate(digits, draws=20).to_dict()
+    monkeypatch.setattr("vaekit.evaluation.likelihood.WORTH_COMPILING", 0.0)
+    compiled = []
+    monkeypatch.setattr(
+        Program, "_compile", lambda self, batch, f=Program._compile: compiled.append(1) or f(self, batch)
+    )
+    again = vae.score_samples(digits, draws=20), vae.evaluate(digits, draws=20).to_dict()
+    assert len(compiled) == 2
+    np.testing.assert_allclose(again[0], plain[0], rtol=1e-6)
+    assert again[1].keys() == plain[1].keys()
 
 
 # -- bf16 ----------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from . import data as data
     from . import distributions as distributions
     from . import evaluation as evaluation
     from . import latents as latents
@@ -25,12 +26,16 @@ if TYPE_CHECKING:
     from .estimator import VAE as VAE
     from .model import VAEModule as VAEModule
     from .saving import load as load
+    from .sweeps import Sweep as Sweep
+    from .sweeps import sweep as sweep
     from .training import Adam as Adam
     from .training import train as train
 
 _HOMES = {
     "VAE": "estimator",
     "load": "saving",
+    "sweep": "sweeps",
+    "Sweep": "sweeps",
     "VAEModule": "model",
     "Adam": "training",
     "train": "training",
@@ -40,6 +45,7 @@ _HOMES = {
 }
 """The public names and where they live."""
 _ROOMS = (
+    "data",
     "distributions",
     "evaluation",
     "latents",

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from .core import Batch, Component, Noise, Scope, Source
-from .data.rows import Rows, as_tensor
+from .data.rows import AbstractRows, as_rows
 from .data.spec import DataSpec
+from .data.stored import Stored, as_data
 from .evaluation import Evaluation, evaluate_rows, score_rows
 from .latents import AbstractLatent
 from .likelihoods import Likelihood
@@ -24,8 +25,10 @@ from .model import VAEModule
 from .networks import Network, as_network, ends_in, initialise
 from .objectives import Objective
 from .recipes import Parts, Recipe, as_recipe
-from .training import Adam, Learner, Training, fit
+from .training import Adam, Learner, Training, fit, join
 from .training.display import display_for
+from .training.fitting import Display
+from .training.history import Course
 from .training.loop import prepare
 
 if TYPE_CHECKING:
@@ -70,12 +73,14 @@ class VAE(Manners):
     threads: of the operations on the CPU in training; "auto" tries on the first batches and takes the fastest, as does
         compile="auto" for long trainings: whether steps are compiled, see `vaekit.training.calibrate`.
     device: "auto" (cuda, mps, else cpu) or a torch device. seed: of everything random. verbose: shows progress.
+    seeds: how many models to train, stacked, with seed, seed + 1, ...: the estimator is the first, and `evaluate` tells
+        the mean over all of them with its standard error.
 
     Attributes
     ----------
     module_: the trained `VAEModule`. objective_: with its critic, if it has one. spec_: the `DataSpec`.
     history_: a dict per epoch. ended_: "finished", "stopped early" or "interrupted". pace_: the
-    threads it trained with, and whether compiled. n_features_in_.
+    threads it trained with, and whether compiled. n_features_in_. members_: with seeds, the fitted VAE of each.
     """
 
     def __init__(
@@ -105,6 +110,7 @@ class VAE(Manners):
         compile: bool | str = "auto",
         device: str = "auto",
         seed: int = 0,
+        seeds: int | None = None,
         verbose: bool = False,
     ):
         self.latent_dim = latent_dim
@@ -131,6 +137,7 @@ class VAE(Manners):
         self.compile = compile
         self.device = device
         self.seed = seed
+        self.seeds = seeds
         self.verbose = verbose
 
     # -- fitting -------------------------------------------------------------------------------------
@@ -141,41 +148,63 @@ class VAE(Manners):
         """Fits to rows (N, ...); `y` is not used. Ctrl-C ends it early with what was learned.
 
         run: a folder for checkpoints, the history and the result. resume: go on from its checkpoint, bit for bit.
+        Started by torchrun, several processes train one model together; all make the same call, see `training.join`.
         """
-        names = _column_names(x)
+        names, processes = column_names(x), join()
         rows, held = self._split(x)
-        learner = self._learner(rows)
+        folder, display = None if run is None else Path(run), display or display_for(self.verbose)
+        for fitted in ("members_", "feature_names_in_"):
+            vars(self).pop(fitted, None)
+        if self._several():
+            from .sweeps import fit_seeds
+
+            members = fit_seeds(self, rows, held, folder, resume, display)
+            vars(self).update({name: value for name, value in vars(members[0]).items() if name.endswith("_")})
+            self.members_ = members
+        else:
+            self._train(self._learner(rows), rows, held, folder, resume, display)
+        if names is not None:
+            for vae in (self, *self.__dict__.get("members_", [])):
+                vae.feature_names_in_ = names
+        if folder is not None:
+            processes.first(lambda: self.save(folder))
+        return self
+
+    def _several(self) -> bool:
+        """Whether several seeds are trained. Raises ValueError for a number of seeds that is none."""
+        if self.seeds is not None and self.seeds < 1:
+            raise ValueError(f"seeds={self.seeds}: expected a number of seeds, at least 1, or None")
+        if self.warm_start and self.seeds not in (None, 1):
+            raise ValueError(f"seeds={self.seeds} trains several models, warm_start=True goes on from one: drop one")
+        return self.seeds not in (None, 1)
+
+    def _train(
+        self,
+        learner: Learner,
+        rows: AbstractRows,
+        held: AbstractRows | None,
+        folder: Path | None,
+        resume: bool,
+        display: Display,
+    ) -> Course:
+        """Trains a learner of this estimator's on rows, and takes it over; how it went."""
         learner.model.low_precision = self._low_precision()
         training = Training(learner, rows, self.epochs, self.batch_size, self._adam(), self.seed)
-        folder = None if run is None else Path(run)
-        end = fit(
-            training,
-            held,
-            patience=self.patience,
-            folder=folder,
-            resume=resume,
-            display=display or display_for(self.verbose),
-            seed=self.seed,
-            threads=self.threads,
-            compiled=self.compile,
-        )
-        self._adopt(learner, rows.spec)
-        self.history_, self.ended_, self.best_epoch_ = end["history"], end["ended"], end["best_epoch"]
-        self.pace_ = end["pace"]
-        if names is not None:
-            self.feature_names_in_ = names
-        elif hasattr(self, "feature_names_in_"):
-            del self.feature_names_in_
-        if folder is not None:
-            self.save(folder)
-        return self
+        course = fit(training, held, folder=folder, resume=resume, display=display, **self._fitting())[0]
+        self._adopt(learner, rows.spec, course)
+        return course
+
+    def _fitting(self) -> dict[str, Any]:
+        return {"patience": self.patience, "threads": self.threads, "compiled": self.compile}
 
     def fit_transform(self, x: object, y: object = None, **settings: Any) -> np.ndarray:
         return self.fit(x, y, **settings).transform(x)
 
-    def _adopt(self, learner: Learner, spec: DataSpec) -> None:
+    def _adopt(self, learner: Learner, spec: DataSpec, course: Course) -> None:
         self.module_, self.objective_, self.spec_ = learner.model.eval(), learner.objective, spec
         self.n_features_in_ = spec.shape[0] if len(spec.shape) == 1 else int(np.prod(spec.shape))
+        self.history_, self.ended_, self.best_epoch_ = course.history, course.ended, course.best_epoch
+        self.pace_ = course.pace
 
     def _adam(self) -> Adam:
         return Adam(self.lr, weight_decay=self.weight_decay, schedule=self.schedule, warmup=self.warmup, clip=self.clip)
@@ -192,34 +221,35 @@ class VAE(Manners):
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
-    def _rows(self, x: object) -> tuple[Tensor, str]:
-        return as_tensor(x, allow_missing=self.missing)
+    def _rows(self, x: object) -> tuple[Tensor | Stored, str]:
+        return as_data(x, allow_missing=self.missing)
 
-    def held_out(self, x: object) -> np.ndarray | None:
+    def held_out(self, x: object) -> np.ndarray | Stored | None:
         """The rows that `fit(x)` holds out to watch itself; None where `validation` is 0."""
         held = self._split(x)[1]
-        return None if held is None else held.x.cpu().numpy()
+        return held if held is None else held.x.cpu().numpy() if isinstance(held.x, Tensor) else held.x
 
-    def _split(self, data: object) -> tuple[Rows, Rows | None]:
+    def _split(self, data: object) -> tuple[AbstractRows, AbstractRows | None]:
         """Training rows and held-out rows; what is inferred from the data is inferred from the former."""
         (x, dtype), given = self._rows(data), self.validation
-        held: Tensor | None = None
+        held: Tensor | Stored | None = None
         if isinstance(given, (int, float)):
             if not 0 <= given < 1:
                 raise ValueError(f"validation={given}: expected a share of the rows in [0, 1), or rows")
             count = round(len(x) * given)
             if count and count < len(x):
-                order = torch.from_numpy(np.random.default_rng([self.seed, 2**31 + 1]).permutation(len(x)))
-                held, x = x[order[:count].sort().values], x[order[count:].sort().values]
+                out = torch.zeros(len(x), dtype=torch.bool)
+                out[np.random.default_rng([self.seed, 2**31 + 1]).permutation(len(x))[:count]] = True
+                held, x = x[out], x[~out]
         elif given is not None:
             held = self._rows(given)[0]
         spec = self._spec(x, dtype)
         if held is not None and tuple(held.shape[1:]) != spec.shape:
             raise ValueError(f"validation rows have shape {tuple(held.shape[1:])}, the training rows {spec.shape}")
         device = self._device()
-        return Rows(x.to(device), spec), None if held is None else Rows(held.to(device), spec)
+        return as_rows(x, spec, device), None if held is None else as_rows(held, spec, device)
 
-    def _spec(self, x: Tensor, dtype: str) -> DataSpec:
+    def _spec(self, x: Tensor | Stored, dtype: str) -> DataSpec:
         if self.warm_start and hasattr(self, "spec_"):
             if tuple(x.shape[1:]) != self.spec_.shape:
                 raise ValueError(
@@ -249,9 +279,9 @@ class VAE(Manners):
             parts["likelihood"] = _reading(self.decoder, parts["likelihood"], fixed=self.likelihood is not None)
         return Parts(**parts)
 
-    def _learner(self, rows: Rows) -> Learner:
+    def _learner(self, rows: AbstractRows) -> Learner:
         if self.warm_start and hasattr(self, "module_"):
-            return Learner(self.module_, self.objective_).to(rows.x.device)
+            return Learner(self.module_, self.objective_).to(rows.device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             parts = self._parts(rows.spec)
@@ -260,7 +290,7 @@ class VAE(Manners):
             learner = Learner(model.settled(rows.spec.model_shape), parts.objective)
             generator = torch.Generator().manual_seed(self.seed)
             initialise(nn.ModuleList(m for m in _networks(learner) if m not in kept), self.initialiser, generator)
-            learner.to(rows.x.device)
+            learner.to(rows.device)
             prepare(learner.model, rows, self.seed)
         return learner
 
@@ -271,25 +301,20 @@ class VAE(Manners):
             raise NotFittedError("this VAE is not fitted yet: call fit(x) first, or vaekit.load(run)")
         return self.module_
 
-    def _seen(self, x: object) -> Rows:
+    def _seen(self, x: object) -> AbstractRows:
         """Rows like those the model was fitted to."""
-        model, (tensor, _) = self._fitted(), self._rows(x)
-        if tuple(tensor.shape[1:]) != self.spec_.shape:
-            got, want = tuple(tensor.shape[1:]), self.spec_.shape
+        model, (data, _) = self._fitted(), self._rows(x)
+        if tuple(data.shape[1:]) != self.spec_.shape:
+            got, want = tuple(data.shape[1:]), self.spec_.shape
             if len(want) == 1 and len(got) == 1:
                 raise ValueError(
                     f"X has {got[0]} features, but VAE is expecting {want[0]} features as input: pass the columns "
                     "that it was fitted to"
                 )
             raise ValueError(f"expected rows of {want}, as in fit, got rows of {got}: reshape them")
-        self.spec_.check(tensor)
-        rows = Rows(tensor.to(next(model.parameters()).device), self.spec_)
-        if self.spec_.kind != "bytes":  # their range is checked with their type
-            for batch in rows.batches(CHUNK):
-                model.likelihood.check(batch.x)
-        return rows
+        return as_rows(data, self.spec_, next(model.parameters()).device).checked(model.likelihood.check)
 
-    def _gather(self, rows: Rows, f: Callable[[Batch], Tensor]) -> Tensor:
+    def _gather(self, rows: AbstractRows, f: Callable[[Batch], Tensor]) -> Tensor:
         with torch.no_grad():
             return torch.cat([f(batch).cpu() for batch in rows.batches(CHUNK)])
 
@@ -359,7 +384,11 @@ class VAE(Manners):
 
     def evaluate(self, x: object, draws: int = 100, seed: int | None = None) -> Evaluation:
         """Figures on held-out rows with their standard errors: ELBO, distortion, rate, bound, bits per dimension."""
-        return evaluate_rows(self._fitted(), self._seen(x), draws=draws, seed=self.seed if seed is None else seed)
+        own = evaluate_rows(self._fitted(), self._seen(x), draws=draws, seed=self.seed if seed is None else seed)
+        members = self.__dict__.get("members_", [])
+        if len(members) < 2:
+            return own
+        return own.among([m.evaluate(x, draws, seed) for m in members[1:]], diverged=self.seeds - len(members))
 
     def report(self, x: object, labels: object = None, *, name: str | None = None, draws: int = 32) -> Report:
         """A page of pictures and figures on held-out rows: `.save(path)` writes one self-contained HTML file.
@@ -414,7 +443,7 @@ def _reading(decoder: nn.Module, likelihood: Likelihood, fixed: bool) -> Likelih
     return type(likelihood)(**{**likelihood.arguments(), "reads": "probs"})
 
 
-def _column_names(x: object) -> np.ndarray | None:
+def column_names(x: object) -> np.ndarray | None:
     columns = getattr(x, "columns", None)
     if columns is None or not all(isinstance(c, str) for c in columns):
         return None

@@ -76,5 +76,6 @@ class Manners:
             plain = isinstance(value, bool | int | float | str)
             if value is default or (plain and type(value) is type(default) and value == default):
                 continue
-            shown.append(f"{name}={type(value).__name__ if isinstance(value, nn.Module) else repr(value)}")
+            text = f"rows {tuple(value.shape)}" if hasattr(value, "shape") else repr(value)
+            shown.append(f"{name}={type(value).__name__ if isinstance(value, nn.Module) else text}")
         return f"{type(self).__name__}({', '.join(shown)})"

@@ -17,6 +17,7 @@ from .networks import is_keras
 from .recipes import Recipe
 from .suggest import nearest
 from .training import Learner
+from .training.history import Course
 
 log = logging.getLogger("vaekit")
 
@@ -24,8 +25,8 @@ COUNTERS = ("step", "first_bad")
 """What a learner counts while it trains: not part of a fitted model."""
 
 
-def describe(vae: VAE, learner: Learner) -> dict[str, Any]:
-    """What `config.json` holds: the format and versions, the estimator's settings, the data's spec, the parts."""
+def settings_of(vae: VAE) -> dict[str, Any]:
+    """An estimator's settings as JSON."""
     given: dict[str, Any] = {}
     for name, value in vae.get_params(deep=False).items():
         if isinstance(value, Recipe):
@@ -34,11 +35,16 @@ def describe(vae: VAE, learner: Learner) -> dict[str, Any]:
             given[name] = None  # rows are data, not settings
         else:
             given[name] = storage.describe(value, name)
+    return given
+
+
+def describe(vae: VAE, learner: Learner) -> dict[str, Any]:
+    """What `config.json` holds: the format and versions, the estimator's settings, the data's spec, the parts."""
     return {
         "format": storage.FORMAT,
         "vaekit": __version__,
         "torch": torch.__version__,
-        "estimator": given,
+        "estimator": settings_of(vae),
         "data": vae.spec_.to_dict(),
         "model": storage.describe(learner.model),
         "objective": storage.describe(learner.objective, "objective"),
@@ -46,7 +52,10 @@ def describe(vae: VAE, learner: Learner) -> dict[str, Any]:
 
 
 def save(vae: VAE, path: str | Path) -> None:
-    """Writes a fitted VAE as `config.json`, `model.safetensors` and `history.jsonl`; what was there is replaced."""
+    """Writes a fitted VAE as `config.json`, `model.safetensors` and `history.jsonl`; what was there is replaced.
+
+    Of several seeds the first one's model is written so, the others' each into a folder of its own, `seed-1`, ...
+    """
     path, learner = Path(path), Learner(vae._fitted(), vae.objective_)
     description = describe(vae, learner)
     mine = [name for name in storage.part_types(description) if name.startswith("__main__.")]
@@ -60,7 +69,11 @@ def save(vae: VAE, path: str | Path) -> None:
     storage.write_tensors(path / "model.safetensors", weights, fitted)  # no timings: equal runs give equal bytes
     storage.write_lines(path / "history.jsonl", vae.history_)
     digest = storage.file_digest(path / "model.safetensors")
-    storage.write_json(path / "config.json", {**description, "weights_sha256": digest})
+    members = {f"seed-{member.seed}": member for member in vae.__dict__.get("members_", [])[1:]}
+    for name, member in members.items():
+        save(member, path / name)
+    listed = {"members": list(members)} if members else {}
+    storage.write_json(path / "config.json", {**description, **listed, "weights_sha256": digest})
 
 
 def load(path: str | Path, *, device: str = "auto", **modules: nn.Module) -> VAE:
@@ -92,7 +105,7 @@ def load(path: str | Path, *, device: str = "auto", **modules: nn.Module) -> VAE
             f"load(path, {', '.join(f'{name}=...' for name in sorted(own))})"
         )
     # Copies, as in fit: what was passed in is left as it is (a Keras model is only read).
-    modules = {name: m if is_keras(m) else copy.deepcopy(m) for name, m in modules.items()}
+    given, modules = modules, {name: m if is_keras(m) else copy.deepcopy(m) for name, m in modules.items()}
     settings = dict(config["estimator"])
     recipe = settings.get("recipe")
     try:
@@ -112,7 +125,18 @@ def load(path: str | Path, *, device: str = "auto", **modules: nn.Module) -> VAE
             f"{path / 'model.safetensors'} is not the file that config.json was saved with: it was changed or replaced"
         )
     vae.device = device
-    vae._adopt(learner.to(vae._device()), spec)
-    vae.history_, vae.ended_ = storage.read_lines(path / "history.jsonl"), fitted.get("ended", "finished")
-    vae.best_epoch_ = fitted.get("best_epoch", 0)
+    history, ended = storage.read_lines(path / "history.jsonl"), fitted.get("ended", "finished")
+    course = Course(history, best_epoch=fitted.get("best_epoch", 0), ended=ended)
+    vae._adopt(learner.to(vae._device()), spec, course)
+    if config.get("members"):
+        first = copy.copy(vae)
+        first.seeds = None
+        vae.members_ = [first, *(load(_inside(path, name), device=device, **given) for name in config["members"])]
     return vae
+
+
+def _inside(path: Path, name: object) -> Path:
+    """A folder in this one. Raises StorageError for a name that leads elsewhere."""
+    if not isinstance(name, str) or Path(name).name != name:
+        raise storage.StorageError(f"{path / 'config.json'} names {name!r} as a member: it is damaged or not vaekit's")
+    return path / name

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import io
 import json
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, redirect_stdout
 
-from .arguments import parse
+from .arguments import UsageError, parse
 
 INTERRUPTED = 130
 WRONG = (ValueError, TypeError, ImportError)
@@ -17,27 +19,58 @@ WRONG_PLACE = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirect
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command line and returns its exit code; `--help` and `--version` raise SystemExit, as argparse does."""
+    """Runs a command line and returns its exit code; `--help` and `--version` raise SystemExit, as argparse does.
+
+    Of several processes (see `vaekit.training.join`) one prints, and all return the same.
+    """
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
-        args = parse(argv)
+        with _one_voice():
+            args = parse(argv)
+        if _several() and args.verb != "fit":
+            raise UsageError(f"vaekit {args.verb} runs in one process: start it without torchrun")
         verb = getattr(importlib.import_module(".verbs", __package__), args.verb)
         outcome = verb(args)
-        print(
-            json.dumps(outcome.record, ensure_ascii=False, allow_nan=False) if args.json else outcome.text, flush=True
-        )
-        return outcome.code
+        tells, code = _end(outcome.code)
+        if tells:
+            text = json.dumps(outcome.record, ensure_ascii=False, allow_nan=False) if args.json else outcome.text
+            print(text, flush=True)
+        return code
     except KeyboardInterrupt as stop:
-        print(f"vaekit: interrupted{f': {stop}' if str(stop) else ''}", file=sys.stderr)
+        if _end(INTERRUPTED, failed=True)[0]:
+            print(f"vaekit: interrupted{f': {stop}' if str(stop) else ''}", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # `vaekit recipes | head`: nobody reads any more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
-        if "--debug" in argv:
+        tells, code = _end(2 if isinstance(error, (*WRONG, *WRONG_PLACE)) else 1, failed=True)
+        if tells and "--debug" in argv:
             traceback.print_exc()
-        print(f"vaekit: error: {_line(error)}", file=sys.stderr)
-        return 2 if isinstance(error, (*WRONG, *WRONG_PLACE)) else 1
+        if tells:
+            print(f"vaekit: error: {_line(error)}", file=sys.stderr)
+        return code
+
+
+def _several() -> bool:
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+@contextmanager
+def _one_voice() -> Iterator[None]:
+    """Leaves it to the first of several processes to print the help."""
+    silent = _several() and os.environ.get("RANK") != "0"
+    with redirect_stdout(io.StringIO()) if silent else nullcontext():
+        yield
+
+
+def _end(code: int, failed: bool = False) -> tuple[bool, int]:
+    """Whether this process tells how the work ended, and the exit code."""
+    if not _several():
+        return True, code
+    from ..training.distributed import verdict
+
+    return verdict(code, failed)
 
 
 def _line(error: Exception) -> str:

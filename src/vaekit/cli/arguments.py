@@ -138,6 +138,7 @@ SETTINGS: dict[str, Setting] = {
         "auto", or_auto(yes_or_no), "auto|yes|no", "compile the steps; auto: for long trainings, if faster"
     ),
     "seed": Setting(0, whole(0), "N", "of everything random"),
+    "seeds": Setting(None, whole(1), "N", "models to train together, of seed, seed + 1, ... (default: one)"),
     "device": Setting("auto", str, "NAME", "auto (cuda, mps, else cpu) or a torch device"),
 }
 
@@ -178,6 +179,29 @@ def _fit(parser: Parser) -> None:
         help="rows to evaluate on at the end (default: a built-in's test set, else the held-out rows)",
     )
     parser.add_argument("--no-report", action="store_true", help="write no report.html (default: written)")
+    parser.add_argument("--quiet", action="store_true", help="show no progress (default: shown on stderr)")
+    _add_settings(parser)
+
+
+def _sweep(parser: Parser) -> None:
+    parser.add_argument("data", metavar="DATA", nargs="?", help=DATA)
+    parser.add_argument(
+        "--over",
+        action="append",
+        type=assignment,
+        metavar="NAME=A,B,...",
+        help="a setting below, or of the recipe, and its values; / stands between values that hold commas, as in "
+        "hidden=128/300,300; may be repeated: every combination is trained",
+    )
+    parser.add_argument("--resume", metavar="RUN", help="go on with an unfinished sweep, bit for bit, and its settings")
+    parser.add_argument("-o", "--output", metavar="RUN", help="the sweep's folder (default: runs/DATA-RECIPE-sweep)")
+    parser.add_argument("--test", metavar="FILE", help="rows that `vaekit evaluate` takes for a member by default")
+    parser.add_argument(
+        "--draws",
+        type=whole(1),
+        metavar="K",
+        help="bound log p(x) of the held-out rows, too, with K draws (default: no)",
+    )
     parser.add_argument("--quiet", action="store_true", help="show no progress (default: shown on stderr)")
     _add_settings(parser)
 
@@ -241,6 +265,7 @@ def _recipes(parser: Parser) -> None:
 
 VERBS: dict[str, tuple[str, Callable[[Parser], None], str]] = {
     "fit": ("train a model and judge it", _fit, "vaekit fit mnist --recipe beta-vae --set beta=6 --latent-dim 10"),
+    "sweep": ("compare settings over seeds", _sweep, "vaekit sweep mnist --over lr=1e-3,3e-3 --seeds 4"),
     "evaluate": ("figures on held-out rows", _evaluate, "vaekit evaluate runs/mnist --draws 500"),
     "report": ("a page of pictures and figures", _report, "vaekit report runs/mnist -o report.html"),
     "sample": ("new rows from the model", _sample, "vaekit sample runs/mnist -n 100 -o samples.png"),

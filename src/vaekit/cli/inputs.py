@@ -9,19 +9,21 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data import datasets, files
+from ..data import Stored, datasets, files
+from ..data.stored import stored
 from ..suggest import nearest
 
 BUILT_IN = ("mnist", "digits", "shapes")
 SHAPES, SHAPES_TEST = 20_000, 2_000
-TABLES = (".csv", ".parquet")
+LARGE = 2**30
+"""Bytes of rows above which a source is not read whole, but as its rows are needed."""
 
 
 @dataclass(frozen=True)
 class Part:
     """Rows, their labels where these are known, and what to call them."""
 
-    x: NDArray
+    x: NDArray | Stored
     labels: NDArray | None
     name: str
 
@@ -53,34 +55,36 @@ def _shapes(data: str, count: str, seed: int) -> tuple[datasets.Labelled, datase
     return (x[:n], factors[:n, 0]), (x[n:], factors[n:, 0])
 
 
-def read(source: str) -> NDArray:
-    """The rows in a file or folder. Raises FileNotFoundError, ValueError or ImportError; see `vaekit.data.files`."""
+def read(source: str) -> NDArray | Stored:
+    """The rows in a file or folder, those above `LARGE` bytes left where they are.
+
+    Raises FileNotFoundError, ValueError or ImportError; see `vaekit.data.files` and `vaekit.data.stored`.
+    """
     path = Path(source).expanduser()
     if not path.exists() and path.suffix == "":
         raise FileNotFoundError(
             f"{path.name} is neither a built-in data set ({', '.join(BUILT_IN)}) nor a file or folder"
             f"{nearest(path.name, BUILT_IN)}"
         )
-    if path.suffix.lower() in TABLES and path.is_file():
-        return _table(path)
-    return files.read(path)
+    kind = path.suffix.lower() if path.is_file() else ""
+    if path.is_dir() or kind == ".parquet" or (kind == ".npy" and path.stat().st_size > LARGE):
+        rows = stored(path)
+        return rows if rows.nbytes > LARGE else np.asarray(rows)
+    return _csv(path) if kind == ".csv" else files.read(path)
 
 
-def _table(path: Path) -> NDArray:
-    """The columns of a .csv or .parquet file, all of them numeric; an empty cell is NaN."""
+def _csv(path: Path) -> NDArray:
+    """The columns of a .csv file, all of them numeric; an empty cell is NaN."""
     try:
         import pandas as pd
 
-        if path.suffix.lower() == ".parquet":
-            frame = pd.read_parquet(path)
-        else:
-            frame = pd.read_csv(path)
-            if all(_is_number(name) for name in frame.columns):  # no line of names
-                frame = pd.read_csv(path, header=None)
+        frame = pd.read_csv(path)
+        if all(_is_number(name) for name in frame.columns):  # no line of names
+            frame = pd.read_csv(path, header=None)
     except ImportError as error:
-        raise ImportError(f'reading {path.suffix} needs pandas and pyarrow: pip install "vaekit[tables]"') from error
+        raise ImportError('reading .csv needs pandas: pip install "vaekit[tables]"') from error
     except (ValueError, OSError) as error:
-        raise ValueError(f"{path} cannot be read as {path.suffix} ({error}): save it again") from error
+        raise ValueError(f"{path} cannot be read as .csv ({error}): save it again") from error
     words = [str(name) for name in frame.columns if not pd.api.types.is_numeric_dtype(frame[name])]
     if words:
         raise ValueError(f"expected columns of numbers in {path}, got {', '.join(words)}: encode or drop them first")

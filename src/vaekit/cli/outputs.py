@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import io
 import math
+import sys
+from argparse import Namespace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +19,21 @@ from ..storage import write_atomic
 
 ACROSS = 20
 """Pairs of images in a row of a sheet."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a verb has to say: as text, as JSON, and as an exit code."""
+
+    text: str
+    record: dict[str, Any]
+    code: int = 0
+
+
+def say(args: Namespace, text: str) -> None:
+    """Tells on stderr what is being done, unless it is to be quiet."""
+    if not args.quiet:
+        print(text, file=sys.stderr, flush=True)
 
 
 def chosen(output: str | None, default: Path, *kinds: str) -> Path:

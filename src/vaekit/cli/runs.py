@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from .. import storage
-from ..data import datasets
+from ..data import Stored, datasets
 from ..estimator import VAE
 from ..likelihoods import Bernoulli
 from . import inputs
@@ -30,20 +30,25 @@ class Plan:
     """What is fitted to what: the content of `run.json`.
 
     data, test: as on the command line, files by their whole path. settings: every entry of
-    `arguments.SETTINGS`. digests: of the arrays as they were read, by part.
+    `arguments.SETTINGS`. digests: of the arrays as they were read, by part. over: what a sweep sweeps, as on the
+    command line. rows_seed: of one of several models on the same rows, the seed that these were split by; None: its
+    own.
     """
 
     data: str
     test: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
+    over: list[str] = field(default_factory=list)
+    rows_seed: int | None = None
 
     @classmethod
     def make(cls, data: str, test: str | None, given: dict[str, Any]) -> Plan:
         settings = {name: given.get(name, setting.default) for name, setting in SETTINGS.items()}
         if isinstance(settings["validation"], str):
             settings["validation"] = _whole(settings["validation"])
-        return cls(data if inputs.is_built_in(data) else _whole(data), test and _whole(test), settings)
+        data = data if inputs.is_built_in(data) else _whole(data)
+        return cls(data, test and _whole(test), settings, over=given.get("over") or [])
 
     @classmethod
     def read(cls, folder: Path) -> Plan:
@@ -55,8 +60,9 @@ class Plan:
             raise FileNotFoundError(f"{folder} is not a run of `vaekit fit` (it has no run.json)") from error
         storage.check_format(config, path)
         try:
-            plan = cls(**{name: config[name] for name in ("data", "test", "settings", "digests")})
-            return cls(plan.data, plan.test, {name: plan.settings[name] for name in SETTINGS}, dict(plan.digests))
+            plan = cls(**{f.name: config[f.name] for f in fields(cls)})
+            settings = {name: plan.settings[name] for name in SETTINGS}
+            return replace(plan, settings=settings, digests=dict(plan.digests))
         except (KeyError, TypeError, ValueError) as error:
             raise storage.StorageError(f"{path} lacks {error}: it is damaged or not vaekit's") from error
 
@@ -64,6 +70,17 @@ class Plan:
         from .. import __version__
 
         storage.write_json(folder / "run.json", {"format": storage.FORMAT, "vaekit": __version__, **asdict(self)})
+
+    @property
+    def seed_of_rows(self) -> int:
+        """What the rows were chosen, split and binarised by."""
+        return self.settings["seed"] if self.rows_seed is None else self.rows_seed
+
+    def of_member(self, **settings: Any) -> Plan:
+        """The plan of one of several models that were trained together on these rows, with settings of its own."""
+        return replace(
+            self, settings={**self.settings, "seeds": None, **settings}, over=[], rows_seed=self.seed_of_rows
+        )
 
     def estimator(self, validation: object = None) -> VAE:
         """The estimator these settings make; unknown or unfit ones are refused. validation: the rows of its file."""
@@ -83,7 +100,7 @@ class Inputs:
 
     def __init__(self, plan: Plan):
         self.plan = plan
-        train, test = inputs.train_and_test(plan.data, plan.settings["seed"])
+        train, test = inputs.train_and_test(plan.data, plan.seed_of_rows)
         if plan.test is not None:
             test = Part(inputs.read(plan.test), None, Path(plan.test).name)
         given = plan.settings["validation"]
@@ -106,7 +123,7 @@ class Inputs:
         self.train, self.test, self.validation = (seen(plan, p, i) for i, p in enumerate((train, test, held)))
 
     @property
-    def held_rows(self) -> NDArray | None:
+    def held_rows(self) -> NDArray | Stored | None:
         return None if self.validation is None else self.validation.x
 
     @cached_property
@@ -114,7 +131,7 @@ class Inputs:
         """The rows to evaluate on: the test set, else the held-out rows, else the training rows."""
         if self.test is not None:
             return self.test
-        vae = self.plan.estimator(self.held_rows)
+        vae = self.plan.estimator(self.held_rows).set_params(seed=self.plan.seed_of_rows)
         held = vae.held_out(self.train.x)
         chose = "" if vae.patience is None else ", which also chose when to stop"
         if held is not None:
@@ -124,9 +141,16 @@ class Inputs:
 
 def seen(plan: Plan, part: Part | None, stream: int) -> Part | None:
     """A part as the model sees it: with `--binarise static`, grey levels are drawn once, by seed + stream."""
-    if part is None or plan.settings["binarise"] != "static" or _is_binary(part.x):
+    if part is None or plan.settings["binarise"] != "static":
         return part
-    return Part(datasets.binarise(part.x, plan.settings["seed"] + stream), part.labels, f"{part.name}, binarised")
+    if isinstance(part.x, Stored):
+        raise ValueError(
+            f"--binarise static draws all of {part.name} once, in memory, and it is larger than is read whole: pass "
+            "--binarise dynamic"
+        )
+    if _is_binary(part.x):
+        return part
+    return Part(datasets.binarise(part.x, plan.seed_of_rows + stream), part.labels, f"{part.name}, binarised")
 
 
 def _is_binary(x: NDArray) -> bool:
@@ -160,6 +184,8 @@ def place(plan: Plan, output: str | None, overwrite: bool) -> Path:
     if output is None:
         return _unused(plan)
     folder = Path(output).expanduser()
+    if (folder / "sweep.json").exists():
+        raise FileExistsError(f"{folder} holds a sweep: choose another --output")
     if overwrite or not any((folder / name).exists() for name in FILES):
         return folder
     if is_finished(folder) or not (folder / "run.json").exists():
@@ -169,6 +195,8 @@ def place(plan: Plan, output: str | None, overwrite: bool) -> Path:
 
 def clear(folder: Path) -> None:
     """Removes the files of a run, the checkpoint first, and what a killed writer left; then the folders, if empty."""
+    for member in folder.glob("seed-*"):
+        clear(member)
     for parent, names in ((folder / "checkpoint", CHECKPOINT), (folder, FILES)):
         if not parent.is_dir():
             continue
@@ -180,15 +208,15 @@ def clear(folder: Path) -> None:
 
 def _unused(plan: Plan) -> Path:
     data = plan.data.partition(":")[0] if inputs.is_built_in(plan.data) else Path(plan.data).stem
-    name = "-".join(filter(None, (data, plan.settings["recipe"])))
+    name = "-".join(filter(None, (data, plan.settings["recipe"], "sweep" if plan.over else None)))
     number = 1
     while (folder := Path("runs", name if number == 1 else f"{name}-{number}")).exists():
         number += 1
     return folder
 
 
-def resume_command(folder: Path) -> str:
-    return f"vaekit fit --resume {shlex.quote(str(folder))}"
+def resume_command(folder: Path, verb: str = "fit") -> str:
+    return f"vaekit {verb} --resume {shlex.quote(str(folder))}"
 
 
 def as_json(value: Any) -> Any:

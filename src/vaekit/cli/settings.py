@@ -18,7 +18,7 @@ def recipe(name: str | None, assignments: Sequence[str]) -> Recipe | None:
         return None
     given = dict(assignment.split("=", 1) for assignment in assignments)
     Recipe(name, **given)  # refuses unknown names
-    return Recipe(name, **{n: _value(n, text, kinds(name)[n]) for n, text in given.items()})
+    return Recipe(name, **{n: value(n, text, kinds(name)[n]) for n, text in given.items()})
 
 
 def kinds(name: str) -> dict[str, str]:
@@ -27,11 +27,12 @@ def kinds(name: str) -> dict[str, str]:
     return {n: str(p.annotation) for n, p in parameters.items() if n in RECIPES[name].defaults}
 
 
-def _value(name: str, text: str, kind: str) -> Any:
+def value(name: str, text: str, kind: str, flag: str = "--set") -> Any:
+    """A setting of a recipe as the kind of value that it is. Raises ValueError for another kind."""
     try:
         return READERS.get(kind, _anything)(text)
     except ValueError as error:
-        raise ValueError(f"--set {name}={text}: expected {WORDS.get(kind, kind)}, got {text!r}") from error
+        raise ValueError(f"{flag} {name}={text}: expected {WORDS.get(kind, kind)}, got {text!r}") from error
 
 
 def _integers(text: str) -> tuple[int, ...]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import Namespace
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,60 +11,71 @@ from .. import storage
 from ..estimator import VAE
 from ..recipes import RECIPES, Recipe
 from ..saving import load
+from ..training import join
 from ..training.display import display_for
 from . import INTERRUPTED, outputs
 from .arguments import SETTINGS, UsageError
 from .inputs import Part, train_and_test
+from .outputs import Outcome, say
 from .runs import Inputs, Plan, as_json, clear, device, place, resume_command, seen
 from .settings import kinds
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a verb has to say: as text, as JSON, and as an exit code."""
-
-    text: str
-    record: dict[str, Any]
-    code: int = 0
-
+from .sweeping import sweep as sweep
 
 # -- fitting ---------------------------------------------------------------------------------------
 
 
 def fit(args: Namespace) -> Outcome:
-    """Trains, evaluates and reports; everything goes into the run folder."""
-    plan, folder = _new(args) if args.resume is None else _remembered(args)
+    """Trains, evaluates and reports; everything goes into the run folder.
+
+    Of several processes the first chooses the folder and writes; the others train along.
+    """
+    processes = join()
+    args.quiet = args.quiet or processes.rank > 0
+    plan = _new(args) if args.resume is None else _remembered(args)
+    folder = Path(processes.first(lambda: str(_folder(plan, args))))
     plan.estimator()  # wrong settings are refused before anything is read
     given = Inputs(plan)
     vae = plan.estimator(given.held_rows)
     try:
-        if args.resume is None:
+        if args.resume is None and processes.rank == 0:
             clear(folder)
-            replace(plan, digests=given.digests).write(folder)
-        _say(args, _beginning(plan, given, folder))
+            plan = replace(plan, digests=given.digests)
+            plan.write(folder)
+        say(args, _beginning(plan, given, folder))
         _train(vae, given, folder, args)
+        for member in vae.__dict__.get("members_", [])[1:]:
+            plan.of_member(seed=member.seed).write(folder / f"seed-{member.seed}")
         if vae.ended_ == "interrupted":
             return _interrupted(vae, folder)
+        if processes.rank > 0:
+            return Outcome("", {})
         return _judged(vae, given.judged, folder, args)
     except KeyboardInterrupt as stop:
         raise KeyboardInterrupt(_go_on(folder)) from stop
 
 
-def _new(args: Namespace) -> tuple[Plan, Path]:
+def _new(args: Namespace) -> Plan:
     if args.data is None:
         raise UsageError("expected DATA to fit, or --resume RUN; see `vaekit fit --help`")
-    plan = Plan.make(args.data, args.test, vars(args))
-    return plan, place(plan, args.output, args.overwrite)
+    return Plan.make(args.data, args.test, vars(args))
 
 
-def _remembered(args: Namespace) -> tuple[Plan, Path]:
+def _remembered(args: Namespace) -> Plan:
     also = [name for name in SETTINGS if name in args]
     also += [name for name in ("data", "output", "test", "overwrite") if getattr(args, name)]
     if also:
         named = ", ".join("DATA" if name == "data" else f"--{name.replace('_', '-')}" for name in also)
         raise UsageError(f"--resume goes on with what {args.resume} remembers: leave out {named}")
-    folder = Path(args.resume).expanduser()
-    return Plan.read(folder), folder
+    plan = Plan.read(Path(args.resume).expanduser())
+    if plan.over:
+        raise ValueError(f"{args.resume} is a sweep: go on with `{resume_command(Path(args.resume), 'sweep')}`")
+    if plan.rows_seed is not None:
+        raise ValueError(f"{args.resume} was trained together with others: go on with the run that it is a part of")
+    return plan
+
+
+def _folder(plan: Plan, args: Namespace) -> Path:
+    return place(plan, args.output, args.overwrite) if args.resume is None else Path(args.resume).expanduser()
 
 
 def _beginning(plan: Plan, given: Inputs, folder: Path) -> str:
@@ -81,7 +91,8 @@ def _train(vae: VAE, given: Inputs, folder: Path, args: Namespace) -> None:
     try:
         vae.fit(given.train.x, run=folder, resume=args.resume is not None, display=display_for(not args.quiet))
     except (ValueError, TypeError):
-        if args.resume is None and not (folder / "checkpoint" / "state.safetensors").exists():
+        began = (folder / "checkpoint" / "state.safetensors").exists()
+        if args.resume is None and not began and join().rank == 0:
             clear(folder)  # it never began
         raise
 
@@ -95,7 +106,7 @@ def _interrupted(vae: VAE, folder: Path) -> Outcome:
 
 def _judged(vae: VAE, part: Part, folder: Path, args: Namespace) -> Outcome:
     """Evaluation and report at the end of a fit."""
-    _say(args, f"evaluating on {len(part.x):,} rows: {part.name}")
+    say(args, f"evaluating on {len(part.x):,} rows: {part.name}")
     evaluation = vae.evaluate(part.x)
     ended = {"ended": vae.ended_, "epochs": len(vae.history_), "best_epoch": vae.best_epoch_, "pace": str(vae.pace_)}
     metrics = as_json({"on": part.name, **evaluation.to_dict(), **ended})
@@ -109,11 +120,6 @@ def _judged(vae: VAE, part: Part, folder: Path, args: Namespace) -> Outcome:
         vae.report(part.x, part.labels, name=part.name).save(report)
         lines.append(f"report: {report}")
     return Outcome("\n".join(lines), {"run": str(folder), "report": report and str(report), **metrics})
-
-
-def _say(args: Namespace, text: str) -> None:
-    if not args.quiet:
-        print(text, file=sys.stderr, flush=True)
 
 
 # -- using a run -----------------------------------------------------------------------------------
@@ -178,7 +184,7 @@ def _opened(args: Namespace) -> tuple[VAE, Part]:
     vae, folder = _loaded(args), Path(args.run).expanduser()
     plan = Plan.read(folder) if (folder / "run.json").exists() else None
     if args.data is not None:
-        train, test = train_and_test(args.data, vae.seed)
+        train, test = train_and_test(args.data, vae.seed if plan is None else plan.seed_of_rows)
         return vae, (test or train) if plan is None else seen(plan, test or train, 1)
     if plan is None:
         raise ValueError(f"{folder} does not say what it was fitted to (it has no run.json): name the DATA")

@@ -1,13 +1,16 @@
 """The words every part speaks: components, records, noise and schedules."""
 
 from .component import COMPONENTS, Component, type_name
-from .messages import Batch, Draw, Pass, Scope, Terms, prefixed, weighted_mean
+from .messages import Batch, Draw, Pass, Scope, Terms, batch_mean, prefixed, weighted_mean
 from .noise import Noise, Recorder, Source, Tape
+from .peers import ALONE, Alone, Peers, peers_of
 from .record import Bound, record, static
 from .schedule import Cycle, Hyper, Ramp, hyper
 
 __all__ = [
+    "ALONE",
     "COMPONENTS",
+    "Alone",
     "Batch",
     "Bound",
     "Component",
@@ -16,13 +19,16 @@ __all__ = [
     "Hyper",
     "Noise",
     "Pass",
+    "Peers",
     "Ramp",
     "Recorder",
     "Scope",
     "Source",
     "Tape",
     "Terms",
+    "batch_mean",
     "hyper",
+    "peers_of",
     "prefixed",
     "record",
     "static",

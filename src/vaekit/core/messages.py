@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .noise import Noise
+from .peers import ALONE, Peers, peers_of
 from .record import record
 
 T = TypeVar("T")
@@ -34,7 +35,8 @@ class Scope:
     """What a part may call but does not own: how a VampPrior reaches the encoder without sharing a submodule.
 
     encode: what the encoder reads -> evidence. posterior: what the encoder reads -> q, set by the owning Latent.
-    log_lik: z -> log p(x | z), (B,). randn, rand: noise. weight: the batch's row weights.
+    log_lik: z -> log p(x | z), (B,). randn, rand: noise. weight: the batch's row weights. peers: the processes that
+    the batch is spread over.
     """
 
     randn: Callable[[Sequence[int]], Tensor]
@@ -43,10 +45,11 @@ class Scope:
     posterior: Callable[[Tensor], Any] | None = None
     log_lik: Callable[[Tensor], Tensor] | None = None
     weight: Tensor | None = None
+    peers: Peers = ALONE
 
     @classmethod
     def of(cls, noise: Noise) -> Scope:
-        return cls(noise.randn, noise.rand)
+        return cls(noise.randn, noise.rand, peers=peers_of(noise))
 
 
 @record
@@ -102,6 +105,20 @@ def weighted_mean(values: Tensor, weight: Tensor | None) -> Tensor:
         return values.mean(0)
     weight = weight.reshape(-1, *[1] * (values.dim() - 1))
     return torch.where(weight > 0, values * weight, 0.0).sum(0) / weight.sum()
+
+
+def batch_mean(values: Tensor, weight: Tensor | None, peers: Peers) -> Tensor:
+    """`weighted_mean` over the rows of all processes, for a loss that is not linear in it.
+
+    Its gradient is that of this process's own mean; the step adds these up by each process's share of the rows.
+    """
+    own = weighted_mean(values, weight)
+    if peers is ALONE:
+        return own
+    rows = own.new_full((1,), len(values)) if weight is None else weight.sum().reshape(1)
+    own = torch.where(rows.reshape(()) > 0, own, 0.0)
+    sums = peers.total(torch.cat([own.reshape(-1) * rows, rows]))
+    return own + ((sums[:-1] / sums[-1]).reshape(own.shape) - own).detach()
 
 
 def prefixed(prefix: str, values: Mapping[str, T]) -> dict[str, T]:

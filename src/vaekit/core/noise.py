@@ -8,6 +8,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from .peers import ALONE, Peers, peers_of
+
 
 class Noise(Protocol):
     """Where a forward pass takes its random numbers from."""
@@ -17,7 +19,12 @@ class Noise(Protocol):
 
 
 class Source:
-    """Seeded noise on one device. `state` is a tensor that brings the source back to this very point."""
+    """Seeded noise on one device. `state` is a tensor that brings the source back to this very point.
+
+    peers: the processes that the rows of a batch are spread over, each with a source of its own.
+    """
+
+    peers: Peers = ALONE
 
     def __init__(self, seed: int = 0, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32):
         self.device, self.dtype = torch.device(device), dtype
@@ -41,14 +48,14 @@ class Source:
 
     @state.setter
     def state(self, value: Tensor) -> None:
-        self.generator.set_state(value.cpu())
+        self.generator.set_state(value.cpu().clone())  # torch reads a view from the beginning of its storage
 
 
 class Recorder:
     """Passes a noise through and keeps what was drawn: `requests` (kind, shape) and `tape` (the numbers)."""
 
     def __init__(self, noise: Noise):
-        self.noise = noise
+        self.noise, self.peers = noise, peers_of(noise)
         self.requests: list[tuple[str, tuple[int, ...]]] = []
         self.tape: list[Tensor] = []
 

@@ -1,3 +1,5 @@
-"""Data: what a model is fitted to, and what can be told from it."""
+"""Data: what a model is fitted to, where it may lie, and what can be told from it."""
 
 from . import datasets as datasets
+from .stored import Stored as Stored
+from .stored import Stream as Stream

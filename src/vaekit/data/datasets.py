@@ -12,6 +12,8 @@ from typing import Literal, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .stored import Stored
+
 Labelled = tuple[NDArray, NDArray]
 
 
@@ -192,15 +194,17 @@ def binarise(x: ArrayLike, seed: int = 0) -> NDArray:
     return drawn.reshape(x.shape)
 
 
-def digest(x: ArrayLike) -> str:
+def digest(x: ArrayLike | Stored) -> str:
     """SHA-256 (hexadecimal) of the dtype, shape and values of an array: its name in a report.
 
-    The same on machines of either byte order and for any memory layout. Raises ValueError for object arrays.
+    The same on machines of either byte order and for any memory layout, and for rows in memory or stored, which are
+    read once. Raises ValueError for object arrays.
     """
-    x = np.asarray(x)
+    x = x if isinstance(x, Stored) else np.asarray(x)
     if x.dtype.hasobject:
         raise ValueError(f"digest reads arrays of plain values, got dtype {x.dtype}: convert x to numbers first")
-    x = x.astype(x.dtype.newbyteorder("<"), copy=False)
-    sha = hashlib.sha256(f"{x.dtype.str} {x.shape}".encode())
-    sha.update(np.ascontiguousarray(x).reshape(-1).view(np.uint8))
+    dtype = x.dtype.newbyteorder("<")
+    sha = hashlib.sha256(f"{dtype.str} {x.shape}".encode())
+    for part in x.pieces() if isinstance(x, Stored) else [x]:
+        sha.update(np.ascontiguousarray(part.astype(dtype, copy=False)).reshape(-1).view(np.uint8))
     return sha.hexdigest()

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from .stores import Store
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -32,7 +34,8 @@ def read(source: str | Path) -> NDArray:
     if not path.exists():
         raise FileNotFoundError(f"expected a .npy or .npz file or a folder of images, but {path} does not exist")
     if path.is_dir():
-        return _read_folder(path)
+        images = Images(path)
+        return images.read(np.arange(images.shape[0]))
     if path.suffix.lower() == ".npy":
         with path.open("rb") as stream:
             return _read_npy(stream, str(path))
@@ -85,27 +88,32 @@ def _read_npy(stream: BinaryIO, name: str) -> NDArray:
 # -- images ----------------------------------------------------------------------------------------
 
 
-def _read_folder(folder: Path) -> NDArray:
-    paths = sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
-    )
-    if not paths:
-        wanted = ", ".join(IMAGE_SUFFIXES)
-        raise FileNotFoundError(f"expected images ({wanted}) directly in the folder {folder}, got none")
-    first = _read_image(paths[0])
-    images = np.empty((len(paths), *first.shape), dtype=np.uint8)
-    images[0] = first
-    for i, path in enumerate(paths[1:], start=1):
-        image = _read_image(path)
-        if image.shape != first.shape:
-            raise ValueError(
-                f"images must have one size and mode: {paths[0].name} is {_describe(first)}, "
-                f"but {path.name} is {_describe(image)}: resize or convert the images to match"
-            )
-        images[i] = image
-    return images
+class Images(Store):
+    """The images in a folder, in order of name, decoded as they are read; see `read`."""
+
+    def __init__(self, folder: Path):
+        self.paths = sorted(
+            path
+            for path in folder.iterdir()
+            if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+        )
+        if not self.paths:
+            wanted = ", ".join(IMAGE_SUFFIXES)
+            raise FileNotFoundError(f"expected images ({wanted}) directly in the folder {folder}, got none")
+        self.first = _read_image(self.paths[0])
+        super().__init__((len(self.paths), *self.first.shape), self.first.dtype)
+
+    def read(self, index: NDArray) -> NDArray:
+        images = np.empty((len(index), *self.first.shape), dtype=np.uint8)
+        for place, i in enumerate(index.tolist()):
+            image = _read_image(self.paths[i])
+            if image.shape != self.first.shape:
+                raise ValueError(
+                    f"images must have one size and mode: {self.paths[0].name} is {_describe(self.first)}, "
+                    f"but {self.paths[i].name} is {_describe(image)}: resize or convert the images to match"
+                )
+            images[place] = image
+        return images
 
 
 def _describe(image: NDArray) -> str:

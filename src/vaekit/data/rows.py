@@ -1,9 +1,15 @@
-"""Rows held in memory in their own type, brought into the model's space batch by batch."""
+"""Rows brought into the model's space batch by batch: from memory, or from where they are stored."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Self
 
 import numpy as np
 import torch
@@ -11,69 +17,49 @@ from torch import Tensor
 
 from ..core import Batch
 from .spec import DataSpec
+from .stored import Stored
+
+Index = Tensor | slice
+
+AHEAD = 2**25
+"""Bytes that a source is read ahead of training, or two batches."""
+CHECKED = 1024
+"""Rows checked at a time."""
 
 
-def as_tensor(x: object, allow_missing: bool = True) -> tuple[Tensor, str]:
-    """Checked rows (N, ...) as a tensor in their own type, and the name of that type.
+class AbstractRows(ABC):
+    """Rows of one kind, `spec`, for the device they are used on."""
 
-    Raises TypeError for what is not a numeric array, ValueError for no rows, a scalar, infinities, or missing
-    values where they are not allowed.
-    """
-    if isinstance(x, Tensor):
-        tensor = x.detach()
-        name = str(tensor.dtype).removeprefix("torch.")
-    else:
-        tensor, name = _from_array(x)
-    if tensor.dim() < 2:
-        raise ValueError(
-            f"expected rows of data, (N, ...), got shape {tuple(tensor.shape)}. Reshape your data: reshape(-1, 1) "
-            "makes a column, reshape(1, -1) makes one row"
-        )
-    if tensor.shape[0] == 0:
-        raise ValueError(
-            f"Found array with 0 sample(s) (shape={tuple(tensor.shape)}) while a minimum of 1 is required."
-        )
-    if tensor[0].numel() == 0:
-        raise ValueError(f"0 feature(s) (shape={tuple(tensor.shape)}) while a minimum of 1 is required.")
-    if tensor.is_floating_point():
-        if bool(tensor.isinf().any()):
-            where = tuple(int(i) for i in tensor.isinf().nonzero()[0])
-            raise ValueError(f"the data hold an infinity, first at {where}: mend it, or mark it missing (NaN)")
-        if not allow_missing and bool(tensor.isnan().any()):
-            where = tuple(int(i) for i in tensor.isnan().nonzero()[0])
-            raise ValueError(
-                f"the data hold a NaN, first at {where}: mend it, or say that cells may be missing (missing=True)"
-            )
-    return tensor, name
+    spec: DataSpec
+    device: torch.device
 
+    @abstractmethod
+    def __len__(self) -> int: ...
 
-def _from_array(x: object) -> tuple[Tensor, str]:
-    if hasattr(x, "toarray"):
-        raise TypeError("sparse input is not supported: pass x.toarray()")
-    array = np.asarray(x)
-    if array.dtype.kind == "O":
-        try:
-            array = array.astype(np.float64)
-        except (TypeError, ValueError) as error:
-            raise type(error)(
-                f"expected numbers, got an array of objects ({error}): encode them as numbers first"
-            ) from None
-    if array.dtype.kind == "c":
-        raise ValueError("Complex data not supported: pass real and imaginary parts as two columns")
-    if array.dtype.kind not in "biuf":
-        raise TypeError(f"expected numbers, got an array of {array.dtype}: encode other columns as numbers first")
-    name = array.dtype.name
-    if array.dtype.kind == "u" and array.dtype != np.uint8:
-        array = array.astype(np.int64)
-    if array.dtype == np.longdouble:
-        array = array.astype(np.float64)
-    array = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="), copy=False))
-    return torch.from_numpy(array if array.flags.writeable else array.copy()), name
+    @abstractmethod
+    def order(self, seed: int, epoch: int) -> Tensor:
+        """The order of rows in an epoch, (N,): a function of the seed and the epoch, where `batch` wants it."""
+
+    @abstractmethod
+    def batch(self, index: Index) -> Batch:
+        """The rows of an index."""
+
+    @abstractmethod
+    def stream(self, indices: Iterable[Index]) -> Iterator[Batch]:
+        """The batches of indices, one after the other. Closing it ends what it has under way."""
+
+    @abstractmethod
+    def checked(self, check: Callable[[Tensor], None]) -> Self:
+        """The rows, of which `spec.check` and `check`, of x in the model's space, refuse those that do not fit."""
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        """All rows in order."""
+        return self.stream(slice(start, start + size) for start in range(0, len(self), size))
 
 
 @dataclass(frozen=True)
-class Rows:
-    """x: (N, *shape) in its own type, on the device. weight: (N,). context: (N, C)."""
+class Rows(AbstractRows):
+    """Rows in memory. x: (N, *shape) in its own type, on the device. weight: (N,). context: (N, C)."""
 
     x: Tensor
     spec: DataSpec
@@ -84,30 +70,116 @@ class Rows:
     def __len__(self) -> int:
         return len(self.x)
 
-    def batch(self, index: Tensor | slice) -> Batch:
+    @property
+    def device(self) -> torch.device:
+        return self.x.device
+
+    def order(self, seed: int, epoch: int) -> Tensor:
+        return torch.from_numpy(np.random.default_rng([seed, epoch]).permutation(len(self))).to(self.device)
+
+    def batch(self, index: Index) -> Batch:
         """The rows of an index, (B,) or, for an ensemble, (K, B)."""
         raw = self.x[index]
         lead = raw.shape[: raw.dim() - len(self.spec.shape)]
-        raw = raw.flatten(0, len(lead) - 1)
-        mask = None
-        if self.spec.missing:
-            seen = ~raw.isnan()
-            raw = torch.where(seen, raw, 0.0)
-            mask = seen.to(self.dtype)
-            mask = (mask.movedim(-1, 1) if self.spec.channels_last else mask).reshape(-1, *self.spec.model_shape)
-        x = self.spec.encode(raw, self.dtype)
-
-        def shaped(t: Tensor | None) -> Tensor | None:
-            return None if t is None else t.unflatten(0, lead)
-
+        x, mask = _encoded(raw.flatten(0, len(lead) - 1), self.spec, self.dtype)
         return Batch(
-            shaped(x),
-            shaped(mask),
+            x.unflatten(0, lead),
+            None if mask is None else mask.unflatten(0, lead),
             None if self.context is None else self.context[index],
             None if self.weight is None else self.weight[index],
         )
 
-    def batches(self, size: int) -> Iterator[Batch]:
-        """All rows in order."""
-        for start in range(0, len(self), size):
-            yield self.batch(slice(start, start + size))
+    def stream(self, indices: Iterable[Index]) -> Iterator[Batch]:
+        for index in indices:
+            yield self.batch(index)
+
+    def checked(self, check: Callable[[Tensor], None]) -> Self:
+        """The same, all of them checked."""
+        self.spec.check(self.x)
+        if self.spec.kind != "bytes":  # their range is checked with their type
+            for batch in self.batches(CHECKED):
+                check(batch.x)
+        return self
+
+
+@dataclass(frozen=True)
+class StoredRows(AbstractRows):
+    """Rows of a stored source, read ahead by a thread. x: (N, *shape). check: of x in the model's space."""
+
+    x: Stored
+    spec: DataSpec
+    device: torch.device
+    dtype: torch.dtype = torch.float32
+    check: Callable[[Tensor], None] | None = None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def order(self, seed: int, epoch: int) -> Tensor:
+        return self.x.order(seed, epoch)
+
+    def batch(self, index: Index) -> Batch:
+        return self._batch(self._read(index))
+
+    def stream(self, indices: Iterable[Index]) -> Iterator[Batch]:
+        with closing(ahead(self._read, indices)) as read:
+            for raw in read:
+                yield self._batch(raw)
+
+    def checked(self, check: Callable[[Tensor], None]) -> Self:
+        """The same, each batch checked when it is read."""
+        return replace(self, check=check)
+
+    def _read(self, index: Index) -> Tensor:
+        """The rows of an index as they are stored. Not a call to the device: a graph may be captured meanwhile."""
+        rows = np.arange(*index.indices(len(self))) if isinstance(index, slice) else index.numpy()
+        if rows.ndim != 1:
+            raise ValueError(
+                f"expected one order of rows, got {len(rows)}: an ensemble whose members each have their own reads "
+                "rows from memory only; pass an array, or Ensemble(..., shared_rows=True)"
+            )
+        return self.x.tensor(rows)
+
+    def _batch(self, raw: Tensor) -> Batch:
+        self.spec.check(raw, anew=self.check is None)
+        raw = raw.pin_memory() if self.device.type == "cuda" else raw
+        x, mask = _encoded(raw.to(self.device, non_blocking=True), self.spec, self.dtype)
+        if self.check is not None and self.spec.kind != "bytes":
+            self.check(x)
+        return Batch(x, mask)
+
+
+def as_rows(x: Tensor | Stored, spec: DataSpec, device: torch.device | str) -> AbstractRows:
+    """Rows for a device, from memory or from where they are stored."""
+    return StoredRows(x, spec, torch.device(device)) if isinstance(x, Stored) else Rows(x.to(device), spec)
+
+
+def _encoded(raw: Tensor, spec: DataSpec, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
+    """Rows in the data's units -> (B, *model_shape) in the model's space, and which cells are there."""
+    mask = None
+    if spec.missing:
+        seen = ~raw.isnan()
+        raw = torch.where(seen, raw, 0.0)
+        mask = seen.to(dtype)
+        mask = (mask.movedim(-1, 1) if spec.channels_last else mask).reshape(-1, *spec.model_shape)
+    return spec.encode(raw, dtype), mask
+
+
+def ahead(read: Callable[[Index], Tensor], indices: Iterable[Index]) -> Iterator[Tensor]:
+    """What `read` gives of each index, in order, read by one thread up to `AHEAD` bytes ahead.
+
+    What `read` raises is raised here. The thread ends with the last index, or when the generator is closed.
+    """
+    indices, depth = iter(indices), 2
+    waiting: deque[Future[Tensor]] = deque()
+    reader = ThreadPoolExecutor(1, "vaekit-reader")
+    try:
+        while True:
+            waiting.extend(reader.submit(read, index) for index in islice(indices, max(0, depth - len(waiting))))
+            if not waiting:
+                return
+            result = waiting.popleft().result()
+            depth = max(2, AHEAD // max(1, result.nbytes))
+            yield result
+    finally:
+        reader.shutdown(wait=True, cancel_futures=True)

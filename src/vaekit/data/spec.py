@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from .stored import Stored
 
 Kind = Literal["binary", "bytes", "unit", "real", "count"]
 
@@ -21,13 +26,28 @@ DESCRIPTIONS: dict[Kind, str] = {
 }
 
 
+PIECE = 2**17
+"""Cells looked at at a time: what is inferred from data does not take a second copy of them."""
+
+
+def pieces(x: Tensor | Stored) -> Iterator[Tensor]:
+    """All rows in order, some at a time."""
+    yield from x.split(max(1, PIECE // math.prod(x.shape[1:])))
+
+
 def value_range(x: Tensor) -> tuple[float, float, bool] | None:
     """Least and greatest value that is not missing, and whether all are whole numbers; None where all are missing."""
-    seen = x[~x.isnan()] if x.is_floating_point() else x
-    if seen.numel() == 0:
+    if has_gaps(x):
+        x = x[~x.isnan()]
+    if x.numel() == 0:
         return None
-    whole = not x.is_floating_point() or bool((seen == seen.round()).all())
-    return float(seen.min()), float(seen.max()), whole
+    whole = not x.is_floating_point() or bool((x == x.round()).all())
+    return float(x.min()), float(x.max()), whole
+
+
+def has_gaps(x: Tensor) -> bool:
+    """Whether cells are missing (NaN), which is what the least value is then."""
+    return x.is_floating_point() and bool(x.min().isnan())
 
 
 @lru_cache(maxsize=64)
@@ -55,20 +75,25 @@ class DataSpec:
     high: float = 1.0
 
     @classmethod
-    def infer(cls, x: Tensor, dtype: str) -> DataSpec:
-        """What an array (N, ...) of checked values holds. `dtype` is the array's own."""
-        shape = tuple(x.shape[1:])
-        gaps = x.is_floating_point() and bool(x.isnan().any())
-        seen = value_range(x)
-        if seen is None:
+    def infer(cls, x: Tensor | Stored, dtype: str) -> DataSpec:
+        """What rows (N, ...) of checked values hold; `dtype` is their own. They are read once, and no further than to
+        the first byte above 1: 8-bit levels are 0..255 whichever are met."""
+        low, high, whole, gaps = math.inf, -math.inf, True, False
+        for part in pieces(x):
+            gaps |= has_gaps(part)
+            if seen := value_range(part):
+                low, high, whole = min(low, seen[0]), max(high, seen[1]), whole and seen[2]
+            if part.dtype == torch.uint8 and high > 1:
+                low, high = 0.0, 255.0
+                break
+        if low > high:
             raise ValueError("expected data, got only missing values")
-        low, high, whole = seen
-        common = dict(shape=shape, dtype=dtype, missing=gaps, low=low, high=high)
+        common = dict(shape=tuple(x.shape[1:]), dtype=dtype, missing=gaps, low=low, high=high)
         if whole and low >= 0 and high <= 1:
             return cls("binary", **common)
-        if x.dtype == torch.uint8:
+        if part.dtype == torch.uint8:
             return cls("bytes", **common)
-        if not x.is_floating_point() and low >= 0:
+        if not part.is_floating_point() and low >= 0:
             return cls("count", **common)
         if low >= 0 and high <= 1:
             return cls("unit", **common)
@@ -91,7 +116,7 @@ class DataSpec:
             return (self.shape[-1], *self.shape[:-1])
         return (1, *self.shape) if len(self.shape) == 2 and self.is_image else self.shape
 
-    def for_likelihood(self, support: str, x: Tensor, own_layout: bool = False) -> Self:
+    def for_likelihood(self, support: str, x: Tensor | Stored, own_layout: bool = False) -> Self:
         """The spec that brings rows `x` into a likelihood's support.
 
         own_layout leaves the axes as they are, for networks of the user's that read the data as they come. Raises
@@ -103,7 +128,7 @@ class DataSpec:
         )
         return replace(self, offset=offset, scale=scale, channels_last=last)
 
-    def _affine(self, support: str, x: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    def _affine(self, support: str, x: Tensor | Stored) -> tuple[tuple[float, ...], tuple[float, ...]]:
         if support == "unit":
             fits = {"binary": (0.0, 1.0), "unit": (0.0, 1.0), "bytes": (0.0, 255.0)}
         elif support == "signed":
@@ -133,34 +158,44 @@ class DataSpec:
         offset, scale = fits[self.kind]
         return (offset,), (scale,)
 
-    def _standardisation(self, x: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    def _standardisation(self, x: Tensor | Stored) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation: of each column for flat rows, of all cells otherwise."""
-        values = x.to(torch.float64)
-        if len(self.shape) != 1:
-            values = values.reshape(-1, 1)
-        mean = values.nanmean(0)
-        deviation = (values - mean).square().nanmean(0).sqrt()
+        count = mean = squares = torch.zeros((), dtype=torch.float64)
+        for part in pieces(x):  # Chan, Golub & LeVeque 1983: means and sums of squared deviations of parts, joined
+            values = part.to(torch.float64)
+            values = values if len(self.shape) == 1 else values.reshape(-1, 1)
+            seen = (~values.isnan()).sum(0)
+            own = values.nansum(0) / seen.clamp(min=1)
+            apart, both = own - mean, (count + seen).clamp(min=1)
+            squares = squares + (values - own).square().nansum(0) + apart.square() * count * seen / both
+            mean, count = mean + apart * seen / both, count + seen
+        deviation = (squares / count.clamp(min=1)).sqrt()
         deviation = torch.where(deviation > 1e-12, deviation, 1.0)
-        return tuple(mean.nan_to_num(0.0).tolist()), tuple(deviation.nan_to_num(1.0).tolist())
+        return tuple(mean.tolist()), tuple(deviation.tolist())
 
     def with_missing(self) -> Self:
         """The same, where any cell may be missing."""
         return replace(self, missing=True)
 
-    def check(self, x: Tensor) -> None:
-        """Raises ValueError for rows of another kind: gaps where there were none, fractions for levels."""
-        if x.is_floating_point() and not self.missing and bool(x.isnan().any()):
+    def check(self, x: Tensor, anew: bool = False) -> None:
+        """Raises ValueError for rows of another kind: gaps where there were none, fractions for levels.
+
+        anew: the rows are read once more, or held out, and real numbers in [0, 1] have to lie there again.
+        """
+        if not self.missing and has_gaps(x):
             raise ValueError("cells are missing (NaN), but the data in fit had none: fit with missing=True")
-        seen = value_range(x) if self.integer else None
+        told_by_type = self.kind == "bytes" and x.dtype == torch.uint8
+        seen = value_range(x) if not told_by_type and (self.integer or (anew and self.kind == "unit")) else None
         if seen is None:
             return
         low, high, whole = seen
-        top = {"binary": 1, "bytes": 255}.get(self.kind, float("inf"))
-        if low < 0 or high > top or not whole:
+        top = {"binary": 1, "unit": 1, "bytes": 255}.get(self.kind, float("inf"))
+        if low < 0 or high > top or (self.integer and not whole):
             kind = "whole" if whole else "fractional"
+            fix = "pass the rows in the units that the model was fitted to"
+            fix = "give all rows in the same units, and the same whenever they are read" if anew else fix
             raise ValueError(
-                f"expected {DESCRIPTIONS[self.kind]}, as in fit, got {kind} numbers in [{low:g}, {high:g}]: pass the "
-                "rows in the units that the model was fitted to"
+                f"expected {DESCRIPTIONS[self.kind]}, as in fit, got {kind} numbers in [{low:g}, {high:g}]: {fix}"
             )
 
     def encode(self, x: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from ..core import Batch, Scope, Source
+from ..core import Batch, Noise, Pass, Scope, Source
 from ..data.rows import Rows
 from ..model import VAEModule
 from ..networks import evaluating
+from ..training.compiled import Program, State
+from ..training.pace import WORTH_COMPILING, ours
 
-BUDGET = 2**24
-"""Numbers that one pass of evaluation may hold per tensor: draws are taken in chunks below it."""
+BUDGET = {"cpu": 2**21, "cuda": 2**26}
+"""Numbers that one pass of evaluation may hold per tensor, by device: on the CPU they should stay in its caches."""
 
 
 @dataclass(frozen=True)
@@ -57,33 +61,52 @@ class RowScores:
 
 @dataclass(frozen=True, repr=False)
 class Evaluation:
-    """Figures on held-out rows. Shows itself as a table; `to_dict` for machines."""
+    """Figures on held-out rows. Shows itself as a table; `to_dict` for machines.
+
+    spread: of a model that is one of several `seeds`, the means over these, with their standard errors over the seeds.
+    """
 
     figures: dict[str, Figure]
     rows: int
     draws: int
     kl_per_unit: list[float] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    spread: dict[str, Figure] = field(default_factory=dict)
+    seeds: int = 1
 
     def __getitem__(self, name: str) -> float:
         return self.figures[name].value
 
+    def among(self, others: Sequence[Evaluation], diverged: int = 0) -> Evaluation:
+        """The same beside those of other seeds on the same rows: with the means over all but those that diverged."""
+        every = (self, *others)
+        left_out = [f"of the seeds, {diverged} diverged and {'is' if diverged == 1 else 'are'} left out"] * bool(
+            diverged
+        )
+        means = {
+            name: Figure.mean(torch.tensor([e[name] for e in every], dtype=torch.float64), f.unit, "over the seeds")
+            for name, f in self.figures.items()
+        }
+        return replace(self, spread=means, seeds=len(every), notes=[*self.notes, *left_out])
+
     def to_dict(self) -> dict[str, object]:
-        figures = {n: {"value": f.value, "error": f.error, "unit": f.unit} for n, f in self.figures.items()}
+        spread = {"seeds": self.seeds, "spread": _plain(self.spread)} if self.spread else {}
         return {
             "rows": self.rows,
             "draws": self.draws,
-            "figures": figures,
+            "figures": _plain(self.figures),
             "kl_per_unit": self.kl_per_unit,
             "notes": self.notes,
+            **spread,
         }
 
     def __str__(self) -> str:
         names = max(len(n) for n in self.figures)
         lines = [f"{self.rows:,} held-out rows, k = {self.draws} draws per row"]
-        for name, f in self.figures.items():
-            error = "" if f.error is None else f" ± {f.error:.3f}"
-            lines.append(f"  {name:<{names}}  {f'{f.value:9.3f}{error} {f.unit}':<26}  {f.meaning}")
+        lines += [f"  {name:<{names}}  {_shown(f):<26}  {f.meaning}" for name, f in self.figures.items()]
+        if self.spread:
+            lines.append(f"{self.seeds} seeds, of which this model is the first: mean ± standard error over the seeds")
+            lines += [f"  {name:<{names}}  {_shown(f)}" for name, f in self.spread.items()]
         for note in self.notes:
             lines += textwrap.wrap(f"note: {note}", 88, initial_indent="  ", subsequent_indent="        ")
         return "\n".join(lines)
@@ -91,28 +114,62 @@ class Evaluation:
     __repr__ = __str__
 
 
+def _plain(figures: dict[str, Figure]) -> dict[str, dict[str, object]]:
+    return {n: {"value": f.value, "error": f.error, "unit": f.unit} for n, f in figures.items()}
+
+
+def _shown(f: Figure) -> str:
+    error = "" if f.error is None else f" ± {f.error:.3f}"
+    return f"{f.value:9.3f}{error} {f.unit}"
+
+
+def _weigh(
+    draws: int, model: Callable[..., Pass], state: State, batch: Batch, noise: Noise
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """log w, log p(x | z), rate, each (S, B), and the closed KL of the first draw (B, units); what a `Program` runs."""
+    rows, out = len(batch.x), model(batch, noise, draws=draws)
+    none = torch.full_like(out.log_lik, torch.nan)  # a point mass has neither weights nor a rate
+    dense = out.draw.log_ratio is not None
+    parts = (out.log_weight, out.log_lik, out.draw.rate) if dense else (none, out.log_lik, none)
+    return *(t.unflatten(0, (draws, rows)) for t in parts), None if out.draw.kl is None else out.draw.kl[:rows]
+
+
+class Scorer:
+    """Passes over batches of rows, so many draws at a time that they stay small; long work is compiled."""
+
+    def __init__(self, model: VAEModule, rows: Rows, draws: int):
+        cells, device = math.prod(rows.spec.shape), next(model.parameters()).device.type
+        budget = BUDGET.get(device, BUDGET["cuda"])
+        # Enough draws of a row at a time that reading it again for the next ones does not count.
+        self.rows = min(512, max(1, budget // (cells * min(draws, 128))))
+        self.at_once, self.draws = max(1, min(draws, budget // (cells * self.rows))), draws
+        self.model, self.programs = model, {}
+        self.passes = -(-len(rows) // self.rows) * -(-draws // self.at_once)
+        self.seconds: list[float] = []
+
+    def __call__(self, batch: Batch, noise: Noise) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor | None]]:
+        """`_weigh` of all draws of a batch, some draws at a time."""
+        # Binarising a binary x leaves it as it is, so every draw scores the same x.
+        batch = Batch(self.model.likelihood.observe(batch.x, Scope.of(noise)), batch.mask, batch.context)
+        for done in range(0, self.draws, self.at_once):
+            count = min(self.at_once, self.draws - done)
+            program = self.programs.setdefault(
+                count, Program(partial(_weigh, count), self.model, Source.like(self.model))
+            )
+            whole = count == self.at_once and len(batch.x) == self.rows
+            start = time.perf_counter()
+            weighed = program(batch, noise) if whole and self.worth_compiling else program.eager(batch, noise)
+            self.seconds.append(time.perf_counter() - start)
+            yield weighed
+
+    @property
+    def worth_compiling(self) -> bool:
+        """Whether what is left, at the speed of the first passes, would take longer than compiling."""
+        return len(self.seconds) >= 3 and min(self.seconds[:3]) * self.passes > WORTH_COMPILING and ours(self.model)
+
+
 @torch.no_grad()
-def _chunks(
-    model: VAEModule, batch: Batch, noise: Source, draws: int
-) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor | None]]:
-    """log w, log p(x | z), rate, each (S, B), and the closed KL of the first chunk; S draws at a time."""
-    rows = len(batch.x)
-    at_once = max(1, min(draws, BUDGET // max(1, batch.x[0].numel() * rows)))
-    # Binarising a binary x leaves it as it is, so every draw scores the same x.
-    batch = Batch(model.likelihood.observe(batch.x, Scope.of(noise)), batch.mask, batch.context)
-    done = 0
-    while done < draws:
-        s = min(at_once, draws - done)
-        out = model(batch, noise, draws=s)
-        kl = out.draw.kl[:rows] if done == 0 and out.draw.kl is not None else None
-        none = torch.full_like(out.log_lik, torch.nan)  # a point mass has neither weights nor a rate
-        dense = out.draw.log_ratio is not None
-        parts = (out.log_weight, out.log_lik, out.draw.rate) if dense else (none, out.log_lik, none)
-        yield *(t.unflatten(0, (s, rows)) for t in parts), kl
-        done += s
-
-
-def score_rows(model: VAEModule, rows: Rows, *, draws: int = 100, seed: int = 0, batch_size: int = 512) -> RowScores:
+def score_rows(model: VAEModule, rows: Rows, *, draws: int = 100, seed: int = 0) -> RowScores:
     """Scores every row, in bounded memory, in the data's units.
 
     bound: `log 1/k sum_i w_i` with k = draws (Burda et al. 2016, arXiv:1509.00519): its expectation is below log
@@ -120,19 +177,19 @@ def score_rows(model: VAEModule, rows: Rows, *, draws: int = 100, seed: int = 0,
     """
     if draws < 1:
         raise ValueError(f"draws={draws}: expected at least one draw per row")
-    noise = Source.like(model, seed)
+    noise, weigh = Source.like(model, seed), Scorer(model, rows, draws)
     parts: list[list[Tensor]] = [[], [], [], [], [], []]
     with evaluating(model):
-        for batch in rows.batches(batch_size):
+        for batch in rows.batches(weigh.rows):
             # Weights are summed in float64, on the host: rounding must not make a tight bound pass log p(x).
             total = squares = torch.full((len(batch.x),), -torch.inf, dtype=torch.float64)
             sums, kl_first = torch.zeros(3, len(batch.x), dtype=torch.float64), None
-            for log_w, log_lik, rate, kl in _chunks(model, batch, noise, draws):
+            for log_w, log_lik, rate, kl in weigh(batch, noise):
                 log_w = log_w.cpu().double()
                 total = torch.logaddexp(total, torch.logsumexp(log_w, 0))
                 squares = torch.logaddexp(squares, torch.logsumexp(2 * log_w, 0))
                 sums = sums + torch.stack([log_w.sum(0), log_lik.cpu().double().sum(0), rate.cpu().double().sum(0)])
-                kl_first = kl if kl is not None else kl_first
+                kl_first = kl if kl_first is None else kl_first
             means = sums / draws
             row = [total - math.log(draws), means[0], -means[1], means[2], (2 * total - squares).exp(), kl_first]
             for store, value in zip(parts, row):

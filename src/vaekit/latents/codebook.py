@@ -90,8 +90,9 @@ class Codebook(AbstractLatent):
     def _updates(self, vectors: Tensor, chosen: Tensor, scope: Scope) -> dict[str, Tensor]:
         rows = torch.ones_like(vectors[:, 0, 0]) if scope.weight is None else scope.weight
         weighted = (chosen * rows.reshape(-1, 1, 1)).flatten(0, 1)
-        count = self.decay * self.count + (1 - self.decay) * weighted.sum(0)
-        total = self.decay * self.total + (1 - self.decay) * weighted.T @ vectors.flatten(0, 1)
+        all_of = scope.peers.total
+        count = self.decay * self.count + all_of((1 - self.decay) * weighted.sum(0))
+        total = self.decay * self.total + all_of((1 - self.decay) * weighted.T @ vectors.flatten(0, 1))
         book = torch.where(count.unsqueeze(1) > 0, total / count.clamp_min(1e-12).unsqueeze(1), self.book)
         dead = count < self.revive
         fresh = self._random_vectors(vectors, rows, scope)
@@ -100,11 +101,17 @@ class Codebook(AbstractLatent):
         return {"book": book, "count": count, "total": torch.where(dead.unsqueeze(1), fresh, total)}
 
     def _random_vectors(self, vectors: Tensor, rows: Tensor, scope: Scope) -> Tensor:
-        """(codes, size): for each code the vector of a random position of a random row, by the rows' weights."""
-        threshold = scope.rand((self.codes, 1)) * rows.sum()
-        row = (rows.cumsum(0) <= threshold).sum(1).clamp(max=len(rows) - 1)
-        position = (scope.rand((self.codes,)) * vectors.shape[1]).long()
-        return vectors[row, position]
+        """(codes, size): for each code the vector of a random position of a random row, by the rows' weights.
+
+        The rows are those of all processes, chosen by the first one's noise.
+        """
+        peers = scope.peers
+        chance, place = (peers.gather(scope.rand(s).unsqueeze(0))[0] for s in ((self.codes, 1), (self.codes,)))
+        rows = peers.gather(rows)
+        row = (rows.cumsum(0) <= chance * rows.sum()).sum(1, keepdim=True).clamp(max=len(rows) - 1)
+        here = row == peers.share(torch.arange(len(rows), device=rows.device))
+        found = vectors[here.long().argmax(1), (place * vectors.shape[1]).long()]
+        return peers.total(torch.where(here.any(1, keepdim=True), found, 0.0))
 
     def generate(self, rows: int, scope: Scope, above: Tensor | None = None) -> Tensor:
         positions = math.prod(self.shape) // self.size

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..core import Batch, Component, Hyper, Noise, Terms, hyper, weighted_mean
+from ..core import Batch, Component, Hyper, Noise, Terms, hyper, peers_of, weighted_mean
 from ..model import VAEModule
 from .base import Objective, penalty, summary
 
@@ -13,15 +13,17 @@ from .base import Objective, penalty, summary
 def permute_dimensions(z: Tensor, noise: Noise, weight: Tensor | None) -> Tensor:
     """Each dimension shuffled over the rows by itself: draws of prod_j q(z_j) from draws of q(z).
 
-    Rows of weight 0 give nothing to the others.
+    The rows are those of all processes. Rows of weight 0 give nothing to the others.
     """
-    keys = noise.rand(z.shape)
+    peers = peers_of(noise)
+    z, keys = peers.gather(z), peers.gather(noise.rand(z.shape))
     if weight is None:
-        return z.gather(0, keys.argsort(0))
+        return peers.share(z.gather(0, keys.argsort(0)))
+    weight = peers.gather(weight)
     counted = (weight > 0).unsqueeze(1)
     order = torch.where(counted, keys, 2.0).argsort(0)
     rank = (counted.long().cumsum(0) - 1).clamp(min=0).expand_as(order)
-    return z.gather(0, order.gather(0, rank))
+    return peers.share(z.gather(0, order.gather(0, rank)))
 
 
 class FactorTC(Objective):

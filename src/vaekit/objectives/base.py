@@ -16,6 +16,9 @@ class Objective(Component):
 
     needs_density = True
     """Whether the latent must have a density log q(z | x)."""
+    couples_rows = False
+    """Whether a loss is something else than a mean over rows: then it is refused by several processes, whose gradients
+    are added up. What passes through `batch_mean`, or is gathered by the noise's peers, couples nothing."""
 
     def forward(self, model: VAEModule, batch: Batch, step: Tensor, noise: Noise) -> Terms:
         raise NotImplementedError

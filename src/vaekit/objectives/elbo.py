@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..core import Batch, Hyper, Noise, Terms, hyper, weighted_mean
+from ..core import Batch, Hyper, Noise, Terms, batch_mean, hyper, peers_of
 from ..model import VAEModule
 from .base import Objective, penalty, summary
 
@@ -35,8 +35,8 @@ class ELBO(Objective):
         cost = metrics["rate"]
         if self.free_bits:
             units = out.draw.rate.unsqueeze(1) if out.draw.kl is None else out.draw.kl
-            cost = weighted_mean(units, batch.weight).clamp(min=self.free_bits).sum()
+            cost = batch_mean(units, batch.weight, peers_of(noise)).clamp(min=self.free_bits).sum()
         if self.capacity is not None:
-            cost = (cost - self.capacity(step)).abs()
+            cost = (batch_mean(out.draw.rate, batch.weight, peers_of(noise)) - self.capacity(step)).abs()
         loss = metrics["distortion"] + self.beta(step) * cost + penalty(out, batch.weight)
         return Terms({"model": loss}, metrics, out.draw.updates)

@@ -16,9 +16,10 @@ from ..core import Component, Hyper
 from ..data.datasets import digest
 from ..data.spec import DESCRIPTIONS, DataSpec
 from ..recipes import RECIPES, Recipe
-from ..training.fitting import duration
+from ..training.history import duration
 
 if TYPE_CHECKING:
+    from ..data import Stored
     from ..estimator import VAE
 
 SAID = ("hidden", "channels")
@@ -124,7 +125,7 @@ def changed(vae: VAE) -> list[str]:
     return [n for n, v in vae.get_params(deep=False).items() if not _is(v, defaults.get(n))]
 
 
-def circumstances(vae: VAE, x: NDArray) -> dict[str, str]:
+def circumstances(vae: VAE, x: NDArray | Stored) -> dict[str, str]:
     """The data, the training and the versions behind a report."""
     from .. import __version__
 
@@ -143,7 +144,7 @@ def circumstances(vae: VAE, x: NDArray) -> dict[str, str]:
     }
 
 
-def data_line(spec: DataSpec, x: NDArray) -> str:
+def data_line(spec: DataSpec, x: NDArray | Stored) -> str:
     """`10,000 rows of 28 × 28, uint8, 8-bit levels 0..255`."""
     gaps = ", with missing values" if spec.missing else ""
     shape = " × ".join(map(str, spec.shape))

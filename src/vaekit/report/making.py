@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from .. import storage
+from ..data.stored import Stored, stored
 from ..evaluation import Evaluation
 from . import describe, figures, page
 from .codes import Codes
@@ -61,18 +62,25 @@ def make(
     Raises ValueError where labels and rows differ in number.
     """
     columns = getattr(x, "columns", None)
-    rows = x.detach().cpu().numpy() if isinstance(x, Tensor) else np.asarray(x)
+    rows = _rows(x)
     labels = None if labels is None else np.asarray(labels).reshape(-1)
     if labels is not None and len(labels) != len(rows):
         raise ValueError(
             f"expected a label for each of the {len(rows)} rows, got {len(labels)}: pass labels of these rows"
         )
     evaluation = vae.evaluate(x, draws=draws)
-    few = _Few(vae, evaluation, rows[:ROWS], None if labels is None else labels[:ROWS])
+    few = _Few(vae, evaluation, np.asarray(rows[:ROWS]), None if labels is None else labels[:ROWS])
     shown = few.pictures() if shows_pictures(vae.spec_) else few.columns(_column_names(vae, columns))
     heading = page.heading(vae, name or describe.data_line(vae.spec_, rows), evaluation)
     sections = [*shown, *few.training(), *few.units(), page.figures_table(evaluation), page.configuration(vae, rows)]
     return Report(evaluation, page.page(heading, sections, f"{describe.title(vae)[0]}: vaekit report"))
+
+
+def _rows(x: ArrayLike) -> NDArray | Stored:
+    if isinstance(x, Tensor):
+        return x.detach().cpu().numpy()
+    source = stored(x)
+    return np.asarray(x) if source is None else source
 
 
 def _column_names(vae: VAE, columns: object) -> list[str]:

@@ -18,6 +18,7 @@ from ..evaluation.likelihood import Figure
 from . import describe
 
 if TYPE_CHECKING:
+    from ..data import Stored
     from ..estimator import VAE
 
 PAGE = Template("""<!doctype html>
@@ -135,7 +136,7 @@ def figures_table(evaluation: Evaluation) -> Section:
     )
 
 
-def configuration(vae: VAE, x: NDArray) -> Section:
+def configuration(vae: VAE, x: NDArray | Stored) -> Section:
     """What made this model: parts, settings, data, versions."""
     return Section(
         "Configuration",

@@ -1,6 +1,8 @@
 """Training: one step function, one loop, and what surrounds them."""
 
 from .adam import Adam as Adam
+from .distributed import Processes as Processes
+from .distributed import join as join
 from .fitting import fit as fit
 from .learner import Ensemble as Ensemble
 from .learner import Learner as Learner

@@ -20,9 +20,14 @@ class Checkpoint:
 
     def save(self, training: Training, memory: dict[str, Any]) -> None:
         tensors, place = training.state()
+        processes = training.processes
         # torch's own generators: what a user's module, such as dropout, draws from.
-        tensors |= {f"torch/{device}": state for device, state in _torch_noise(training.rows.x.device).items()}
-        write_tensors(self.state, tensors, {"place": place, **memory})
+        own = {"noise": tensors["noise"]}
+        own |= {f"torch/{device}": state for device, state in _torch_noise(training.device).items()}
+        for name, state in own.items():
+            tensors |= {_of(rank, name): t for rank, t in enumerate(processes.each(state))}
+        if processes.rank == 0:
+            write_tensors(self.state, tensors, {"place": place, "processes": processes.size, **memory})
 
     def clear(self) -> None:
         """Forgets another run's place: a kill before the first checkpoint must not leave it to be resumed from."""
@@ -30,15 +35,28 @@ class Checkpoint:
         self.best.unlink(missing_ok=True)
 
     def load(self, training: Training) -> dict[str, Any]:
-        """Brings training back to the saved place; returns what was remembered with it."""
+        """Brings training back to the saved place; returns what was remembered with it.
+
+        With another number of processes than it was saved by, their noise begins anew from the seed and the place.
+        """
         tensors, metadata = read_tensors(self.state)
         if "place" not in metadata:
             raise StorageError(f"{self.state} is not a checkpoint of vaekit's")
         training.restore(tensors, metadata.pop("place"))
-        torch.set_rng_state(tensors["torch/cpu"])
-        if "torch/cuda" in tensors and training.rows.x.is_cuda:
-            torch.cuda.set_rng_state(tensors["torch/cuda"], training.rows.x.device)
+        if metadata.pop("processes", 1) != training.processes.size:
+            torch.manual_seed(training.renew_noise())
+            return metadata
+        noise, *torch_noise = (_of(training.processes.rank, name) for name in ("noise", "torch/cpu", "torch/cuda"))
+        training.noise.state = tensors[noise]
+        torch.set_rng_state(tensors[torch_noise[0]])
+        if torch_noise[1] in tensors and training.device.type == "cuda":
+            torch.cuda.set_rng_state(tensors[torch_noise[1]], training.device)
         return metadata
+
+
+def _of(rank: int, name: str) -> str:
+    """Where the state of a process's noise is kept: the first one's by its plain name."""
+    return f"process/{rank}/{name}" if rank else name
 
 
 def _torch_noise(device: torch.device) -> dict[str, Tensor]:

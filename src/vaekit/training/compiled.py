@@ -1,4 +1,4 @@
-"""Forward and every player's backward as one program: run as it is, or traced and compiled."""
+"""A pure function of a module and a batch as one program: run as it is, or traced and compiled."""
 
 from __future__ import annotations
 
@@ -7,38 +7,24 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
 from torch.fx import GraphModule
 from torch.utils import _pytree as pytree
 
-from ..core import Batch, Noise, Recorder, Terms
-from .learner import Ensemble, Learner
+from ..core import ALONE, Batch, Noise, Peers, Recorder
 
 log = logging.getLogger("vaekit")
 
-Outcome = tuple[Terms, dict[str, Sequence[Tensor | None]]]
-"""The terms, detached, and each player's gradients of its own loss."""
-
-
-def gradients(
-    learner: Callable[[Batch, Noise], Terms], players: dict[str, list[Tensor]], batch: Batch, noise: Noise
-) -> Outcome:
-    """Terms and gradients; the losses of an ensemble's members are summed, which leaves each its own gradient."""
-    terms = learner(batch, noise)
-    last = len(players) - 1
-    found = {
-        who: torch.autograd.grad(terms.losses[who].sum(), parameters, retain_graph=index < last, allow_unused=True)
-        for index, (who, parameters) in enumerate(players.items())
-    }
-    return pytree.tree_map_only(Tensor, torch.detach, terms), found
+State = dict[str, Tensor]
+"""A module's parameters and buffers by name."""
 
 
 class Given:
     """Numbers that were drawn beforehand, handed out in order."""
 
-    def __init__(self, numbers: Sequence[Tensor]):
-        self.numbers = iter(numbers)
+    def __init__(self, numbers: Sequence[Tensor], peers: Peers = ALONE):
+        self.numbers, self.peers = iter(numbers), peers
 
     def randn(self, shape: Sequence[int]) -> Tensor:
         return next(self.numbers)
@@ -54,28 +40,31 @@ def inductor(graph: GraphModule, example: Sequence[Tensor]) -> Callable[..., Seq
 
 
 class Program:
-    """`program(batch, noise)` is `gradients`, compiled once per shape of batch.
+    """`program(batch, noise)` is `f(module, state, batch, noise)`, compiled once per shape of batch.
 
-    The forward is pure and asks for the same noise whenever shapes are the same, so forward and backward can be
-    traced into one flat list of tensor operations, without modules or autograd, which `backend` compiles. By default
-    that takes 20 seconds or so for a new shape (a few when the machine has compiled it before). Where there is no C++
-    compiler, or a user's module cannot be traced, this is said once and steps run as they are.
+    f is pure, reads the module by calling it and its tensors from `state`, and asks for the same noise whenever shapes
+    are the same. So all it does, a backward included, can be traced into one flat list of tensor operations, without
+    modules or autograd, which `backend` compiles: by default that takes 20 seconds or so for a new shape (a few when
+    the machine has compiled it before). Where there is no C++ compiler, or a user's module cannot be traced, this is
+    said once and f runs as it is. like: noise of the kind that f is given.
     """
 
     def __init__(
         self,
-        learner: Learner | Ensemble,
-        players: dict[str, list[Tensor]],
+        f: Callable[[Callable[..., Any], State, Batch, Noise], Any],
+        module: nn.Module,
+        like: Noise,
         backend: Callable[[GraphModule, Sequence[Tensor]], Callable[..., Sequence[Tensor]]] = inductor,
     ):
-        self.learner, self.players, self.backend = learner, players, backend
+        self.f, self.module, self.like, self.backend = f, module, like, backend
+        self.state = {**dict(module.named_parameters()), **dict(module.named_buffers())}
         self.failure: str | None = None
-        self._programs: dict[tuple, Callable[[Batch, Noise], Outcome]] = {}
+        self._programs: dict[tuple, Callable[[Batch, Noise], Any]] = {}
 
-    def eager(self, batch: Batch, noise: Noise) -> Outcome:
-        return gradients(self.learner, self.players, batch, noise)
+    def eager(self, batch: Batch, noise: Noise) -> Any:
+        return self.f(self.module, self.state, batch, noise)
 
-    def __call__(self, batch: Batch, noise: Noise) -> Outcome:
+    def __call__(self, batch: Batch, noise: Noise) -> Any:
         if self.failure is not None:
             return self.eager(batch, noise)
         key = tuple((tuple(t.shape), t.dtype) for t in pytree.tree_leaves(batch) if t is not None)
@@ -84,30 +73,26 @@ class Program:
                 self._programs[key] = self._compile(batch)
             except Exception as error:  # whatever a compiler or a user's module may raise
                 self.failure = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
-                log.warning("training goes on without compilation, which failed here (%s)", self.failure)
+                log.warning("this goes on without compilation, which failed here (%s)", self.failure)
                 return self.eager(batch, noise)
         return self._programs[key](batch, noise)
 
-    def _compile(self, batch: Batch) -> Callable[[Batch, Noise], Outcome]:
-        recorder = Recorder(self.learner.noise())
-        with torch.no_grad():
-            self.learner(batch, recorder)
-        state = {**dict(self.learner.named_parameters()), **dict(self.learner.named_buffers())}
-        own = {id(t): n for n, t in state.items()}
-        players = {who: [own[id(p)] for p in parameters] for who, parameters in self.players.items()}
+    def _compile(self, batch: Batch) -> Callable[[Batch, Noise], Any]:
+        recorder = Recorder(self.like)
+        self.f(self.module, self.state, batch, recorder)
 
-        def outcome(state: dict[str, Tensor], batch: Batch, numbers: list[Tensor]) -> Outcome:
-            def learner(batch: Batch, noise: Noise) -> Terms:
-                return functional_call(self.learner, leaves, (batch, noise))
-
+        def pure(state: State, batch: Batch, numbers: list[Tensor]) -> Any:
             leaves = {n: t.detach().requires_grad_(t.requires_grad) for n, t in state.items()}
-            chosen = {who: [leaves[n] for n in names] for who, names in players.items()}
-            return gradients(learner, chosen, batch, Given(numbers))
 
-        flat, example, structure = traced(outcome, state, batch, recorder.tape)
-        program, weights = self.backend(flat, example), list(state.values())
+            def call(*arguments: Any, **settings: Any) -> Any:
+                return functional_call(self.module, leaves, arguments, settings)
 
-        def run(batch: Batch, noise: Noise) -> Outcome:
+            return self.f(call, leaves, batch, Given(numbers, recorder.peers))
+
+        flat, example, structure = traced(pure, self.state, batch, recorder.tape)
+        program, weights = self.backend(flat, example), list(self.state.values())
+
+        def run(batch: Batch, noise: Noise) -> Any:
             numbers = [getattr(noise, kind)(shape) for kind, shape in recorder.requests]
             rows = [t for t in pytree.tree_leaves(batch) if t is not None]
             with torch.no_grad():

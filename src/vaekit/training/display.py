@@ -7,7 +7,8 @@ import time
 from html import escape
 from typing import Any, TextIO
 
-from .fitting import Display, Silent, describe, figures, place
+from .fitting import Display, Silent
+from .history import describe, figures, place
 from .loop import Training
 
 
@@ -47,6 +48,8 @@ class Bar:
         )
 
     def start(self, training: Training) -> None:
+        for earlier in self.progress.task_ids:
+            self.progress.remove_task(earlier)
         self.task = self.progress.add_task(
             "fit",
             total=training.epochs * training.batches,

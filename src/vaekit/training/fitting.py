@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import logging
-import math
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
 
-from ..core import Source
 from ..data.rows import Rows
-from ..model import VAEModule
-from ..networks import evaluating
-from ..objectives.base import summary
 from ..storage import read_tensors, write_lines, write_tensors
 from .checkpoint import Checkpoint
+from .history import Course, describe, histories, together
+from .learner import Ensemble, Learner
 from .loop import Diverged, Training
-from .pace import Pace, calibrate
+from .pace import Pace, calibrate, ours
+from .pace import check as check_pace
 from .pace import threads as using_threads
 
 log = logging.getLogger("vaekit")
@@ -54,15 +52,18 @@ class Silent:
 
 
 @torch.no_grad()
-def held_out(model: VAEModule, rows: Rows, seed: int, batch_size: int = 512) -> dict[str, float]:
-    """ELBO, distortion and rate on held-out rows, one draw each, always with the same noise. Nats per row."""
-    noise = Source.like(model, seed)
+def held_out(
+    learner: Learner | Ensemble, rows: Rows, seeds: Sequence[int], batch_size: int = 512
+) -> list[dict[str, float]]:
+    """ELBO, distortion and rate on held-out rows, one draw each, always with the same noise: every member's, of a
+    learner its own alone. Nats per row."""
+    noise = learner.noise(seeds)
     sums: dict[str, Tensor] = {}
-    with evaluating(model):
-        for batch in rows.batches(batch_size):
-            for name, mean in summary(model(batch, noise), batch.weight).items():
-                sums[name] = sums.get(name, 0.0) + mean * len(batch.x)
-    return {name: float(total) / len(rows) for name, total in sums.items()}
+    for batch in rows.batches(batch_size):
+        for name, mean in learner.score(batch, noise).items():
+            sums[name] = sums.get(name, 0.0) + mean * len(batch.x)
+    each = zip(*(total.reshape(-1).tolist() for total in sums.values()))
+    return [{name: value / len(rows) for name, value in zip(sums, member)} for member in each]
 
 
 @contextmanager
@@ -92,24 +93,25 @@ def fit(
     folder: Path | None = None,
     resume: bool = False,
     display: Display | None = None,
-    seed: int = 0,
     threads: int | Literal["auto"] = "auto",
     compiled: bool | Literal["auto"] = "auto",
-) -> dict[str, Any]:
-    """Trains to the end, to early stopping or to Ctrl-C; returns `history` (a record per epoch), how it `ended`,
-    the `best_epoch` and the `pace` it ran at.
+) -> list[Course]:
+    """Trains to the end, to early stopping or to Ctrl-C; returns how it went for every member, for a learner alone one.
 
     held: held-out rows, scored after every epoch. patience: epochs without a better held-out ELBO after which
     training stops and the best weights come back. folder: of checkpoints and `history.jsonl`; with `resume` training
     goes on from there, at the same pace. threads, compiled: of the steps; "auto" tries, see `calibrate`. Raises
-    Diverged when the loss stops being finite; the last good checkpoint stays.
+    Diverged when the loss stops being finite; the last good checkpoint stays. The members of an ensemble stop and
+    diverge each by itself, and training ends with the last of them. Of several processes the first one scores, shows
+    and writes; all are given the same folder.
     """
+    check_pace(threads, compiled)
     if patience is not None and held is None:
         raise ValueError(f"patience={patience} watches held-out rows, and there are none: set validation=0.1")
-    device = training.rows.x.device
+    device = training.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        watched = Watched(training, held, patience, folder, display or Silent(), seed)
+        torch.manual_seed(training.processes.seed(training.seeds[0]))
+        watched = Watched(training, held, patience, folder, display or Silent())
         if resume:
             watched.resume()
         else:
@@ -118,27 +120,22 @@ def fit(
 
 
 class Watched:
-    """A training with what is remembered about it: its history, its best epoch and weights, its checkpoint."""
+    """A training with what is remembered about it: every member's course and best weights, its checkpoint."""
 
     def __init__(
-        self,
-        training: Training,
-        held: Rows | None,
-        patience: int | None,
-        folder: Path | None,
-        display: Display,
-        seed: int,
+        self, training: Training, held: Rows | None, patience: int | None, folder: Path | None, display: Display
     ):
         self.training, self.held, self.patience, self.folder = training, held, patience, folder
-        self.display, self.seed = display, seed
+        self.processes = training.processes
+        self.display = display if self.processes.rank == 0 else Silent()
         self.checkpoint = None if folder is None else Checkpoint(folder / "checkpoint")
-        self.history: list[dict[str, Any]] = []
-        self.best, self.best_epoch, self.best_weights = -math.inf, 0, {}
+        self.courses = [Course() for _ in training.seeds]
+        self.best_weights: dict[str, Tensor] = {}
         self.saved = 0.0
         self.pace: Pace | None = None
 
     def begin(self) -> None:
-        if self.checkpoint is not None:
+        if self.checkpoint is not None and self.processes.rank == 0:
             self.checkpoint.clear()
 
     def resume(self) -> None:
@@ -146,17 +143,25 @@ class Watched:
         if self.checkpoint is None or not self.checkpoint.state.exists():
             return self.begin()
         memory = self.checkpoint.load(self.training)
-        self.history, self.best, self.best_epoch = memory["history"], float(memory["best"]), memory["best_epoch"]
+        self.courses = [Course.of(state) for state in memory["courses"]]
         self.pace = Pace(**memory["pace"])
         if self.checkpoint.best.exists():
             self.best_weights = read_tensors(self.checkpoint.best)[0]
+        self._stop_early()
+        if any(len(self.courses[k].history) < self.training.epoch for k in self.active):
+            raise ValueError(f"patience={self.patience}: a member stopped with less; resume with what it began with")
         self._write_history()  # a kill may have come between the checkpoint and this file
 
     @property
-    def exhausted(self) -> bool:
-        """Whether the best epoch is `patience` epochs past."""
-        waited = self.training.epoch - self.best_epoch
-        return self.patience is not None and bool(self.history) and waited >= self.patience
+    def active(self) -> list[int]:
+        """The members that are still training."""
+        return [k for k, course in enumerate(self.courses) if course.ended is None]
+
+    def _stop_early(self) -> None:
+        """Ends the members whose best epoch is `patience` epochs past."""
+        for k in self.active:
+            if self.courses[k].exhausted(self.patience):
+                self.courses[k].ended = "stopped early"
 
     def _set_pace(self, threads: int | Literal["auto"], compiled: bool | Literal["auto"]) -> Pace:
         """The pace asked for; where it is "auto", the one this run began with, or else the fastest."""
@@ -164,28 +169,36 @@ class Watched:
             threads = self.pace.threads if threads == "auto" else threads
             compiled = self.pace.compiled if compiled == "auto" else compiled
         self.pace = calibrate(self.training, threads, compiled)
-        self.training.step.compiled = self.pace.compiled
+        step = self.training.step
+        step.compiled = self.pace.compiled
+        alone_on_cuda = self.training.device.type == "cuda" and self.processes.size == 1
+        step.captured = alone_on_cuda and compiled is not False and ours(self.training.learner)
         return self.pace
 
-    def run(self, threads: int | Literal["auto"] = 1, compiled: bool | Literal["auto"] = False) -> dict[str, Any]:
+    def run(self, threads: int | Literal["auto"] = 1, compiled: bool | Literal["auto"] = False) -> list[Course]:
         """Trains to the end, to early stopping or to Ctrl-C."""
+        self.processes.alike(steps=self.training.taken, run_folders=self.folder is not None)
         self.display.start(self.training)
         try:
             with interruptible() as asked, using_threads(self._set_pace(threads, compiled).threads):
-                ended = "stopped early" if self.exhausted else self._train(asked)
+                left = self._train(asked) if self.active else ""
         except Diverged as error:
             if self.checkpoint is not None and self.checkpoint.state.exists():
                 error.add_note(f"the last good checkpoint is kept: {self.checkpoint.state}")
             raise
         finally:
             self.display.stop()
-        learner = self.training.learner
-        if self.patience is not None and self.best_weights and ended != "interrupted":
-            learner.load_state_dict(self.best_weights)
+        for k in self.active:
+            self.courses[k].ended = left
+        learner, whole = self.training.learner, ("finished", "stopped early")
+        if self.patience is not None:
+            back = [k for k, course in enumerate(self.courses) if course.best_epoch and course.ended in whole]
+            self._copy(self.best_weights, learner.state_dict(), back)
         learner.eval().to(memory_format=torch.contiguous_format)  # as a saved model comes back
-        return {"history": self.history, "ended": ended, "best_epoch": self.best_epoch, "pace": self.pace}
+        return [replace(course, pace=self.pace) for course in self.courses]
 
     def _train(self, asked: threading.Event) -> str:
+        """Trains while a member does; how those ended that are left."""
         training = self.training
         self.saved = clock = time.perf_counter()
         since = training.taken
@@ -193,84 +206,81 @@ class Watched:
             seconds = time.perf_counter() - clock
             rows = min(training.batch_size * (training.taken - since), len(training.rows))
             if training.taken % CHECK_STEPS == 0:
-                training.check()
+                self._look()
             if training.epoch_ended:
                 self._end_epoch(seconds, rows)
                 clock, since = time.perf_counter(), training.taken
             else:
-                self.display.step(training, rows / max(seconds, 1e-9))
-            stop = asked.is_set() or (training.epoch_ended and self.exhausted)
-            if training.epoch_ended or stop or time.perf_counter() - self.saved > CHECKPOINT_SECONDS:
+                self.display.step(training, len(self.active) * rows / max(seconds, 1e-9))
+            due = time.perf_counter() - self.saved > CHECKPOINT_SECONDS
+            interrupted, due = self.processes.agreed(asked.is_set(), due)
+            if training.epoch_ended and not interrupted:
+                self._stop_early()
+            stop = interrupted or not self.active
+            if training.epoch_ended or stop or due:
                 self._save()
             if stop:
-                return "interrupted" if asked.is_set() else "stopped early"
+                return "interrupted"
         return "finished"
 
+    def _look(self) -> None:
+        """Ends the members whose loss is not finite. Raises Diverged for a learner that trains alone."""
+        if not isinstance(self.training.learner, Ensemble):
+            return self.training.check()
+        failures = self.training.failures()
+        for k in self.active:
+            if failures[k] >= 0:
+                self.courses[k].failed, self.courses[k].ended = failures[k], "diverged"
+                log.warning("member %d of %d diverged: no finite loss since step %d", k, len(failures), failures[k])
+
     def _end_epoch(self, seconds: float, rows: int) -> None:
-        """Scores the held-out rows and keeps the best weights; a line of history."""
-        training = self.training
-        training.check()
-        record: dict[str, Any] = {"epoch": training.epoch, "step": training.taken, **training.metrics()}
-        record["lr"] = training.step.rate
-        record["seconds"], record["rows_per_second"] = round(seconds, 3), round(rows / max(seconds, 1e-9), 1)
+        """Scores the held-out rows and keeps the best weights; a line of history for every member."""
+        self._look()
+        if not self.active:
+            return
+        training, speed = self.training, round(rows / max(seconds, 1e-9), 1)
+        metrics, rate, better = training.metrics_each(), training.step.rate, []
+        scores = [{}] * len(metrics)
         if self.held is not None:
-            scores = held_out(training.learner.model, self.held, self.seed)
-            record |= {f"val_{n}": v for n, v in scores.items()}
-            if _worth(record) > self.best:
-                self.best, self.best_epoch = _worth(record), training.epoch
-                self.best_weights = {n: t.detach().clone() for n, t in training.learner.state_dict().items()}
-                if self.checkpoint is not None:
-                    write_tensors(self.checkpoint.best, self.best_weights)
-        self.history.append(record)
+            scores = self.processes.first(lambda: held_out(training.learner, self.held, training.seeds))
+        for k in self.active:
+            record = {"epoch": training.epoch, "step": training.taken, **metrics[k]}
+            record["lr"] = rate[k] if isinstance(rate, tuple) else rate
+            record["seconds"], record["rows_per_second"] = round(seconds, 3), speed
+            if self.courses[k].add(record | {f"val_{n}": v for n, v in scores[k].items()}):
+                better.append(k)
+        if better:
+            self._keep(better)
+        record = together([self.courses[k].history[-1] for k in self.active])
         self.display.epoch(training, record)
         log.info(describe(record, training.epochs))
+
+    def _keep(self, members: list[int]) -> None:
+        """Keeps the weights that these members have now as their best."""
+        now = self.training.learner.state_dict()
+        if not self.best_weights:
+            self.best_weights = {n: t.detach().clone() for n, t in now.items()}
+        self._copy(now, self.best_weights, members)
+        if self.checkpoint is not None and self.processes.rank == 0:
+            write_tensors(self.checkpoint.best, self.best_weights)
+
+    @torch.no_grad()
+    def _copy(self, source: dict[str, Tensor], into: dict[str, Tensor], members: list[int]) -> None:
+        """These members' weights; the other members' stay as they are."""
+        stacked = isinstance(self.training.learner, Ensemble)
+        for k in members:
+            for name, tensor in into.items():
+                (tensor[k] if stacked else tensor).copy_(source[name][k] if stacked else source[name])
 
     def _save(self) -> None:
         if self.checkpoint is None:
             return
-        self.training.check()
-        memory = {"history": self.history, "best": str(self.best), "best_epoch": self.best_epoch}
-        memory["pace"] = asdict(self.pace)
+        self._look()
+        memory = {"courses": [course.state() for course in self.courses], "pace": asdict(self.pace)}
         self.checkpoint.save(self.training, memory)
         self._write_history()
         self.saved = time.perf_counter()
 
     def _write_history(self) -> None:
-        write_lines(self.folder / "history.jsonl", self.history)
-
-
-def _worth(record: dict[str, Any]) -> float:
-    """What the best epoch is best at: the held-out ELBO, or, without a density, the held-out distortion."""
-    return record["val_elbo"] if "val_elbo" in record else -record["val_distortion"]
-
-
-def describe(record: dict[str, Any], epochs: int) -> str:
-    """A line of history as a line of text, with the speed and the time left."""
-    left = duration(record["seconds"] * (epochs - record["epoch"]))
-    return f"{place(record, epochs)}  {figures(record)}  {record['rows_per_second']:,.0f} rows/s  {left} left"
-
-
-def place(record: dict[str, Any], epochs: int) -> str:
-    return f"epoch {record['epoch']:>{len(str(epochs))}}/{epochs}"
-
-
-BOOKKEEPING = ("epoch", "step", "lr", "seconds", "rows_per_second")
-
-
-def figures(record: dict[str, Any]) -> str:
-    """The figures of a line of history: the ELBO with its two parts, or what else is logged, and what is held out."""
-    if {"elbo", "distortion", "rate"} <= record.keys():
-        text = f"elbo {record['elbo']:.2f} (distortion {record['distortion']:.2f}, rate {record['rate']:.2f})"
-    else:
-        own = [n for n in record if n not in BOOKKEEPING and not n.startswith("val_")]
-        text = "  ".join(f"{n.replace('_', ' ')} {record[n]:.2f}" for n in own)
-    held = next((n for n in ("val_elbo", "val_distortion") if n in record), None)
-    return text if held is None else f"{text}  held-out {held.removeprefix('val_')} {record[held]:.2f}"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as `42s`, `3m20s`, `2h05m`."""
-    s = round(seconds)
-    if s < 60:
-        return f"{s}s"
-    return f"{s // 60}m{s % 60:02d}s" if s < 3600 else f"{s // 3600}h{s % 3600 // 60:02d}m"
+        if self.processes.rank == 0:
+            write_lines(self.folder / "history.jsonl", histories(self.courses))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,8 @@ from torch.utils import _pytree as pytree
 
 from ..core import Batch, Noise, Recorder, Source, Tape, Terms, prefixed
 from ..model import VAEModule
-from ..objectives import Objective
+from ..networks import evaluating
+from ..objectives import Objective, summary
 
 
 class Learner(nn.Module):
@@ -44,13 +46,35 @@ class Learner(nn.Module):
 
     def forward(self, batch: Batch, noise: Noise) -> Terms:
         terms = self.objective(self.model, batch, self.step, noise)
-        finite = torch.stack([loss.isfinite() for loss in terms.losses.values()]).all()
-        updates = {
-            **prefixed("model", terms.updates),
-            "step": self.step + 1,
-            "first_bad": torch.where(finite | (self.first_bad >= 0), self.first_bad, self.step),
-        }
+        updates = {**prefixed("model", terms.updates), "step": self.step + 1, "first_bad": self.bad_since(terms.losses)}
         return Terms(terms.losses, terms.metrics, updates)
+
+    def bad_since(self, losses: dict[str, Tensor]) -> Tensor:
+        """`first_bad` after a step with these losses."""
+        finite = torch.stack([loss.isfinite() for loss in losses.values()]).all()
+        return torch.where(finite | (self.first_bad >= 0), self.first_bad, self.step)
+
+    def score(self, batch: Batch, noise: Noise) -> dict[str, Tensor]:
+        """`summary` of one draw per row in evaluation mode: ELBO, distortion and rate, means over rows, nats."""
+        with evaluating(self.model):
+            return summary(self.model(batch, noise), batch.weight)
+
+
+class Scores(nn.Module):
+    """A model's `summary` as a module, so that the weights of an ensemble's members can be put into it."""
+
+    def __init__(self, model: VAEModule):
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: Batch, noise: Noise) -> dict[str, Tensor]:
+        return summary(self.model(batch, noise), batch.weight)
+
+
+def unstackable(learner: Learner) -> str | None:
+    """Why a learner cannot be a member of an ensemble; None where it can."""
+    parts = [type(m).__name__ for m in learner.modules() if getattr(m, "stackable", True) is False]
+    return f"{parts[0]} cannot be stacked: its calls read its own weights whatever they are given" if parts else None
 
 
 class Sources:
@@ -86,12 +110,9 @@ class Ensemble(nn.Module):
 
     def __init__(self, learners: Sequence[Learner], shared_rows: bool = False):
         super().__init__()
-        unstackable = [type(m).__name__ for m in learners[0].modules() if getattr(m, "stackable", True) is False]
-        if unstackable:
-            raise ValueError(
-                f"{unstackable[0]} cannot be stacked: its calls read its own weights whatever they are given; train "
-                "such models one by one"
-            )
+        reason = unstackable(learners[0])
+        if reason is not None:
+            raise ValueError(f"{reason}; train such models one by one")
         shapes = [{n: tuple(t.shape) for n, t in m.state_dict().items()} for m in learners]
         if any(s != shapes[0] for s in shapes):
             raise ValueError("an ensemble stacks learners of one architecture; these differ in names or shapes")
@@ -100,7 +121,9 @@ class Ensemble(nn.Module):
         self._learners = list(learners)
         parameters, buffers = stack_module_state(self._learners)
         for name, p in parameters.items():
-            self.register_parameter(_flat(name), nn.Parameter(p.detach(), requires_grad=p.requires_grad))
+            # The gradient of a stacked matrix lies in memory column by column, and Adam runs through both as they lie.
+            p = p.detach().mT.contiguous().mT if p.dim() == 3 else p.detach()
+            self.register_parameter(_flat(name), nn.Parameter(p, requires_grad=parameters[name].requires_grad))
         for name, b in buffers.items():
             self.register_buffer(_flat(name), b)
         self._names = {_flat(n): n for n in [*parameters, *buffers]}
@@ -128,30 +151,40 @@ class Ensemble(nn.Module):
     def _state(self) -> dict[str, Tensor]:
         return {self._names[n]: t for n, t in [*self.named_parameters(), *self.named_buffers()]}
 
-    def _asks(self, batch: Batch) -> list[tuple[str, tuple[int, ...]]]:
-        """What noise one member asks for, found once per batch shape by a dry run of the first."""
-        one = batch if self.shared_rows else pytree.tree_map_only(Tensor, lambda t: t[0], batch)
-        key = tuple(tuple(t.shape) for t in pytree.tree_leaves(one) if isinstance(t, Tensor))
-        if key not in self._requests:
-            base = self._learners[0]
-            recorder = Recorder(Source.like(self))
-            with torch.no_grad():
-                functional_call(base, {n: t[0] for n, t in self._state().items()}, (one, recorder))
-            self._requests[key] = recorder.requests
-        return self._requests[key]
-
     def forward(self, batch: Batch, noise: Noise) -> Terms:
-        tape = [getattr(noise, kind)(shape) for kind, shape in self._asks(batch)]
+        terms = self._each(self.pattern, self._state(), batch, noise, self.shared_rows)
+        return Terms(terms.losses, terms.metrics, {_flat(n): u for n, u in terms.updates.items()})
 
+    def score(self, batch: Batch, noise: Noise) -> dict[str, Tensor]:
+        """Every member's figures, (K,), of rows that all share."""
+        state = {n: t for n, t in self._state().items() if n.startswith("model.")}
+        with evaluating(self.pattern.model):
+            return self._each(Scores(self.pattern.model), state, batch, noise, shared_rows=True)
+
+    def _each(self, module: nn.Module, state: dict[str, Tensor], batch: Batch, noise: Noise, shared_rows: bool) -> Any:
+        """`module(batch, noise)` of every member's state, stacked along dimension 0."""
+        tape = [getattr(noise, kind)(shape) for kind, shape in self._asks(module, state, batch, shared_rows)]
         present = {f.name: getattr(batch, f.name) for f in fields(batch) if getattr(batch, f.name) is not None}
 
-        def member(state: dict[str, Tensor], rows: dict[str, Tensor], numbers: list[Tensor]) -> Terms:
-            return functional_call(self._learners[0], state, (Batch(**rows), Tape(numbers)))
+        def member(state: dict[str, Tensor], rows: dict[str, Tensor], numbers: list[Tensor]) -> Any:
+            return functional_call(module, state, (Batch(**rows), Tape(numbers)))
 
-        over_rows = None if self.shared_rows else 0
         # Noise comes on the tape; randomness of a user's own module (dropout) differs from member to member.
-        terms = vmap(member, in_dims=(0, over_rows, 0), randomness="different")(self._state(), present, tape)
-        return Terms(terms.losses, terms.metrics, {_flat(n): u for n, u in terms.updates.items()})
+        in_dims = (0, None if shared_rows else 0, 0)
+        return vmap(member, in_dims=in_dims, randomness="different")(state, present, tape)
+
+    def _asks(
+        self, module: nn.Module, state: dict[str, Tensor], batch: Batch, shared_rows: bool
+    ) -> list[tuple[str, tuple[int, ...]]]:
+        """What noise one member asks for, found once per shape of batch by a dry run of the first."""
+        one = batch if shared_rows else pytree.tree_map_only(Tensor, lambda t: t[0], batch)
+        key = (type(module), *(tuple(t.shape) for t in pytree.tree_leaves(one) if isinstance(t, Tensor)))
+        if key not in self._requests:
+            recorder = Recorder(Source.like(self))
+            with torch.no_grad():
+                functional_call(module, {n: t[0] for n, t in state.items()}, (one, recorder))
+            self._requests[key] = recorder.requests
+        return self._requests[key]
 
     @torch.no_grad()
     def members(self) -> list[Learner]:

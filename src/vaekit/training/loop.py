@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ..core import Source, Terms
-from ..data.rows import Rows, as_tensor
+from ..data.rows import AbstractRows, as_rows
 from ..data.spec import DataSpec
+from ..data.stored import as_data
 from ..model import VAEModule
 from ..networks import evaluating
 from ..objectives import ELBO, Objective
 from .adam import Adam
+from .distributed import Processes, join
 from .learner import Ensemble, Learner
 from .step import Step
 
@@ -29,18 +30,20 @@ class Training:
     """A learner (or an ensemble), its rows and its place in them. Iterate over it: it yields itself after each step.
 
     The order of rows is a function of the seed and the epoch, the noise of the seed and the place, so that `state`
-    and `restore` continue a run bit for bit. seeds: one per member, for an ensemble.
+    and `restore` continue a run bit for bit. seeds: one per member, for an ensemble. processes: those that have a share
+    of every batch each and all build the same training; None: those of `join`.
     """
 
     def __init__(
         self,
         learner: Learner | Ensemble,
-        rows: Rows,
+        rows: AbstractRows,
         epochs: int = 50,
         batch_size: int = 128,
         adam: Adam | None = None,
         seed: int = 0,
         seeds: list[int] | None = None,
+        processes: Processes | None = None,
     ):
         if epochs < 0 or batch_size < 1:
             raise ValueError(f"epochs={epochs}, batch_size={batch_size}: expected epochs >= 0 and batch_size >= 1")
@@ -49,9 +52,11 @@ class Training:
         self.learner, self.rows, self.epochs = learner, rows, epochs
         self.batch_size = min(batch_size, len(rows))
         self.batches = -(-len(rows) // self.batch_size)
-        self.step = Step(learner, adam, total_steps=max(1, epochs * self.batches))
+        self.processes = join() if processes is None else processes
         self.seeds = seeds if seeds is not None else [seed]
-        self.noise = learner.noise(self.seeds)
+        self.processes.meet(learner, rows=len(rows), epochs=epochs, batch_size=self.batch_size, seed=self.seeds[0])
+        self.step = Step(learner, adam, total_steps=max(1, epochs * self.batches), processes=self.processes)
+        self.noise = self.processes.among(learner.noise([self.processes.seed(s) for s in self.seeds]))
         self.epoch = self.batch = 0
         self.terms: Terms | None = None
         self.names: list[str] = []
@@ -75,27 +80,30 @@ class Training:
         """The order of rows in an epoch: (N,), or (K, N) for an ensemble whose members have their own."""
         if self._order is None or self._order[0] != epoch:
             shared = not isinstance(self.learner, Ensemble) or self.learner.shared_rows
-            orders = [
-                np.random.default_rng([seed, epoch]).permutation(len(self.rows))
-                for seed in (self.seeds[:1] if shared else self.seeds)
-            ]
-            order = torch.from_numpy(orders[0] if shared else np.stack(orders))
-            self._order = epoch, order.to(self.rows.x.device)
+            orders = [self.rows.order(seed, epoch) for seed in (self.seeds[:1] if shared else self.seeds)]
+            self._order = epoch, orders[0] if shared else torch.stack(orders)
         return self._order[1]
 
     def __iter__(self) -> Iterator[Training]:
         self.learner.train()
         while self.epoch < self.epochs:
-            start = self.batch * self.batch_size
-            index = self.order(self.epoch)[..., start : start + self.batch_size]
-            if self.batch == 0:
-                self.sums = None
-            self.terms = self.step(self.rows.batch(index), self.noise)
-            self._count(index.shape[-1])
-            self.batch += 1
-            if self.batch == self.batches:
-                self.epoch, self.batch = self.epoch + 1, 0
-            yield self
+            order, left = self.order(self.epoch), range(self.batch, self.batches)
+            indices = (order[..., i * self.batch_size : (i + 1) * self.batch_size] for i in left)
+            indices = map(self.processes.own, indices)
+            with closing(self.rows.stream(indices)) as batches:
+                for batch in batches:
+                    if self.batch == 0:
+                        self.sums = None
+                    rows = min(self.batch_size, len(self.rows) - self.batch * self.batch_size)
+                    self.terms = self.step(self.processes.weighed(batch, rows), self.noise)
+                    self._count(rows)
+                    self.batch += 1
+                    if self.batch == self.batches:
+                        self.epoch, self.batch = self.epoch + 1, 0
+                    place = self.epoch, self.batch
+                    yield self
+                    if place != (self.epoch, self.batch):  # restored, to another place
+                        break
 
     def _count(self, rows: int) -> None:
         self.names = list(self.terms.metrics)
@@ -103,11 +111,27 @@ class Training:
         self.sums = means * rows if self.sums is None else self.sums + means * rows
 
     def metrics(self) -> dict[str, float]:
-        """The epoch's means so far (over the rows seen). Reads the device."""
+        """The epoch's means so far (over the rows seen, and over an ensemble's members). Reads the device."""
+        each = self.metrics_each()
+        return {name: sum(m[name] for m in each) / len(each) for name in each[0]}
+
+    def metrics_each(self) -> list[dict[str, float]]:
+        """The same of every member; of a learner, its own alone."""
         if self.sums is None:
-            return {}
+            return [{} for _ in self.seeds]
         seen = len(self.rows) if self.batch == 0 else self.batch * self.batch_size
-        return {name: float(value.mean()) / seen for name, value in zip(self.names, self.sums.cpu())}
+        sums = self.sums.reshape(len(self.names), -1).T.tolist()
+        return [{name: value / seen for name, value in zip(self.names, member)} for member in sums]
+
+    def failures(self) -> list[int]:
+        """Every member's first step whose loss was not finite, -1 where there is none. Reads the device."""
+        return self.learner.get_buffer("first_bad").reshape(-1).tolist()
+
+    def renew_noise(self) -> int:
+        """Begins this process's noise anew, from its seed and the steps taken; returns the seed that makes."""
+        seeds = [self.processes.seed(s, self.taken) for s in self.seeds]
+        self.noise.state = self.learner.noise(seeds).state
+        return seeds[0]
 
     @contextmanager
     def as_it_was(self) -> Iterator[None]:
@@ -125,13 +149,14 @@ class Training:
         """One step on the first rows of the epoch."""
         self.learner.train()
         self.step.compiled = compiled
-        self.step(self.rows.batch(self.order(self.epoch)[..., : self.batch_size]), self.noise)
+        index = self.processes.own(self.order(self.epoch)[..., : self.batch_size])
+        self.step(self.processes.weighed(self.rows.batch(index), self.batch_size), self.noise)
 
     def check(self) -> None:
         """Raises Diverged if a loss was not finite; in an ensemble, if no member is left. Reads the device."""
-        bad = self.learner.get_buffer("first_bad")
-        if bool((bad >= 0).all()):
-            first, lr = int(bad.max()), ", ".join(f"{lr:g}" for lr in self.step.adam.rates)
+        bad = self.failures()
+        if min(bad) >= 0:
+            first, lr = max(bad), ", ".join(f"{lr:g}" for lr in self.step.adam.rates)
             raise Diverged(
                 f"the loss is not finite since step {first} (epoch {first // self.batches + 1}); likely causes: "
                 f"a learning rate that is too high (lr={lr}; try a tenth, or clip=1.0), values "
@@ -178,25 +203,26 @@ def train(
 ) -> Iterator[Training]:
     """Trains a model on rows `x`, yielding after each step: the loop body is yours.
 
-    `x` is an array or tensor (N, ...); what it holds is inferred. Sizes left open in the model are settled; the
-    settled model that is being trained is `training.learner.model`. Raises ValueError for data that the model's
-    likelihood cannot explain.
+    `x` is an array or tensor (N, ...), or a source larger than memory, see `vaekit.data.stored`; what it holds is
+    inferred. Sizes left open in the model are settled; the settled model that is being trained is
+    `training.learner.model`. Raises ValueError for data that the model's likelihood cannot explain.
 
         for training in vk.train(model, x, vk.objectives.ELBO(), epochs=3):
             if training.epoch_ended:
                 print(training.epoch, training.metrics())
     """
+    join()  # which gives this process its device
     learner, rows = assemble(model, x, objective or ELBO(), seed=seed, device=device)
     yield from Training(learner, rows, epochs, batch_size, adam, seed)
 
 
 def assemble(
     model: VAEModule, x: object, objective: Objective, *, seed: int, device: str | torch.device = "cpu"
-) -> tuple[Learner, Rows]:
+) -> tuple[Learner, AbstractRows]:
     """A learner whose open sizes fit the data and which has seen a sample of them, and the rows it reads."""
-    tensor, dtype = as_tensor(x)
-    spec = DataSpec.infer(tensor, dtype).for_likelihood(model.likelihood.support, tensor)
-    rows = Rows(tensor.to(device), spec)
+    data, dtype = as_data(x)
+    spec = DataSpec.infer(data, dtype).for_likelihood(model.likelihood.support, data)
+    rows = as_rows(data, spec, device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         learner = Learner(model.settled(spec.model_shape), objective).to(device)
@@ -204,10 +230,9 @@ def assemble(
     return learner, rows
 
 
-def prepare(model: VAEModule, rows: Rows, seed: int, sample: int = 2048) -> None:
+def prepare(model: VAEModule, rows: AbstractRows, seed: int, sample: int = 2048) -> None:
     """Shows the model a random sample of the rows, once before its first step."""
-    chosen = np.random.default_rng([seed, 2**31]).permutation(len(rows))[:sample]
-    batch = rows.batch(torch.from_numpy(np.sort(chosen)).to(rows.x.device))
+    batch = rows.batch(rows.order(seed, 2**31)[:sample].sort().values)
     model.likelihood.check(batch.x)
     with evaluating(model):
         model.prepare(batch, Source.like(model, seed + 1))

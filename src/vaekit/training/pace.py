@@ -24,7 +24,7 @@ WORTH_TRYING = 2.0
 """Seconds of training below which nothing is tried."""
 WORTH_COMPILING = 75.0
 """Seconds of training above which compiling, which takes about 20 and saves a good third, is tried."""
-TRIAL_STEPS, TRIAL_SECONDS = 6, 0.25
+TRIAL_STEPS, TRIAL_SECONDS = 6, 0.1
 
 
 @dataclass(frozen=True)
@@ -62,11 +62,11 @@ def calibrate(training: Training, threads: int | Literal["auto"], compiled: bool
     """The fastest way to run a training, where it was not asked for one.
 
     Small matrices are often slower on all cores than on one, and many times slower on cores that are busy, so numbers
-    of threads are tried (1, 2, 4, ... to torch's own) for a quarter of a second each, on the first batch; then, for a
+    of threads are tried (1, 2, 4, ... to torch's own) for a tenth of a second each, on the first batch; then, for a
     long training, compiling. Trials leave the training as it was, so that its result is that of a training told to run
     like this from the start. A training of less than two seconds, or on another device than the CPU, is not tried.
     """
-    most = torch.get_num_threads()
+    most = training.processes.threads
     asked = Pace(most if threads == "auto" else threads, compiled is True)
     if training.device.type != "cpu" or "auto" not in (threads, compiled):
         return asked
@@ -75,9 +75,8 @@ def calibrate(training: Training, threads: int | Literal["auto"], compiled: bool
         seconds = {asked: _seconds(training, asked)}
         if seconds[asked] * left < WORTH_TRYING:
             return asked
-        if threads == "auto":
-            counts = [n for n in (2**i for i in range(most.bit_length())) if n < most]
-            seconds |= {pace: _seconds(training, pace) for pace in (Pace(n, asked.compiled) for n in counts)}
+        counts = [n for n in (2**i for i in range(most.bit_length())) if n < most] if threads == "auto" else []
+        seconds |= {pace: _seconds(training, pace) for pace in (Pace(n, asked.compiled) for n in counts)}
         best = min(seconds, key=seconds.get)
         if compiled == "auto" and seconds[best] * left > WORTH_COMPILING and ours(training.learner):
             log.info("compiling the step, which takes 20 seconds or so: compile=False does without")
@@ -93,16 +92,13 @@ def calibrate(training: Training, threads: int | Literal["auto"], compiled: bool
 def _seconds(training: Training, pace: Pace) -> float:
     """The shortest of a few steps at this pace."""
     with threads(pace.threads):
-        took, start = [], time.perf_counter()
-        while len(took) <= 1 or (len(took) < TRIAL_STEPS and time.perf_counter() - start < TRIAL_SECONDS):
+        took: list[float] = []
+        while len(took) <= 1 or (len(took) < TRIAL_STEPS and sum(took[1:]) < TRIAL_SECONDS):  # the first call prepares
             before = time.perf_counter()
             training.try_step(pace.compiled)
-            took.append(time.perf_counter() - before)
-            if len(took) == 1:
-                start = time.perf_counter()  # the first call prepares
-    if training.step.program.failure is not None and pace.compiled:
-        return float("inf")
-    return min(took[1:])
+            took.append(training.processes.largest(time.perf_counter() - before))
+    failed = training.step.program.failure is not None and pace.compiled
+    return training.processes.largest(float("inf") if failed else min(took[1:]))
 
 
 def ours(learner: nn.Module) -> bool:

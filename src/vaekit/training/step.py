@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from ..core import Batch, Noise, Terms
 from .adam import Adam, Moments
 from .captured import Captured
-from .compiled import Program
+from .compiled import Program, State
+from .distributed import Processes
 from .learner import Ensemble, Learner
+
+
+def gradients(
+    players: dict[str, list[str]], learner: Callable[[Batch, Noise], Terms], state: State, batch: Batch, noise: Noise
+) -> tuple[Terms, dict[str, Sequence[Tensor | None]]]:
+    """The terms, detached, and each player's gradients of its own loss. Pure: what a `Program` may compile.
+
+    The losses of an ensemble's members are summed, which leaves each its own gradient.
+    """
+    terms, found = learner(batch, noise), {}
+    for left, (who, names) in zip(reversed(range(len(players))), players.items()):
+        loss, own = terms.losses[who].sum(), [state[n] for n in names]
+        found[who] = torch.autograd.grad(loss, own, retain_graph=left > 0, allow_unused=True)
+    return pytree.tree_map_only(Tensor, torch.detach, terms), found
 
 
 class Step:
@@ -19,7 +37,7 @@ class Step:
 
     Nothing in it reads a tensor on the host. With several players every gradient is taken before any of them moves.
     compiled: whether forward and backward run as one compiled program; see `Program`. captured: whether the whole step
-    is one CUDA graph; see `Captured`.
+    is one CUDA graph; see `Captured`. processes: those that each have a share of the batch; see `Processes`.
     """
 
     def __init__(
@@ -29,14 +47,16 @@ class Step:
         total_steps: int = 1,
         compiled: bool = False,
         captured: bool = False,
+        processes: Processes | None = None,
     ):
         self.learner, self.adam, self.total_steps = learner, adam or Adam(), total_steps
         self.compiled, self.captured, self.taken = compiled, captured, 0
+        self.processes = processes or Processes()
         named = dict(learner.named_parameters())
-        self.players = {who: [named[n] for n in names] for who, names in learner.players().items() if names}
-        self.moments = {who: Moments(parameters, self.adam) for who, parameters in self.players.items()}
+        self.players = {who: names for who, names in learner.players().items() if names}
+        self.moments = {who: Moments([named[n] for n in names], self.adam) for who, names in self.players.items()}
         self.buffers = dict(learner.named_buffers())
-        self.program = Program(learner, self.players)
+        self.program = Program(partial(gradients, self.players), learner, self.processes.among(learner.noise()))
         self.graph = Captured(self._take, learner)
 
     def __call__(self, batch: Batch, noise: Noise) -> Terms:
@@ -47,6 +67,9 @@ class Step:
 
     def _take(self, batch: Batch, noise: Noise, factor: float | Tensor) -> Terms:
         terms, gradients = (self.program if self.compiled else self.program.eager)(batch, noise)
+        if self.processes.size > 1:
+            terms, gradients = self.processes.mean(batch, terms, gradients)
+            terms = replace(terms, updates={**terms.updates, "first_bad": self.learner.bad_since(terms.losses)})
         for who, moments in self.moments.items():
             moments.move(gradients[who] if self.adam.clip is None else self._clipped(gradients[who]), factor)
         with torch.no_grad():

@@ -1,0 +1,105 @@
+"""What is remembered of a training, epoch by epoch, and how it is said in a line of text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from .pace import Pace
+
+Record = dict[str, Any]
+"""A line of history: the epoch, the steps taken, the training rows' figures, the held-out ones as `val_*`."""
+BOOKKEEPING = ("epoch", "step", "lr", "seconds", "rows_per_second", "members")
+
+
+@dataclass
+class Course:
+    """How the training of one model went.
+
+    history: a record per epoch. best, best_epoch: the best held-out figure and its epoch, 0 where none was scored.
+    failed: the first step whose loss was not finite. ended: "finished", "stopped early", "interrupted" or "diverged";
+    None while it trains. pace: what it ran at.
+    """
+
+    history: list[Record] = field(default_factory=list)
+    best: float = -math.inf
+    best_epoch: int = 0
+    failed: int | None = None
+    ended: str | None = None
+    pace: Pace | None = None
+
+    def add(self, record: Record) -> bool:
+        """Takes a record in; whether it is the best so far."""
+        self.history.append(record)
+        if not any(name.startswith("val_") for name in record) or not worth(record) > self.best:
+            return False
+        self.best, self.best_epoch = worth(record), record["epoch"]
+        return True
+
+    def exhausted(self, patience: int | None) -> bool:
+        """Whether the best epoch is `patience` epochs past."""
+        return patience is not None and bool(self.history) and self.history[-1]["epoch"] - self.best_epoch >= patience
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps; how it ended follows from it."""
+        kept = {"history": self.history, "best": str(self.best), "best_epoch": self.best_epoch, "failed": self.failed}
+        return kept
+
+    @classmethod
+    def of(cls, state: dict[str, Any]) -> Self:
+        """The course that a `state` was taken of."""
+        ended = None if state["failed"] is None else "diverged"
+        return cls(state["history"], float(state["best"]), state["best_epoch"], state["failed"], ended)
+
+
+def worth(record: Record) -> float:
+    """What the best epoch is best at: the held-out ELBO, or, without a density, the held-out distortion."""
+    return record["val_elbo"] if "val_elbo" in record else -record["val_distortion"]
+
+
+def together(records: Sequence[Record]) -> Record:
+    """One epoch of many members: means of their figures, their rows per second added up. Of one: its own record."""
+    if len(records) == 1:
+        return records[0]
+    shared = {n: records[0][n] for n in ("epoch", "step", "seconds")}
+    means = {n: sum(r[n] for r in records) / len(records) for n in records[0] if n not in BOOKKEEPING}
+    speed = sum(r["rows_per_second"] for r in records)
+    return {**shared, **means, "rows_per_second": round(speed, 1), "members": len(records)}
+
+
+def histories(courses: Sequence[Course]) -> list[Record]:
+    """`together`, epoch by epoch, of the members that were still training."""
+    epochs = max(len(c.history) for c in courses)
+    return [together([c.history[e] for c in courses if len(c.history) > e]) for e in range(epochs)]
+
+
+def describe(record: Record, epochs: int) -> str:
+    """A line of history as a line of text, with the speed and the time left."""
+    left = duration(record["seconds"] * (epochs - record["epoch"]))
+    return f"{place(record, epochs)}  {figures(record)}  {record['rows_per_second']:,.0f} rows/s  {left} left"
+
+
+def place(record: Record, epochs: int) -> str:
+    return f"epoch {record['epoch']:>{len(str(epochs))}}/{epochs}"
+
+
+def figures(record: Record) -> str:
+    """The figures of a line of history: the ELBO with its two parts, or what else is logged, and what is held out."""
+    if {"elbo", "distortion", "rate"} <= record.keys():
+        text = f"elbo {record['elbo']:.2f} (distortion {record['distortion']:.2f}, rate {record['rate']:.2f})"
+    else:
+        own = [n for n in record if n not in BOOKKEEPING and not n.startswith("val_")]
+        text = "  ".join(f"{n.replace('_', ' ')} {record[n]:.2f}" for n in own)
+    held = next((n for n in ("val_elbo", "val_distortion") if n in record), None)
+    text = text if held is None else f"{text}  held-out {held.removeprefix('val_')} {record[held]:.2f}"
+    return f"mean of {record['members']}: {text}" if "members" in record else text
+
+
+def duration(seconds: float) -> str:
+    """Seconds as `42s`, `3m20s`, `2h05m`."""
+    s = round(seconds)
+    if s < 60:
+        return f"{s}s"
+    return f"{s // 60}m{s % 60:02d}s" if s < 3600 else f"{s // 3600}h{s % 3600 // 60:02d}m"
