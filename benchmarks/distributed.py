@@ -23,7 +23,7 @@ from vaekit.likelihoods import Bernoulli
 from vaekit.networks import MLP, ConvDecoder, ConvEncoder
 from vaekit.training import Adam, Learner, Processes, Step, join
 
-BATCH, STEPS, ROUNDS = 512, 10, 15
+BATCH, STEPS, ROUNDS = 512, 5, 15
 MODELS = {
     "dense 784-512-512-20": (lambda: (MLP((512, 512)), MLP((512, 512))), (784,)),
     "dense 784-2048-2048-20": (lambda: (MLP((2048, 2048)), MLP((2048, 2048))), (784,)),

@@ -70,6 +70,9 @@ CASES = {
     "a codebook that revives its codes": (reviving, ob.ELBO),
     "an objective with a term that is no mean": (build, lambda: ob.RAE(decoder_l2=0.1)),
     "images": (conv, ob.ELBO),
+    # Between the mean rates of the shares of the first batch: one of them would bend the other way.
+    "free bits between the shares": (build, lambda: ob.ELBO(free_bits=0.0832)),
+    "capacity between the shares": (build, lambda: ob.ELBO(beta=10.0, capacity=0.1753)),
 }
 MASKED, WEIGHTED, TRACED, COMPILED = "masked", "weighted", "traced", "compiled"
 ADAM = Adam(1e-2, clip=0.5, schedule="cosine")

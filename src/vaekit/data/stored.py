@@ -65,7 +65,7 @@ class Stream:
     def _blocks(self) -> Iterator[NDArray]:
         for number, item in enumerate(self.items):
             x = as_row(item, f"item {number} of the stream")
-            yield x if self.batches else x[None]
+            yield np.atleast_1d(x) if self.batches else x[None]
 
 
 @dataclass(frozen=True, eq=False)
