@@ -12,10 +12,9 @@ import time
 from collections.abc import Callable
 
 import torch
+from measure import versions
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
-
-from measure import versions
 
 import vaekit as vk
 from vaekit.core import Batch, Source

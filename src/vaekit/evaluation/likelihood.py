@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..core import Batch, Noise, Pass, Scope, Source
-from ..data.rows import Rows
+from ..data.rows import AbstractRows
 from ..model import VAEModule
 from ..networks import evaluating
 from ..training.compiled import Program, State
@@ -137,7 +137,7 @@ def _weigh(
 class Scorer:
     """Passes over batches of rows, so many draws at a time that they stay small; long work is compiled."""
 
-    def __init__(self, model: VAEModule, rows: Rows, draws: int):
+    def __init__(self, model: VAEModule, rows: AbstractRows, draws: int):
         cells, device = math.prod(rows.spec.shape), next(model.parameters()).device.type
         budget = BUDGET.get(device, BUDGET["cuda"])
         # Enough draws of a row at a time that reading it again for the next ones does not count.
@@ -169,7 +169,7 @@ class Scorer:
 
 
 @torch.no_grad()
-def score_rows(model: VAEModule, rows: Rows, *, draws: int = 100, seed: int = 0) -> RowScores:
+def score_rows(model: VAEModule, rows: AbstractRows, *, draws: int = 100, seed: int = 0) -> RowScores:
     """Scores every row, in bounded memory, in the data's units.
 
     bound: `log 1/k sum_i w_i` with k = draws (Burda et al. 2016, arXiv:1509.00519): its expectation is below log
@@ -201,7 +201,7 @@ def score_rows(model: VAEModule, rows: Rows, *, draws: int = 100, seed: int = 0)
     return RowScores(draws, bound + jacobian, elbo + jacobian, distortion - jacobian, rate, ess, kl)
 
 
-def evaluate_rows(model: VAEModule, rows: Rows, *, draws: int = 100, seed: int = 0) -> Evaluation:
+def evaluate_rows(model: VAEModule, rows: AbstractRows, *, draws: int = 100, seed: int = 0) -> Evaluation:
     """A model's figures on held-out rows: ELBO and its parts, the importance-weighted bound, bits per dimension."""
     scores = score_rows(model, rows, draws=draws, seed=seed)
     dims = math.prod(rows.spec.shape)

@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor
 
-from ..data.rows import Rows
+from ..data.rows import AbstractRows
 from ..storage import read_tensors, write_lines, write_tensors
 from .checkpoint import Checkpoint
 from .history import Course, describe, histories, together
@@ -53,7 +53,7 @@ class Silent:
 
 @torch.no_grad()
 def held_out(
-    learner: Learner | Ensemble, rows: Rows, seeds: Sequence[int], batch_size: int = 512
+    learner: Learner | Ensemble, rows: AbstractRows, seeds: Sequence[int], batch_size: int = 512
 ) -> list[dict[str, float]]:
     """ELBO, distortion and rate on held-out rows, one draw each, always with the same noise: every member's, of a
     learner its own alone. Nats per row."""
@@ -87,7 +87,7 @@ def interruptible() -> Iterator[threading.Event]:
 
 def fit(
     training: Training,
-    held: Rows | None = None,
+    held: AbstractRows | None = None,
     *,
     patience: int | None = None,
     folder: Path | None = None,
@@ -123,7 +123,7 @@ class Watched:
     """A training with what is remembered about it: every member's course and best weights, its checkpoint."""
 
     def __init__(
-        self, training: Training, held: Rows | None, patience: int | None, folder: Path | None, display: Display
+        self, training: Training, held: AbstractRows | None, patience: int | None, folder: Path | None, display: Display
     ):
         self.training, self.held, self.patience, self.folder = training, held, patience, folder
         self.processes = training.processes
