@@ -213,7 +213,7 @@ def test_a_process_that_stops_answering_is_given_up(tmp_path):
 
 
 def torchrun(*words, folder, size=2):
-    """A command line of vaekit's under torchrun, in a session of its own."""
+    """A command line of vaekit's under torchrun, in a process group of its own."""
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={size}", "-m", "vaekit"]
     return subprocess.Popen(
         [*launch, *map(str, words)],
