@@ -101,7 +101,7 @@ def test_a_loss_that_is_not_finite_on_one_process_is_known_to_all(stepped):
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trainings")
     dropping(epochs=2).fit(digits(), run=folder / "to two")
-    return together_do("resumed,loop,early,refused", folder)
+    return together_do("resumed,loop,early,stored,refused", folder)
 
 
 def test_a_resumed_run_of_two_processes_is_the_whole_one_bit_for_bit(trained):
@@ -138,6 +138,11 @@ def test_all_processes_stop_early_together_with_the_best_weights(trained):
     first, second = from_ranks(trained, "early")
     assert torch.equal(first["codes"], second["codes"]) and int(first["epochs"]) == int(second["epochs"]) < 40
     assert np.array_equal(vk.load(trained / "early").transform(digits()), first["codes"].numpy())
+
+
+def test_rows_in_a_file_are_learned_like_rows_in_memory(trained):
+    for told in from_ranks(trained, "stored"):
+        assert torch.equal(told["memory"], told["file"])
 
 
 @pytest.mark.slow

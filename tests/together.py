@@ -195,6 +195,14 @@ def early(processes, folder):
     write_tensors(folder / f"early {processes.rank}", told)
 
 
+def stored(processes, folder):
+    """Rows read from a file, by each process its own."""
+    np.save(folder / f"rows {processes.rank}.npy", digits())
+    fits = [vk.VAE(epochs=2).fit(x) for x in (digits(), folder / f"rows {processes.rank}.npy")]
+    codes = [torch.from_numpy(vae.transform(digits())) for vae in fits]
+    write_tensors(folder / f"stored {processes.rank}", dict(zip(("memory", "file"), codes)))
+
+
 # -- refusals --------------------------------------------------------------------------------------
 
 
