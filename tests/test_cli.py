@@ -1,10 +1,8 @@
 """The command line: whole journeys from data to files, its help, and wrong calls with their message and exit code."""
 
-import contextlib
 import csv
 import errno
 import inspect
-import io
 import json
 import os
 import subprocess
@@ -12,27 +10,16 @@ import sys
 
 import numpy as np
 import pytest
+from commands import assert_refused, call
 from PIL import Image
 
 import vaekit as vk
-from vaekit.cli import main
 from vaekit.cli.arguments import SETTINGS, VERBS
 from vaekit.cli.inputs import train_and_test
 from vaekit.data.datasets import binarise
 
 RUN_FILES = {"run.json", "config.json", "model.safetensors", "history.jsonl", "metrics.json", "checkpoint"}
 QUICK = ("--epochs", "2", "--no-report", "--quiet")
-
-
-def call(*words):
-    """Exit code, stdout and stderr of a command line, run in this process."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            code = main([str(word) for word in words])
-        except SystemExit as stop:
-            code = stop.code
-    return code, out.getvalue(), err.getvalue()
 
 
 def answer(*words):
@@ -339,12 +326,7 @@ WRONG = {
 
 @pytest.mark.parametrize("case", WRONG)
 def test_a_wrong_call_gets_one_line_and_exit_code_2(case, data, run):
-    words, message = WRONG[case]
-    code, out, err = call(*words.format(d=data, run=run).split())
-    *progress, error = err.splitlines()
-    assert code == 2 and out == "" and error.startswith("vaekit: error: ") and message in error
-    assert all(line.startswith("fitting ") for line in progress)
-    assert not (data / "never").exists(), "a run that never began leaves nothing"
+    assert_refused(*WRONG[case], "fitting ", d=data, run=run)
 
 
 def test_debug_shows_the_traceback(data):

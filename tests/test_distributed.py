@@ -190,6 +190,7 @@ def test_other_verbs_than_fit_run_in_one_process(monkeypatch, capsys):
 # -- ends ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("task", "said"),
     [("fails", "vaekit: error: the disk of process 1 is gone"), ("diverges", "vaekit: error: the loss is not finite")],
@@ -231,6 +232,7 @@ def torchrun(*words, folder, size=2):
     )
 
 
+@pytest.mark.slow
 def test_torchrun_makes_one_run_and_prints_once(tmp_path):
     done = torchrun("fit", "digits", "--epochs", "2", "--no-report", "--json", folder=tmp_path)
     out, err = done.communicate(timeout=100)

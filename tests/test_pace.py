@@ -17,7 +17,7 @@ from vaekit.training.adam import Moments
 from vaekit.training.compiled import Program
 from vaekit.training.pace import Pace, ours
 
-QUICK = {"elbo", "iwae dreg", "factor"}
+QUICK = {"elbo"}
 CASES = [
     pytest.param(o, latent, "bernoulli", marks=() if o in QUICK else pytest.mark.slow)
     for o in OBJECTIVES
@@ -52,7 +52,7 @@ def test_a_traced_step_is_the_step(objective, latent, likelihood):
     assert again.program.failure is None
 
 
-@pytest.mark.parametrize("latent", LATENTS)
+@pytest.mark.parametrize("latent", [n if n == "normal" else pytest.param(n, marks=pytest.mark.slow) for n in LATENTS])
 def test_a_traced_ensemble_is_the_ensemble(latent):
     learners = [Learner(build(latent, seed=s), OBJECTIVES["elbo"]()).double().train() for s in range(3)]
     ensemble = Ensemble(learners, shared_rows=True).train()
@@ -134,6 +134,7 @@ def tried(monkeypatch):
         return 0.1 if pace in fast else 1.0
 
     monkeypatch.setattr("vaekit.training.pace._seconds", seconds)
+    monkeypatch.setattr("vaekit.training.pace.FEWEST_STEPS", 0)
     monkeypatch.setattr("vaekit.training.compiled.inductor", traced_only)
     monkeypatch.setattr(Program.__init__, "__defaults__", (traced_only,))
     monkeypatch.setattr("vaekit.training.pace.torch.get_num_threads", lambda: 4)
@@ -152,6 +153,15 @@ def test_the_fastest_pace_is_found_and_changes_nothing_that_was_not_asked_for(di
     assert set(seen) == {Pace(4, False), Pace(1, False), Pace(2, False)}  # a short training is not compiled
     told = vk.VAE(epochs=3, lr=3e-3, schedule="cosine", threads=2, compile=False).fit(digits)
     assert all(torch.equal(a, b) for a, b in zip(weights(vae), weights(told)))
+
+
+def test_a_training_of_a_few_steps_is_not_tried(digits, tried, monkeypatch):
+    """Trials would take longer than they could save, however slow a step is."""
+    monkeypatch.setattr("vaekit.training.pace.FEWEST_STEPS", 10)
+    vk.VAE(epochs=3).fit(digits)  # 9 steps
+    assert not tried[1]
+    vk.VAE(epochs=4).fit(digits)
+    assert tried[1]
 
 
 def test_a_long_training_is_compiled_where_this_is_faster(digits, tried, monkeypatch):
@@ -221,7 +231,10 @@ def test_what_is_no_pace_is_refused(digits, settings, message):
     assert message in str(error.value)
 
 
-@pytest.mark.parametrize("recipe", ["vae", "dreg", "ladder", "vq", "rae", "hamiltonian"])
+@pytest.mark.parametrize(
+    "recipe",
+    ["vae", *(pytest.param(r, marks=pytest.mark.slow) for r in ("dreg", "ladder", "vq", "rae", "hamiltonian"))],
+)
 def test_long_scoring_is_compiled_and_gives_the_same_scores(digits, tried, monkeypatch, recipe):
     vae = vk.VAE(recipe=recipe, epochs=1, validation=0).fit(digits)
     monkeypatch.setitem(BUDGET, "cpu", 40 * 784)

@@ -2,7 +2,6 @@
 
 import contextlib
 import copy
-import io
 import json
 import logging
 import os
@@ -12,11 +11,11 @@ import signal
 import numpy as np
 import pytest
 import torch
+from commands import assert_refused, call
 from compositions import LIKELIHOODS, OBJECTIVES, build, rows
 from torch import nn
 
 import vaekit as vk
-from vaekit.cli import main
 from vaekit.core import Source
 from vaekit.data.rows import Rows
 from vaekit.data.spec import DataSpec
@@ -678,17 +677,6 @@ def test_wrong_calls_say_what_is_expected_and_the_fix(case):
 # -- the command line ------------------------------------------------------------------------------
 
 
-def call(*words):
-    """Exit code, stdout and stderr of a command line, run in this process."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            code = main([str(word) for word in words])
-        except SystemExit as stop:
-            code = stop.code
-    return code, out.getvalue(), err.getvalue()
-
-
 @pytest.fixture(scope="module")
 def file(tmp_path_factory, digits):
     folder = tmp_path_factory.mktemp("data")
@@ -834,9 +822,4 @@ WRONG_LINES = {
 
 @pytest.mark.parametrize("case", WRONG_LINES)
 def test_a_wrong_line_gets_one_line_and_exit_code_2(case, file, run):
-    words, message = WRONG_LINES[case]
-    code, out, err = call(*words.format(d=file, run=run).split())
-    *progress, error = err.splitlines()
-    assert code == 2 and out == "" and error.startswith("vaekit: error: ") and message in error
-    assert all(line.startswith("sweeping ") for line in progress)
-    assert not (file / "never").exists(), "a sweep that never began leaves nothing"
+    assert_refused(*WRONG_LINES[case], "sweeping ", d=file, run=run)

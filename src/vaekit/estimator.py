@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -13,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from .core import Batch, Component, Noise, Scope, Source
+from .core import Batch, Component, Noise, Scope, Source, Still
+from .data.arrays import column_names
 from .data.rows import AbstractRows, as_rows
 from .data.spec import DataSpec
 from .data.stored import Stored, as_data
@@ -34,23 +34,8 @@ from .training.loop import prepare
 if TYPE_CHECKING:
     from .report import Report
 
-log = logging.getLogger("vaekit")
-
 CHUNK = 1024
 """Rows per pass when predicting: memory stays bounded for any number of rows."""
-
-
-class Still:
-    """The noise that is none: every draw becomes its distribution's centre, so that predictions are deterministic."""
-
-    def __init__(self, like: Source):
-        self.like = like
-
-    def randn(self, shape: tuple[int, ...]) -> Tensor:
-        return torch.zeros(tuple(shape), device=self.like.device, dtype=self.like.dtype)
-
-    def rand(self, shape: tuple[int, ...]) -> Tensor:
-        return torch.full(tuple(shape), 0.5, device=self.like.device, dtype=self.like.dtype)
 
 
 class VAE(Manners):
@@ -188,7 +173,6 @@ class VAE(Manners):
         display: Display,
     ) -> Course:
         """Trains a learner of this estimator's on rows, and takes it over; how it went."""
-        learner.model.low_precision = self._low_precision()
         training = Training(learner, rows, self.epochs, self.batch_size, self._adam(), self.seed)
         course = fit(training, held, folder=folder, resume=resume, display=display, **self._fitting())[0]
         self._adopt(learner, rows.spec, course)
@@ -280,8 +264,13 @@ class VAE(Manners):
         return Parts(**parts)
 
     def _learner(self, rows: AbstractRows) -> Learner:
-        if self.warm_start and hasattr(self, "module_"):
-            return Learner(self.module_, self.objective_).to(rows.device)
+        """The model to train on these rows with its objective: a new one, or the last one where that goes on."""
+        goes_on = self.warm_start and hasattr(self, "module_")
+        learner = Learner(self.module_, self.objective_).to(rows.device) if goes_on else self._built(rows)
+        learner.model.low_precision = self._low_precision()
+        return learner
+
+    def _built(self, rows: AbstractRows) -> Learner:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             parts = self._parts(rows.spec)
@@ -441,10 +430,3 @@ def _reading(decoder: nn.Module, likelihood: Likelihood, fixed: bool) -> Likelih
     if fixed:
         raise ValueError(f'the decoder ends in sigmoid but {name} reads logits: pass {name}(reads="probs")')
     return type(likelihood)(**{**likelihood.arguments(), "reads": "probs"})
-
-
-def column_names(x: object) -> np.ndarray | None:
-    columns = getattr(x, "columns", None)
-    if columns is None or not all(isinstance(c, str) for c in columns):
-        return None
-    return np.asarray(list(columns), dtype=object)

@@ -1,7 +1,5 @@
 """Ctrl-C and kill at any moment: what `--resume` ends with is, bit for bit, the run that was left alone."""
 
-import contextlib
-import io
 import json
 import os
 import signal
@@ -11,9 +9,9 @@ import time
 
 import numpy as np
 import pytest
+from commands import call
 
 import vaekit as vk
-from vaekit.cli import main
 from vaekit.training.fitting import Silent
 
 TIMING = ("seconds", "rows_per_second")
@@ -27,13 +25,6 @@ SETTINGS = {
 
 class Killed(BaseException):
     """The process ends here, as far as the files can tell."""
-
-
-def call(*words):
-    out = io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(io.StringIO()) as err:
-        code = main([str(word) for word in words])
-    return code, out.getvalue(), err.getvalue()
 
 
 def content(folder):

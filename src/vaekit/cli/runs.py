@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from argparse import Namespace
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +18,7 @@ from ..data import Stored, datasets
 from ..estimator import VAE
 from ..likelihoods import Bernoulli
 from . import inputs
-from .arguments import SETTINGS
+from .arguments import SETTINGS, UsageError
 from .inputs import Part
 from .settings import recipe
 
@@ -93,6 +94,15 @@ class Plan:
             device=device(s["device"]),
             **{n: v for n, v in s.items() if n not in own},
         )
+
+
+def remembered(args: Namespace, *words: str) -> Plan:
+    """The plan of the run to go on with. Raises UsageError where settings or these words are given beside it."""
+    also = [name for name in SETTINGS if name in args] + [name for name in words if getattr(args, name)]
+    if also:
+        named = ", ".join("DATA" if name == "data" else f"--{name.replace('_', '-')}" for name in also)
+        raise UsageError(f"--resume goes on with what {args.resume} remembers: leave out {named}")
+    return Plan.read(Path(args.resume).expanduser())
 
 
 class Inputs:

@@ -16,7 +16,7 @@ from ..training.display import display_for
 from . import INTERRUPTED
 from .arguments import SETTINGS, UsageError
 from .outputs import Outcome, say
-from .runs import Inputs, Plan, as_json, place, resume_command
+from .runs import Inputs, Plan, as_json, place, remembered, resume_command
 from .settings import kinds, value
 
 FIXED = ("set", "binarise", "missing", "seed", "seeds", "validation", "device", "threads", "compile")
@@ -60,12 +60,7 @@ def _new(args: Namespace) -> Plan:
 
 
 def _remembered(args: Namespace) -> Plan:
-    also = [name for name in SETTINGS if name in args]
-    also += [name for name in ("data", "over", "output", "test") if getattr(args, name)]
-    if also:
-        named = ", ".join("DATA" if name == "data" else f"--{name.replace('_', '-')}" for name in also)
-        raise UsageError(f"--resume goes on with what {args.resume} remembers: leave out {named}")
-    plan = Plan.read(Path(args.resume).expanduser())
+    plan = remembered(args, "data", "over", "output", "test")
     if not plan.over:
         raise ValueError(f"{args.resume} is no sweep: go on with `{resume_command(Path(args.resume))}`")
     return plan

@@ -14,10 +14,10 @@ from ..saving import load
 from ..training import join
 from ..training.display import display_for
 from . import INTERRUPTED, outputs
-from .arguments import SETTINGS, UsageError
+from .arguments import UsageError
 from .inputs import Part, train_and_test
 from .outputs import Outcome, say
-from .runs import Inputs, Plan, as_json, clear, device, place, resume_command, seen
+from .runs import Inputs, Plan, as_json, clear, device, place, remembered, resume_command, seen
 from .settings import kinds
 from .sweeping import sweep as sweep
 
@@ -61,12 +61,7 @@ def _new(args: Namespace) -> Plan:
 
 
 def _remembered(args: Namespace) -> Plan:
-    also = [name for name in SETTINGS if name in args]
-    also += [name for name in ("data", "output", "test", "overwrite") if getattr(args, name)]
-    if also:
-        named = ", ".join("DATA" if name == "data" else f"--{name.replace('_', '-')}" for name in also)
-        raise UsageError(f"--resume goes on with what {args.resume} remembers: leave out {named}")
-    plan = Plan.read(Path(args.resume).expanduser())
+    plan = remembered(args, "data", "output", "test", "overwrite")
     if plan.over:
         raise ValueError(f"{args.resume} is a sweep: go on with `{resume_command(Path(args.resume), 'sweep')}`")
     if plan.rows_seed is not None:

@@ -2,7 +2,7 @@
 
 from .component import COMPONENTS, Component, type_name
 from .messages import Batch, Draw, Pass, Scope, Terms, batch_mean, prefixed, weighted_mean
-from .noise import Noise, Recorder, Source, Tape
+from .noise import Noise, Recorder, Source, Still, Tape
 from .peers import ALONE, Alone, Peers, peers_of
 from .record import Bound, record, static
 from .schedule import Cycle, Hyper, Ramp, hyper
@@ -24,6 +24,7 @@ __all__ = [
     "Recorder",
     "Scope",
     "Source",
+    "Still",
     "Tape",
     "Terms",
     "batch_mean",

@@ -51,6 +51,19 @@ class Source:
         self.generator.set_state(value.cpu().clone())  # torch reads a view from the beginning of its storage
 
 
+class Still:
+    """The noise that is none: every draw becomes its distribution's centre, so that predictions are deterministic."""
+
+    def __init__(self, like: Source):
+        self.like = like
+
+    def randn(self, shape: Sequence[int]) -> Tensor:
+        return torch.zeros(tuple(shape), device=self.like.device, dtype=self.like.dtype)
+
+    def rand(self, shape: Sequence[int]) -> Tensor:
+        return torch.full(tuple(shape), 0.5, device=self.like.device, dtype=self.like.dtype)
+
+
 class Recorder:
     """Passes a noise through and keeps what was drawn: `requests` (kind, shape) and `tape` (the numbers)."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 import numpy as np
@@ -68,6 +70,28 @@ def check_type(dtype: np.dtype, what: str = "an array") -> None:
         raise ValueError("Complex data not supported: pass real and imaginary parts as two columns")
     if dtype.kind not in "biuf":
         raise TypeError(f"expected numbers, got {what} of {dtype}: encode other columns as numbers first")
+
+
+def column_names(x: object) -> NDArray | None:
+    """The names of a data frame's columns, where it has such."""
+    columns = getattr(x, "columns", None)
+    if columns is None or not all(isinstance(c, str) for c in columns):
+        return None
+    return np.asarray(list(columns), dtype=object)
+
+
+@contextmanager
+def opening_npy(name: str) -> Iterator[None]:
+    """Raises ValueError, with the fix, where what is done inside finds no whole `.npy` array of plain numbers."""
+    try:
+        yield
+    except (ValueError, EOFError, OSError) as error:
+        if "Object arrays" in str(error) or "Python objects" in str(error):
+            raise ValueError(
+                f"expected an array of numbers, got Python objects (pickled, so never loaded): {name}; "
+                "save x.astype(float), or another plain dtype"
+            ) from error
+        raise ValueError(f"{name} is not a whole .npy array ({error}): save it again with np.save") from error
 
 
 def _numbers(x: object) -> NDArray:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from .arrays import opening_npy
 from .stores import Store
 
 if TYPE_CHECKING:
@@ -68,15 +69,8 @@ def _read_npz(path: Path) -> NDArray:
 
 
 def _read_npy(stream: BinaryIO, name: str) -> NDArray:
-    try:
+    with opening_npy(name):
         array = np.lib.format.read_array(stream, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        if "Object arrays" in str(error):
-            raise ValueError(
-                f"expected an array of numbers, got Python objects (pickled, so never loaded): {name}; "
-                "save x.astype(float), or another plain dtype"
-            ) from error
-        raise ValueError(f"{name} is not a whole .npy array ({error}): save it again with np.save") from error
     if array.dtype.kind not in "biuf" or array.ndim == 0:
         raise ValueError(
             f"expected rows of bool, integer or float numbers, got {array.dtype} of shape {array.shape}: "

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from .arrays import check_shape, check_type
+from .arrays import check_shape, check_type, opening_npy
 
 
 class Store(ABC):
@@ -86,15 +86,8 @@ class ArrayFile(Store):
     @classmethod
     def opened(cls, path: Path) -> ArrayFile:
         """A `.npy` file. Raises ValueError for one that is damaged or cut short, or in Fortran order."""
-        try:
+        with opening_npy(str(path)):
             x = np.lib.format.open_memmap(path, mode="r")
-        except (ValueError, EOFError, OSError) as error:
-            if "Python objects" in str(error):
-                raise ValueError(
-                    f"expected an array of numbers, got Python objects (pickled, so never loaded): {path}; "
-                    "save x.astype(float), or another plain dtype"
-                ) from error
-            raise ValueError(f"{path} is not a whole .npy array ({error}): save it again with np.save") from error
         return cls.mapped(x)
 
     def read(self, index: NDArray) -> NDArray:

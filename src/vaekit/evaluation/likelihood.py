@@ -143,9 +143,9 @@ class Scorer:
         # Enough draws of a row at a time that reading it again for the next ones does not count.
         self.rows = min(512, max(1, budget // (cells * min(draws, 128))))
         self.at_once, self.draws = max(1, min(draws, budget // (cells * self.rows))), draws
-        self.model, self.programs = model, {}
+        self.model, self.program = model, Program(partial(_weigh, self.at_once), model, Source.like(model))
         self.passes = -(-len(rows) // self.rows) * -(-draws // self.at_once)
-        self.seconds: list[float] = []
+        self.compiled, self._trials = False, []
 
     def __call__(self, batch: Batch, noise: Noise) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor | None]]:
         """`_weigh` of all draws of a batch, some draws at a time."""
@@ -153,19 +153,20 @@ class Scorer:
         batch = Batch(self.model.likelihood.observe(batch.x, Scope.of(noise)), batch.mask, batch.context)
         for done in range(0, self.draws, self.at_once):
             count = min(self.at_once, self.draws - done)
-            program = self.programs.setdefault(
-                count, Program(partial(_weigh, count), self.model, Source.like(self.model))
-            )
-            whole = count == self.at_once and len(batch.x) == self.rows
             start = time.perf_counter()
-            weighed = program(batch, noise) if whole and self.worth_compiling else program.eager(batch, noise)
-            self.seconds.append(time.perf_counter() - start)
+            if self.compiled and count == self.at_once and len(batch.x) == self.rows:
+                weighed = self.program(batch, noise)
+            else:
+                weighed = _weigh(count, self.model, self.program.state, batch, noise)
+            self._decide(time.perf_counter() - start)
             yield weighed
 
-    @property
-    def worth_compiling(self) -> bool:
-        """Whether what is left, at the speed of the first passes, would take longer than compiling."""
-        return len(self.seconds) >= 3 and min(self.seconds[:3]) * self.passes > WORTH_COMPILING and ours(self.model)
+    def _decide(self, seconds: float) -> None:
+        """Compiles what is left if, at the speed of the first three passes, all of it takes longer than compiling."""
+        if len(self._trials) < 3:
+            self._trials.append(seconds)
+            long = len(self._trials) == 3 and min(self._trials) * self.passes > WORTH_COMPILING
+            self.compiled = long and ours(self.model)
 
 
 @torch.no_grad()

@@ -95,7 +95,6 @@ def stacked(members: Iterable[Member]) -> list[Stack]:
     stacks: dict[str, Stack] = {}
     for member in members:
         member.learner = member.vae._learner(member.rows)
-        member.learner.model.low_precision = member.vae._low_precision()
         key, alone = _architecture(member)
         stacks.setdefault(key, Stack(alone)).members.append(member)
     return list(stacks.values())

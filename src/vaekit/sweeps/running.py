@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__, storage
+from ..data.arrays import column_names
 from ..data.rows import AbstractRows
-from ..estimator import VAE, column_names
+from ..estimator import VAE
 from ..saving import settings_of
 from ..training import join
 from ..training.fitting import Display

@@ -175,7 +175,7 @@ class Watched:
         step.captured = alone_on_cuda and compiled is not False and ours(self.training.learner)
         return self.pace
 
-    def run(self, threads: int | Literal["auto"] = 1, compiled: bool | Literal["auto"] = False) -> list[Course]:
+    def run(self, threads: int | Literal["auto"], compiled: bool | Literal["auto"]) -> list[Course]:
         """Trains to the end, to early stopping or to Ctrl-C."""
         self.processes.alike(steps=self.training.taken, run_folders=self.folder is not None)
         self.display.start(self.training)

@@ -44,8 +44,7 @@ class Course:
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps; how it ended follows from it."""
-        kept = {"history": self.history, "best": str(self.best), "best_epoch": self.best_epoch, "failed": self.failed}
-        return kept
+        return {"history": self.history, "best": str(self.best), "best_epoch": self.best_epoch, "failed": self.failed}
 
     @classmethod
     def of(cls, state: dict[str, Any]) -> Self:

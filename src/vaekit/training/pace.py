@@ -22,6 +22,8 @@ log = logging.getLogger("vaekit")
 
 WORTH_TRYING = 2.0
 """Seconds of training below which nothing is tried."""
+FEWEST_STEPS = 100
+"""Steps below which nothing is tried: a trial takes at least two steps with every number of threads."""
 WORTH_COMPILING = 75.0
 """Seconds of training above which compiling, which takes about 20 and saves a good third, is tried."""
 TRIAL_STEPS, TRIAL_SECONDS = 6, 0.1
@@ -64,13 +66,14 @@ def calibrate(training: Training, threads: int | Literal["auto"], compiled: bool
     Small matrices are often slower on all cores than on one, and many times slower on cores that are busy, so numbers
     of threads are tried (1, 2, 4, ... to torch's own) for a tenth of a second each, on the first batch; then, for a
     long training, compiling. Trials leave the training as it was, so that its result is that of a training told to run
-    like this from the start. A training of less than two seconds, or on another device than the CPU, is not tried.
+    like this from the start. A training of less than two seconds or 100 steps, or on another device than the CPU, is
+    not tried.
     """
     most = training.processes.threads
     asked = Pace(most if threads == "auto" else threads, compiled is True)
-    if training.device.type != "cpu" or "auto" not in (threads, compiled):
-        return asked
     left = training.epochs * training.batches - training.taken
+    if training.device.type != "cpu" or "auto" not in (threads, compiled) or left < FEWEST_STEPS:
+        return asked
     with training.as_it_was():
         seconds = {asked: _seconds(training, asked)}
         if seconds[asked] * left < WORTH_TRYING:
