@@ -112,6 +112,14 @@ OBJECTIVES: dict[str, Callable[[], ob.Objective]] = {
 
 REFUSED = {("iwae dreg", latent) for latent in LATENTS if "vamp" in latent or "hamiltonian" in latent}
 """(objective, latent) that are refused with a reason."""
+PAIRS = [
+    (objective, latent)
+    for objective in OBJECTIVES
+    for latent in LATENTS
+    if (objective in ("elbo", "iwae dreg", "factor") or latent in ("normal", "vamp", "ladder", "codebook"))
+    and (objective, latent) not in REFUSED
+]
+"""What the laws are held to: every latent with three kinds of objective, every objective with four kinds of latent."""
 
 LIKELIHOODS: dict[str, Callable[[], lk.Likelihood]] = {
     "bernoulli": lk.Bernoulli,

@@ -1,0 +1,36 @@
+"""Named models: each a choice of parts, in one short function with its paper.
+
+A recipe is called with its own settings and gives a `Recipe`; the estimator adds the number of latents and the data:
+`vk.VAE(recipe=vk.recipes.beta_vae(beta=6), latent_dim=10)`. Its name alone, "beta-vae", means its defaults.
+"""
+
+# isort: skip_file
+# In the order in which they are listed to users.
+from .recipe import RECIPES as RECIPES
+from .recipe import Parts as Parts
+from .recipe import Recipe as Recipe
+from .recipe import as_recipe as as_recipe
+from .recipe import likelihood_for as likelihood_for
+from .classic import auto as auto
+from .classic import binarised as binarised
+from .classic import conv as conv
+from .classic import residual as residual
+from .classic import vae as vae
+from .classic import vae_tanh as vae_tanh
+from .rates import annealed as annealed
+from .rates import beta_vae as beta_vae
+from .rates import factor_vae as factor_vae
+from .rates import free_bits as free_bits
+from .rates import warm_up as warm_up
+from .bounds import dreg as dreg
+from .bounds import iwae as iwae
+from .bounds import miwae as miwae
+from .codes import categorical as categorical
+from .codes import flow as flow
+from .codes import full_covariance as full_covariance
+from .codes import hamiltonian as hamiltonian
+from .codes import mixture as mixture
+from .codes import vamp as vamp
+from .hierarchies import ladder as ladder
+from .quantised import vq as vq
+from .autoencoders import rae as rae

@@ -1,0 +1,58 @@
+"""Other posteriors and priors of one vector of codes."""
+
+from __future__ import annotations
+
+from ..core import Ramp
+from ..latents import (
+    Categorical,
+    Coupling,
+    FullNormal,
+    GaussianMixture,
+    Hamiltonian,
+    Latent,
+    Normal,
+    StandardNormal,
+    UniformCategorical,
+    VampPrior,
+)
+from ..objectives import ELBO
+from .recipe import Parts, classic, plain, recipe
+
+
+@recipe("Kingma & Welling 2014, arXiv:1312.6114, with a full covariance")
+def full_covariance(latent_dim: int, hidden: tuple[int, ...] = (128,)) -> Parts:
+    """A normal posterior whose dimensions may be correlated."""
+    return classic(Latent(FullNormal(latent_dim), StandardNormal()), hidden)
+
+
+@recipe("Rezende & Mohamed 2015, arXiv:1505.05770; Dinh et al. 2017, arXiv:1605.08803")
+def flow(latent_dim: int, layers: int = 4, hidden: tuple[int, ...] = (128,)) -> Parts:
+    """A posterior bent by affine coupling layers."""
+    return classic(Latent(Coupling(latent_dim, layers), StandardNormal()), hidden)
+
+
+@recipe("Caterini et al. 2018, arXiv:1805.11328")
+def hamiltonian(latent_dim: int, steps: int = 3, hidden: tuple[int, ...] = (128,)) -> Parts:
+    """The draw is carried towards the posterior by leapfrog steps."""
+    return classic(Hamiltonian(plain(latent_dim), steps), hidden, heads=2)
+
+
+@recipe("Jang et al. 2017, arXiv:1611.01144; Maddison et al. 2017, arXiv:1611.00712")
+def categorical(
+    latent_dim: int, categories: int = 10, temperature: float = 0.5, hidden: tuple[int, ...] = (128,)
+) -> Parts:
+    """latent_dim categorical variables, relaxed in training and hard in evaluation."""
+    return classic(Latent(Categorical(latent_dim, categories, temperature), UniformCategorical()), hidden)
+
+
+@recipe("Nalisnick et al. 2016; Dilokthanakul et al. 2016, arXiv:1611.02648")
+def mixture(latent_dim: int, components: int = 10, hidden: tuple[int, ...] = (128,)) -> Parts:
+    """A learned mixture of normals as the prior."""
+    return classic(Latent(Normal(latent_dim), GaussianMixture(components)), hidden, heads=2)
+
+
+@recipe("Tomczak & Welling 2018, arXiv:1705.07120")
+def vamp(latent_dim: int, components: int = 500, warm_up: int = 5000, hidden: tuple[int, ...] = (300, 300)) -> Parts:
+    """The prior is the aggregate posterior of learned pseudo-inputs; the rate warms up."""
+    latent = Latent(Normal(latent_dim), VampPrior(components))
+    return classic(latent, hidden, heads=2, objective=ELBO(Ramp(1.0, warm_up)))

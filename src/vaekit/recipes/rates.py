@@ -1,0 +1,44 @@
+"""The rate weighed differently, or its parts weighed apart."""
+
+from __future__ import annotations
+
+from ..core import Ramp
+from ..networks import MLP
+from ..objectives import ELBO, FactorTC
+from .recipe import Parts, classic, plain, recipe
+
+
+@recipe("Higgins et al. 2017, ICLR")
+def beta_vae(latent_dim: int, beta: float = 4.0, hidden: tuple[int, ...] = (128,)) -> Parts:
+    """The rate weighed by beta: above 1 for codes that are simpler and less dependent."""
+    return classic(plain(latent_dim), hidden, heads=2, objective=ELBO(beta))
+
+
+@recipe("Bowman et al. 2016, arXiv:1511.06349")
+def warm_up(latent_dim: int, steps: int = 5000, hidden: tuple[int, ...] = (128,)) -> Parts:
+    """The rate's weight rises from 0 to 1 over the first steps, against collapse."""
+    return classic(plain(latent_dim), hidden, heads=2, objective=ELBO(Ramp(1.0, steps)))
+
+
+@recipe("Kingma et al. 2016, arXiv:1606.04934")
+def free_bits(latent_dim: int, nats: float = 0.1, hidden: tuple[int, ...] = (128,)) -> Parts:
+    """Each dimension may spend some nats for nothing, against collapse."""
+    return classic(plain(latent_dim), hidden, heads=2, objective=ELBO(free_bits=nats))
+
+
+@recipe("Burgess et al. 2018, arXiv:1804.03599")
+def annealed(
+    latent_dim: int, capacity: float = 25.0, steps: int = 25000, gamma: float = 1000.0, hidden: tuple[int, ...] = (128,)
+) -> Parts:
+    """The rate is drawn to a capacity that rises over training, for disentangled codes."""
+    objective = ELBO(beta=gamma, capacity=Ramp(capacity, steps))
+    return classic(plain(latent_dim), hidden, heads=2, objective=objective)
+
+
+@recipe("Kim & Mnih 2018, arXiv:1802.05983")
+def factor_vae(
+    latent_dim: int, gamma: float = 6.0, critic: tuple[int, ...] = (256, 256), hidden: tuple[int, ...] = (128,)
+) -> Parts:
+    """A critic estimates the total correlation of the codes, which costs gamma."""
+    objective = FactorTC(MLP(tuple(critic), activation="leaky_relu"), gamma)
+    return classic(plain(latent_dim), hidden, heads=2, objective=objective)

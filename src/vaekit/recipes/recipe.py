@@ -1,0 +1,163 @@
+"""What a recipe is, the table of them, and the parts that most are made of."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Self
+
+from torch import nn
+
+from ..data.spec import DataSpec
+from ..latents import AbstractLatent, Latent, Normal, StandardNormal
+from ..likelihoods import (
+    Bernoulli,
+    ContinuousBernoulli,
+    DiscretisedLogisticMixture,
+    Gaussian,
+    Likelihood,
+    NegativeBinomial,
+)
+from ..networks import MLP
+from ..objectives import ELBO, Objective
+from ..suggest import nearest
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a model is made of; sizes may be open. A part that is None is inferred from the data."""
+
+    latent: AbstractLatent
+    encoder: nn.Module
+    decoder: nn.Module
+    likelihood: Likelihood | None = None
+    objective: Objective | None = None
+
+
+Builder = Callable[..., Parts]
+
+
+class Recipe:
+    """A named model with its settings: `build(latent_dim, spec)` gives its parts."""
+
+    def __init__(self, name: str, **settings: Any):
+        if name not in RECIPES:
+            raise ValueError(f"unknown recipe {name!r}{nearest(name, RECIPES)}; there are: {', '.join(RECIPES)}")
+        self._entry = RECIPES[name]
+        known = self._entry.defaults
+        for setting in settings:
+            if setting not in known:
+                raise TypeError(
+                    f"recipe {name!r} takes no {setting!r}{nearest(setting, known)}; it takes: {', '.join(known)}"
+                )
+        self.name = name
+        self._settings = {**known, **settings}
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        return MappingProxyType(self._settings)
+
+    @property
+    def paper(self) -> str:
+        return self._entry.paper
+
+    def build(self, latent_dim: int, spec: DataSpec) -> Parts:
+        parts = self._entry.builder(latent_dim, **self._settings)
+        return Parts(
+            parts.latent,
+            parts.encoder,
+            parts.decoder,
+            parts.likelihood or likelihood_for(spec),
+            parts.objective or ELBO(),
+        )
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        return {"name": self.name, **self._settings}
+
+    def set_params(self, **params: Any) -> Self:
+        """Changes settings in place, as scikit-learn does."""
+        self.__init__(params.pop("name", self.name), **{**self._settings, **params})
+        return self
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Recipe) and self.get_params() == other.get_params()
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+    def __repr__(self) -> str:
+        changed = {k: v for k, v in self._settings.items() if v != self._entry.defaults[k]}
+        return f"recipes.{self._entry.builder.__name__}({', '.join(f'{k}={v!r}' for k, v in changed.items())})"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A recipe in the table: its builder, paper, one-line description and the defaults of its settings."""
+
+    builder: Builder
+    paper: str
+
+    @property
+    def summary(self) -> str:
+        return (inspect.getdoc(self.builder) or "").split("\n")[0]
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        return {n: p.default for n, p in inspect.signature(self.builder).parameters.items() if n != "latent_dim"}
+
+
+RECIPES: dict[str, Entry] = {}
+"""Every recipe by its name."""
+
+
+def recipe(paper: str) -> Callable[[Builder], Callable[..., Recipe]]:
+    """Enters a builder into the table; the name in the module becomes the maker of its `Recipe`."""
+
+    def enter(builder: Builder) -> Callable[..., Recipe]:
+        name = builder.__name__.replace("_", "-")
+        RECIPES[name] = Entry(builder, paper)
+
+        def make(**settings: Any) -> Recipe:
+            return Recipe(name, **settings)
+
+        parameters = [p for n, p in inspect.signature(builder).parameters.items() if n != "latent_dim"]
+        make.__name__ = make.__qualname__ = builder.__name__
+        make.__doc__ = f"{inspect.getdoc(builder)}\n\n{paper}."
+        make.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+            [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters], return_annotation=Recipe
+        )
+        return make
+
+    return enter
+
+
+def as_recipe(recipe: str | Recipe) -> Recipe:
+    return recipe if isinstance(recipe, Recipe) else Recipe(recipe)
+
+
+def likelihood_for(spec: DataSpec) -> Likelihood:
+    """The likelihood that data of this kind have by default."""
+    return {
+        "binary": Bernoulli,
+        "bytes": DiscretisedLogisticMixture,
+        "unit": ContinuousBernoulli,
+        "real": lambda: Gaussian("per_dimension"),
+        "count": NegativeBinomial,
+    }[spec.kind]()
+
+
+def plain(latent_dim: int) -> Latent:
+    return Latent(Normal(latent_dim), StandardNormal())
+
+
+def dense(latent: AbstractLatent, hidden: tuple[int, ...], heads: int = 1, **parts: Any) -> Parts:
+    """The parts around a latent, with dense networks: `hidden` widths in, the same reversed out."""
+    hidden = tuple(hidden)
+    return Parts(latent, MLP(hidden, heads=heads), MLP(hidden[::-1]), **parts)
+
+
+def classic(latent: AbstractLatent, hidden: tuple[int, ...], heads: int = 1, **parts: Any) -> Parts:
+    """The same with the cross-entropy of the classic VAE."""
+    return dense(latent, hidden, heads, likelihood=Bernoulli(), **parts)
