@@ -75,12 +75,15 @@ def members(title: str, task: dict[str, Any]) -> Group:
     return Group(title, contenders, {**task, "members": 16})
 
 
-def scoring(title: str, **settings: Any) -> Group:
-    contenders = (
-        contender("vaekit", "vaekit", "kit.inference"),
-        contender("PyTorch by hand", "vaekit", "by_hand.inference"),
-        contender("floor", "vaekit", "floors.inference"),
-    )
+KIT_SCORES = contender("vaekit", "vaekit", "kit.inference")
+SCORERS = (
+    KIT_SCORES,
+    contender("PyTorch by hand", "vaekit", "by_hand.inference"),
+    contender("floor", "vaekit", "floors.inference"),
+)
+
+
+def scoring(title: str, contenders: tuple[Contender, ...] = SCORERS, **settings: Any) -> Group:
     return Group(title, contenders, {**IWAE, "rows": 1_280, "epochs": 1, **settings}, "seconds")
 
 
@@ -176,6 +179,7 @@ WORKS: dict[str, Work] = {
         2,
         (
             scoring("score_samples, 1,000 rows x 5,000 draws", verb="score_samples", draws=5_000, test_rows=1_000),
+            scoring("score_samples, 10,000 rows x 5,000 draws", (KIT_SCORES,), verb="score_samples", draws=5_000),
             scoring("transform, 10,000 rows", verb="transform"),
             scoring("sample, 10,000 rows", verb="sample"),
         ),

@@ -101,7 +101,7 @@ def test_a_loss_that_is_not_finite_on_one_process_is_known_to_all(stepped):
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trainings")
     dropping(epochs=2).fit(digits(), run=folder / "to two")
-    return together_do("resumed,loop,early,stored,refused", folder)
+    return together_do("resumed,loop,early,stored,spread,refused", folder)
 
 
 def test_a_resumed_run_of_two_processes_is_the_whole_one_bit_for_bit(trained):
@@ -145,6 +145,18 @@ def test_rows_in_a_file_are_learned_like_rows_in_memory(trained):
         assert torch.equal(told["memory"], told["file"])
 
 
+def test_a_training_with_spread_weights_is_the_plain_one(trained):
+    """Weights after training, and a checkpoint that goes on without spreading: to rounding (fp32)."""
+    for told in from_ranks(trained, "spread"):
+        plain = {n.removeprefix("plain/"): t for n, t in told.items() if n.startswith("plain/")}
+        for name, want in plain.items():
+            torch.testing.assert_close(told[f"spread/{name}"], want, rtol=1e-3, atol=1e-5)
+            torch.testing.assert_close(told[f"mixed/{name}"], want, rtol=1e-3, atol=1e-5)
+    kept = [read_tensors(trained / run / "checkpoint" / "state.safetensors")[0] for run in ("plain", "spread")]
+    shapes = [{name: t.shape for name, t in tensors.items()} for tensors in kept]
+    assert shapes[0] == shapes[1]
+
+
 @pytest.mark.slow
 def test_two_processes_learn_what_one_learns(tmp_path):
     """Held-out ELBO after every epoch, 6 seeds: the mean difference within 4 standard errors, which are small."""
@@ -163,6 +175,9 @@ REFUSED = {
     "couples": "Pairs is no mean over rows (couples_rows)",
     "batch norm": "BatchNorm1d mixes the rows of a batch",
     "rows": "has rows=45: give all processes the same data, settings and run",
+    "reads weights": "RAE reads the networks' weights themselves, of which each process would have a part",
+    "follows gradients": "Hamiltonian moves its draws by gradients through the decoder",
+    "sharded, compiled": "pass one of sharded=True and compile=True",
     "run": "has run_folders=0: give all processes",
 }
 

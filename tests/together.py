@@ -19,8 +19,9 @@ from vaekit import objectives as ob
 from vaekit.core import Batch, Source, peers_of
 from vaekit.networks import MLP
 from vaekit.storage import write_tensors
-from vaekit.training import Adam, Ensemble, Learner, Step, Training, distributed, join
+from vaekit.training import Adam, Ensemble, Learner, Step, Training, distributed, join, sharded
 from vaekit.training.loop import assemble
+from vaekit.training.sharded import Sharded
 
 # -- steps -----------------------------------------------------------------------------------------
 
@@ -74,7 +75,7 @@ CASES = {
     "free bits between the shares": (build, lambda: ob.ELBO(free_bits=0.0832)),
     "capacity between the shares": (build, lambda: ob.ELBO(beta=10.0, capacity=0.1753)),
 }
-MASKED, WEIGHTED, TRACED, COMPILED = "masked", "weighted", "traced", "compiled"
+MASKED, WEIGHTED, TRACED, COMPILED, SHARDED = "masked", "weighted", "traced", "compiled", "sharded"
 ADAM = Adam(1e-2, clip=0.5, schedule="cosine")
 
 
@@ -99,7 +100,9 @@ def take_steps(case, processes, kind=""):
     """Weights, buffers and metrics after a few steps with one and the same noise, by so many processes as there are."""
     make, objective = CASES[case]
     learner = Learner(make(), objective()).double().train()
-    step = Step(learner, ADAM, total_steps=len(SIZES), processes=processes, compiled=kind in (TRACED, COMPILED))
+    spread = Sharded(learner, processes) if kind == SHARDED and processes.size > 1 else None
+    compiled = kind in (TRACED, COMPILED)
+    step = Step(learner, ADAM, len(SIZES), compiled=compiled, processes=processes, sharded=spread)
     if kind == TRACED:
         step.program.backend = lambda graph, example: graph
     noise = Portion(Source.like(learner, 5), processes, getattr(learner.objective, "k", 1))
@@ -109,16 +112,23 @@ def take_steps(case, processes, kind=""):
         terms = step(portion(processes, rows), noise)
         told |= {f"step {t}/{name}": value for name, value in (terms.metrics | terms.losses).items()}
     assert step.program.failure is None
+    if spread is not None:
+        assert len(spread.shards) >= 4
+        spread.end()
     return {**learner.state_dict(), **told}
 
 
 STEPS = [(case, "") for case in CASES]
 STEPS += [(case, kind) for case in ("elbo, normal", "iwae dreg, normal") for kind in (MASKED, WEIGHTED)]
+SPREAD = ("normal", "vamp", "ladder over a codebook", "flow")
+STEPS += [(f"elbo, {latent}", SHARDED) for latent in SPREAD]
+STEPS += [(case, SHARDED) for case in ("iwae dreg, normal", "factor, normal", "images")]
 PROGRAMS = [(f"{case}, normal", TRACED) for case in ("iwae dreg", "capacity", "factor", "warm-up, free bits")]
 PROGRAMS += [("elbo, codebook", TRACED), ("elbo, codebook", COMPILED)]
 
 
 def steps(processes, folder):
+    sharded.WORTH_SHARDING = 1
     for case, kind in STEPS:
         write_tensors(folder / f"{case}, {kind} {processes.rank}", take_steps(case, processes, kind))
 
@@ -203,6 +213,19 @@ def stored(processes, folder):
     write_tensors(folder / f"stored {processes.rank}", dict(zip(("memory", "file"), codes)))
 
 
+def spread(processes, folder):
+    """Trained with weights that are spread, whole and in two halves of which the second is not; beside the plain."""
+    x, settings = digits(), dict(validation=0.1, batch_size=64, threads=1, patience=10)
+    told = {}
+    for name, how in (("plain", {}), ("spread", {"sharded": True})):
+        vae = vk.VAE(epochs=4, **settings, **how).fit(x, run=folder / name)
+        told |= {f"{name}/{n}": t for n, t in vae.module_.state_dict().items()}
+    vk.VAE(epochs=2, sharded=True, **settings).fit(x, run=folder / "spread at first")
+    mixed = vk.VAE(epochs=4, **settings).fit(x, run=folder / "spread at first", resume=True)
+    told |= {f"mixed/{n}": t for n, t in mixed.module_.state_dict().items()}
+    write_tensors(folder / f"spread {processes.rank}", told)
+
+
 # -- refusals --------------------------------------------------------------------------------------
 
 
@@ -222,6 +245,9 @@ def wrong(processes):
     mixing = nn.Sequential(nn.Linear(2, 16), nn.BatchNorm1d(16), nn.Linear(16, 784))
     yield "batch norm", lambda: vk.VAE(decoder=mixing).fit(x)
     yield "rows", lambda: vk.VAE(epochs=1).fit(x[: 60 - 10 * processes.rank])
+    yield "reads weights", lambda: vk.VAE(recipe=vk.recipes.rae(decoder_l2=0.1), sharded=True).fit(x)
+    yield "follows gradients", lambda: vk.VAE(recipe="hamiltonian", sharded=True).fit(x)
+    yield "sharded, compiled", lambda: vk.VAE(sharded=True, compile=True).fit(x)
     yield "run", lambda: vk.VAE(epochs=1).fit(x, run=None if processes.rank else "nowhere")
 
 

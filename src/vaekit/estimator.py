@@ -60,6 +60,8 @@ class VAE(Manners):
     device: "auto" (cuda, mps, else cpu) or a torch device. seed: of everything random. verbose: shows progress.
     seeds: how many models to train, stacked, with seed, seed + 1, ...: the estimator is the first, and `evaluate` tells
         the mean over all of them with its standard error.
+    sharded: of several processes, whether each keeps but a part of the networks' weights in training, for models that
+        are too large otherwise.
 
     Attributes
     ----------
@@ -96,6 +98,7 @@ class VAE(Manners):
         device: str = "auto",
         seed: int = 0,
         seeds: int | None = None,
+        sharded: bool = False,
         verbose: bool = False,
     ):
         self.latent_dim = latent_dim
@@ -123,6 +126,7 @@ class VAE(Manners):
         self.device = device
         self.seed = seed
         self.seeds = seeds
+        self.sharded = sharded
         self.verbose = verbose
 
     # -- fitting -------------------------------------------------------------------------------------
@@ -173,7 +177,7 @@ class VAE(Manners):
         display: Display,
     ) -> Course:
         """Trains a learner of this estimator's on rows, and takes it over; how it went."""
-        training = Training(learner, rows, self.epochs, self.batch_size, self._adam(), self.seed)
+        training = Training(learner, rows, self.epochs, self.batch_size, self._adam(), self.seed, sharded=self.sharded)
         course = fit(training, held, folder=folder, resume=resume, display=display, **self._fitting())[0]
         self._adopt(learner, rows.spec, course)
         return course

@@ -139,6 +139,7 @@ SETTINGS: dict[str, Setting] = {
     ),
     "seed": Setting(0, whole(0), "N", "of everything random"),
     "seeds": Setting(None, whole(1), "N", "models to train together, of seed, seed + 1, ... (default: one)"),
+    "sharded": Setting(False, bool, "", "several processes (torchrun) spread the networks' weights over them"),
     "device": Setting("auto", str, "NAME", "auto (cuda, mps, else cpu) or a torch device"),
 }
 

@@ -25,6 +25,7 @@ class Hamiltonian(AbstractLatent):
     """
 
     entangled = True  # the decoder's weights move z: they serve q too
+    follows_gradients = True
 
     def __init__(
         self,

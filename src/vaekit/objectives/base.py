@@ -19,6 +19,8 @@ class Objective(Component):
     couples_rows = False
     """Whether a loss is something else than a mean over rows: then it is refused by several processes, whose gradients
     are added up. What passes through `batch_mean`, or is gathered by the noise's peers, couples nothing."""
+    reads_weights = False
+    """Whether a loss reads the networks' parameters themselves: then these cannot be sharded."""
 
     def forward(self, model: VAEModule, batch: Batch, step: Tensor, noise: Noise) -> Terms:
         raise NotImplementedError

@@ -24,6 +24,7 @@ class RAE(Objective):
         if decoder_l2 < 0:
             raise ValueError(f"RAE(decoder_l2={decoder_l2}): expected a weight of at least 0")
         self.beta, self.decoder_l2 = hyper(beta), decoder_l2
+        self.reads_weights = decoder_l2 > 0
 
     def forward(self, model: VAEModule, batch: Batch, step: Tensor, noise: Noise) -> Terms:
         out = model(batch, noise)

@@ -6,6 +6,7 @@ import atexit
 import json
 import logging
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -40,7 +41,7 @@ class Abandoned(RuntimeError):
 
 
 @contextmanager
-def _together() -> Iterator[None]:
+def speaking() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
@@ -53,7 +54,7 @@ def _together() -> Iterator[None]:
 def _total(tensor: Tensor) -> Tensor:
     """An operation of its own, so that a traced step can hold it."""
     total = tensor.clone(memory_format=torch.contiguous_format)
-    with _together():
+    with speaking():
         dist.all_reduce(total)
     return total
 
@@ -61,7 +62,7 @@ def _total(tensor: Tensor) -> Tensor:
 @torch.library.custom_op("vaekit::gather", mutates_args=())
 def _gather(rows: Tensor) -> Tensor:
     gathered = rows.new_empty((dist.get_world_size(), *rows.shape))
-    with _together():
+    with speaking():
         dist.all_gather(list(gathered), rows.contiguous())
     return gathered
 
@@ -160,7 +161,7 @@ class Processes:
             torch.mul(tensor, rows, out=view)
         if weighted:
             message.masked_fill_(rows == 0, 0.0)  # a share without rows has means of 0 / 0
-        with _together():
+        with speaking():
             dist.all_reduce(message)
         message.div_(message[0].clone())
         return [view.to(t.dtype) for view, t in zip(views, tensors)]
@@ -189,7 +190,7 @@ class Processes:
             return find()
         told = torch.tensor(list(json.dumps(find()).encode()) if self.rank == 0 else [], dtype=torch.uint8)
         length = torch.tensor([len(told)], device=self._host)
-        with _together():
+        with speaking():
             dist.broadcast(length, 0)
             told = told.to(self._host) if self.rank == 0 else length.new_empty(int(length), dtype=torch.uint8)
             dist.broadcast(told, 0)
@@ -200,7 +201,7 @@ class Processes:
         if self.size == 1:
             return number
         numbers = torch.tensor([number], dtype=torch.float64, device=self._host)
-        with _together():
+        with speaking():
             dist.all_reduce(numbers, dist.ReduceOp.MAX)
         return float(numbers)
 
@@ -210,7 +211,7 @@ class Processes:
             return [tensor]
         own = tensor.to(self._host).contiguous()
         found = [torch.empty_like(own) for _ in range(self.size)]
-        with _together():
+        with speaking():
             dist.all_gather(found, own)
         return [t.to(tensor.device) for t in found]
 
@@ -244,7 +245,7 @@ class Processes:
         self.alike(parameters=sum(p.numel() for p in learner.parameters()), **told)
         for tensor in learner.state_dict().values():
             sent = tensor.contiguous()
-            with _together():
+            with speaking():
                 dist.broadcast(sent, 0)
             tensor.copy_(sent)
 
@@ -299,9 +300,16 @@ def _begin() -> None:
     _store, rank, size = next(dist.rendezvous("env://", timeout=TIMEOUT))
     backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
     dist.init_process_group(backend, store=_store, rank=rank, world_size=size, timeout=TIMEOUT)
-    atexit.register(dist.destroy_process_group)
+    atexit.register(_end)
     if rank:
         log.setLevel(logging.CRITICAL)  # the first process speaks for all
+
+
+def _end() -> None:
+    dist.destroy_process_group()
+    # gloo's threads let go of the last message's tensors, for which each needs the interpreter's lock: one that still
+    # waits for it when the interpreter ends would abort the process (torch 2.13).
+    time.sleep(0.05)
 
 
 def verdict(code: int, failed: bool) -> tuple[bool, int]:

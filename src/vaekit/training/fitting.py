@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -168,6 +169,10 @@ class Watched:
         if self.pace is not None:
             threads = self.pace.threads if threads == "auto" else threads
             compiled = self.pace.compiled if compiled == "auto" else compiled
+        if self.training.sharded is not None:
+            if compiled is True:
+                raise ValueError("steps of sharded weights are not compiled: pass one of sharded=True and compile=True")
+            compiled = False
         self.pace = calibrate(self.training, threads, compiled)
         step = self.training.step
         step.compiled = self.pace.compiled
@@ -190,6 +195,8 @@ class Watched:
             self.display.stop()
         for k in self.active:
             self.courses[k].ended = left
+        if self.training.sharded is not None:
+            self.training.sharded.end()
         learner, whole = self.training.learner, ("finished", "stopped early")
         if self.patience is not None:
             back = [k for k, course in enumerate(self.courses) if course.best_epoch and course.ended in whole]
@@ -242,7 +249,7 @@ class Watched:
         metrics, rate, better = training.metrics_each(), training.step.rate, []
         scores = [{}] * len(metrics)
         if self.held is not None:
-            scores = self.processes.first(lambda: held_out(training.learner, self.held, training.seeds))
+            scores = self._scores()
         for k in self.active:
             record = {"epoch": training.epoch, "step": training.taken, **metrics[k]}
             record["lr"] = rate[k] if isinstance(rate, tuple) else rate
@@ -255,9 +262,15 @@ class Watched:
         self.display.epoch(training, record)
         log.info(describe(record, training.epochs))
 
+    def _scores(self) -> list[dict[str, float]]:
+        """`held_out`, as the first process finds it; where the weights are spread, all have to take part."""
+        score = partial(held_out, self.training.learner, self.held, self.training.seeds)
+        found = None if self.training.sharded is None else score()
+        return self.processes.first(lambda: found or score())
+
     def _keep(self, members: list[int]) -> None:
         """Keeps the weights that these members have now as their best."""
-        now = self.training.learner.state_dict()
+        now = self.training.weights()
         if not self.best_weights:
             self.best_weights = {n: t.detach().clone() for n, t in now.items()}
         self._copy(now, self.best_weights, members)

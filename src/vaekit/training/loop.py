@@ -19,6 +19,7 @@ from ..objectives import ELBO, Objective
 from .adam import Adam
 from .distributed import Processes, join
 from .learner import Ensemble, Learner
+from .sharded import Sharded
 from .step import Step
 
 
@@ -31,7 +32,8 @@ class Training:
 
     The order of rows is a function of the seed and the epoch, the noise of the seed and the place, so that `state`
     and `restore` continue a run bit for bit. seeds: one per member, for an ensemble. processes: those that have a share
-    of every batch each and all build the same training; None: those of `join`.
+    of every batch each and all build the same training; None: those of `join`. sharded: whether several processes
+    spread the weights of encoder and decoder over them; see `Sharded`.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Training:
         seed: int = 0,
         seeds: list[int] | None = None,
         processes: Processes | None = None,
+        sharded: bool = False,
     ):
         if epochs < 0 or batch_size < 1:
             raise ValueError(f"epochs={epochs}, batch_size={batch_size}: expected epochs >= 0 and batch_size >= 1")
@@ -55,7 +58,9 @@ class Training:
         self.processes = join() if processes is None else processes
         self.seeds = seeds if seeds is not None else [seed]
         self.processes.meet(learner, rows=len(rows), epochs=epochs, batch_size=self.batch_size, seed=self.seeds[0])
-        self.step = Step(learner, adam, total_steps=max(1, epochs * self.batches), processes=self.processes)
+        self.sharded = Sharded(learner, self.processes) if sharded and self.processes.size > 1 else None
+        steps = max(1, epochs * self.batches)
+        self.step = Step(learner, adam, total_steps=steps, processes=self.processes, sharded=self.sharded)
         self.noise = self.processes.among(learner.noise([self.processes.seed(s) for s in self.seeds]))
         self.epoch = self.batch = 0
         self.terms: Terms | None = None
@@ -163,10 +168,18 @@ class Training:
                 "outside the range the likelihood expects, or a decoder scale that collapses to zero"
             )
 
+    def weights(self) -> dict[str, Tensor]:
+        """The learner's state by name; of a sharded one the whole, on the host, for which all processes have to ask."""
+        state = self.learner.state_dict()
+        return state if self.sharded is None else self.sharded.whole(state)
+
+    def set_weights(self, weights: dict[str, Tensor]) -> None:
+        self.learner.load_state_dict(weights if self.sharded is None else self.sharded.parts(weights))
+
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Everything that continuing needs: tensors and plain values."""
         tensors = {
-            **{f"learner/{n}": t for n, t in self.learner.state_dict().items()},
+            **{f"learner/{n}": t for n, t in self.weights().items()},
             **{f"optimiser/{n}": t for n, t in self.step.state().items()},
             **({} if self.sums is None else {"sums": self.sums}),
             "noise": self.noise.state,
@@ -183,7 +196,7 @@ class Training:
         def part(prefix: str) -> dict[str, Tensor]:
             return {n.removeprefix(f"{prefix}/"): t for n, t in tensors.items() if n.startswith(f"{prefix}/")}
 
-        self.learner.load_state_dict(part("learner"))
+        self.set_weights(part("learner"))
         self.step.restore(part("optimiser"), place["taken"])
         self.names, self.sums = place["metrics"], tensors["sums"].to(self.device) if "sums" in tensors else None
         self.noise.state = tensors["noise"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 
@@ -14,8 +15,9 @@ from ..core import Batch, Noise, Terms
 from .adam import Adam, Moments
 from .captured import Captured
 from .compiled import Program, State
-from .distributed import Processes
+from .distributed import Gradients, Processes
 from .learner import Ensemble, Learner
+from .sharded import Sharded, Shards
 
 
 def gradients(
@@ -37,7 +39,8 @@ class Step:
 
     Nothing in it reads a tensor on the host. With several players every gradient is taken before any of them moves.
     compiled: whether forward and backward run as one compiled program; see `Program`. captured: whether the whole step
-    is one CUDA graph; see `Captured`. processes: those that each have a share of the batch; see `Processes`.
+    is one CUDA graph; see `Captured`. processes: those that each have a share of the batch; see `Processes`. sharded:
+    the learner's weights spread over them; such steps are not compiled.
     """
 
     def __init__(
@@ -48,12 +51,15 @@ class Step:
         compiled: bool = False,
         captured: bool = False,
         processes: Processes | None = None,
+        sharded: Sharded | None = None,
     ):
         self.learner, self.adam, self.total_steps = learner, adam or Adam(), total_steps
         self.compiled, self.captured, self.taken = compiled, captured, 0
-        self.processes = processes or Processes()
+        self.processes, self.sharded = processes or Processes(), sharded
         named = dict(learner.named_parameters())
         self.players = {who: names for who, names in learner.players().items() if names}
+        if sharded is not None:
+            self.players = {who: sharded.as_before(names) for who, names in self.players.items()}
         self.moments = {who: Moments([named[n] for n in names], self.adam) for who, names in self.players.items()}
         self.buffers = dict(learner.named_buffers())
         self.program = Program(partial(gradients, self.players), learner, self.processes.among(learner.noise()))
@@ -66,12 +72,13 @@ class Step:
         return terms
 
     def _take(self, batch: Batch, noise: Noise, factor: float | Tensor) -> Terms:
-        terms, gradients = (self.program if self.compiled else self.program.eager)(batch, noise)
+        with nullcontext() if self.sharded is None else self.sharded.step(batch):
+            terms, gradients = (self.program if self.compiled else self.program.eager)(batch, noise)
         if self.processes.size > 1:
-            terms, gradients = self.processes.mean(batch, terms, gradients)
+            terms, gradients = self._mean(batch, terms, gradients)
             terms = replace(terms, updates={**terms.updates, "first_bad": self.learner.bad_since(terms.losses)})
         for who, moments in self.moments.items():
-            moments.move(gradients[who] if self.adam.clip is None else self._clipped(gradients[who]), factor)
+            moments.move(gradients[who] if self.adam.clip is None else self._clipped(who, gradients[who]), factor)
         with torch.no_grad():
             for name, value in terms.updates.items():
                 self.buffers[name].copy_(value)
@@ -84,12 +91,27 @@ class Step:
         rates = tuple(lr * factor for lr in self.adam.rates)
         return rates[0] if len(rates) == 1 else rates
 
-    def _clipped(self, gradients: Sequence[Tensor | None]) -> list[Tensor | None]:
+    def _mean(self, batch: Batch, terms: Terms, gradients: Gradients) -> tuple[Terms, Gradients]:
+        """Over the rows of all processes; gradients of parts are so already."""
+        if self.sharded is None:
+            return self.processes.mean(batch, terms, gradients)
+        parts = {
+            who: [g if n in self.sharded.shards else None for n, g in zip(names, gradients[who])]
+            for who, names in self.players.items()
+        }
+        others = {who: [None if p is not None else g for p, g in zip(parts[who], gs)] for who, gs in gradients.items()}
+        terms, others = self.processes.mean(batch, terms, others)
+        return terms, {who: [o if p is None else p for p, o in zip(parts[who], gs)] for who, gs in others.items()}
+
+    def _clipped(self, who: str, gradients: Sequence[Tensor | None]) -> list[Tensor | None]:
         """The gradient scaled to at most `clip`; in an ensemble every member's by itself."""
         stacked = isinstance(self.learner, Ensemble)
         members = len(self.learner) if stacked else 1
-        norms = sum(g.reshape(members, -1).square().sum(1) for g in gradients if g is not None).sqrt()
-        factor = (self.adam.clip / (norms + 1e-6)).clamp(max=1.0)
+        if self.sharded is None:
+            squares = sum(g.reshape(members, -1).square().sum(1) for g in gradients if g is not None)
+        else:
+            squares = self.sharded.squares(self.players[who], gradients).reshape(1)
+        factor = (self.adam.clip / (squares.sqrt() + 1e-6)).clamp(max=1.0)
         return [
             g if g is None else g * (factor.reshape(-1, *[1] * (g.dim() - 1)) if stacked else factor[0])
             for g in gradients
@@ -97,10 +119,22 @@ class Step:
 
     def state(self) -> dict[str, Tensor]:
         """The optimisers' state, flat: `player/name` -> tensor."""
-        return {f"{who}/{name}": t for who, moments in self.moments.items() for name, t in moments.state().items()}
+        return {f"{who}/{name}": t for who, moments in self.moments.items() for name, t in self._of(who, moments)}
+
+    def _of(self, who: str, moments: Moments) -> Iterator[tuple[str, Tensor]]:
+        for name, tensor in moments.state().items():
+            shards = self._shards(who, name)
+            yield name, tensor if shards is None else shards.whole(tensor).cpu()
+
+    def _shards(self, who: str, name: str) -> Shards | None:
+        """What the tensor of this name in a `Moments.state` is a part of."""
+        _, _, place = name.partition("/")
+        return self.sharded.shards.get(self.players[who][int(place)]) if self.sharded and place else None
 
     def restore(self, state: dict[str, Tensor], taken: int) -> None:
         """Brings the optimisers back to a saved `state`, after `taken` steps."""
         self.taken = taken
         for who, moments in self.moments.items():
-            moments.restore({n.removeprefix(f"{who}/"): t for n, t in state.items() if n.startswith(f"{who}/")})
+            own = {n.removeprefix(f"{who}/"): t for n, t in state.items() if n.startswith(f"{who}/")}
+            shards = {n: self._shards(who, n) for n in own}
+            moments.restore({n: t if shards[n] is None else shards[n].right_inverse(t) for n, t in own.items()})
