@@ -82,6 +82,7 @@ LATENTS: dict[str, Callable[[], lt.AbstractLatent]] = {
     "categorical": lambda: lt.Latent(lt.Categorical(2, 3), lt.UniformCategorical()),
     "mixture prior": lambda: lt.Latent(lt.Normal(2), lt.GaussianMixture(4)),
     "vamp": lambda: lt.Latent(lt.Normal(2), lt.VampPrior(4)),
+    "exemplars": lambda: lt.Latent(lt.Normal(2), lt.ExemplarPrior(4)),
     "flow and vamp": lambda: lt.Latent(lt.Coupling(2, layers=2, hidden=6, context=2), lt.VampPrior(4)),
     "full normal and vamp": lambda: lt.Latent(lt.FullNormal(2), lt.VampPrior(4)),
     "ladder": lambda: lt.Ladder([lt.Rung(plain(), MLP((6,))), lower(3)], width=6),
@@ -110,7 +111,7 @@ OBJECTIVES: dict[str, Callable[[], ob.Objective]] = {
     "factor": lambda: ob.FactorTC(MLP((6,), activation="leaky_relu"), gamma=3.0),
 }
 
-REFUSED = {("iwae dreg", latent) for latent in LATENTS if "vamp" in latent or "hamiltonian" in latent}
+REFUSED = {("iwae dreg", latent) for latent in LATENTS if any(w in latent for w in ("vamp", "hamiltonian", "exemplar"))}
 """(objective, latent) that are refused with a reason."""
 PAIRS = [
     (objective, latent)

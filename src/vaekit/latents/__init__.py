@@ -13,6 +13,7 @@ from .posteriors import Normal as Normal
 from .posteriors import PointMass as PointMass
 from .posteriors import Posterior as Posterior
 from .priors import Conditional as Conditional
+from .priors import ExemplarPrior as ExemplarPrior
 from .priors import GaussianMixture as GaussianMixture
 from .priors import Prior as Prior
 from .priors import StandardNormal as StandardNormal

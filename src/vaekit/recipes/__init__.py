@@ -31,6 +31,9 @@ from .codes import full_covariance as full_covariance
 from .codes import hamiltonian as hamiltonian
 from .codes import mixture as mixture
 from .codes import vamp as vamp
+from .codes import exemplar as exemplar
 from .hierarchies import ladder as ladder
+from .hierarchies import two_level_vamp as two_level_vamp
+from .hierarchies import conv_two_level_vamp as conv_two_level_vamp
 from .quantised import vq as vq
 from .autoencoders import rae as rae

@@ -6,6 +6,7 @@ from ..core import Ramp
 from ..latents import (
     Categorical,
     Coupling,
+    ExemplarPrior,
     FullNormal,
     GaussianMixture,
     Hamiltonian,
@@ -49,6 +50,15 @@ def categorical(
 def mixture(latent_dim: int, components: int = 10, hidden: tuple[int, ...] = (128,)) -> Parts:
     """A learned mixture of normals as the prior."""
     return classic(Latent(Normal(latent_dim), GaussianMixture(components)), hidden, heads=2)
+
+
+@recipe("Norouzi et al. 2020, arXiv:2004.04795")
+def exemplar(
+    latent_dim: int, components: int = 500, warm_up: int = 5000, hidden: tuple[int, ...] = (300, 300)
+) -> Parts:
+    """The prior is a mixture around the codes of rows of the training data; the rate warms up."""
+    latent = Latent(Normal(latent_dim), ExemplarPrior(components))
+    return classic(latent, hidden, heads=2, objective=ELBO(Ramp(1.0, warm_up)))
 
 
 @recipe("Tomczak & Welling 2018, arXiv:1705.07120")
