@@ -108,10 +108,25 @@ OBJECTIVES: dict[str, Callable[[], ob.Objective]] = {
     "iwae": lambda: ob.IWAE(3),
     "iwae stl": lambda: ob.IWAE(3, gradient="stl"),
     "iwae dreg": lambda: ob.IWAE(3, gradient="dreg"),
+    "iwae mixed": lambda: ob.IWAE(2, m=2, elbo=0.3),
+    "iwae partial": lambda: ob.IWAE(2, gradient="partial", m=2),
+    "total correlation": lambda: ob.TotalCorrelation(4.0),
+    "total correlation, stratified": lambda: ob.TotalCorrelation(4.0, "stratified", rows=20),
+    "dip": lambda: ob.DIP(1),
+    "dip, of draws": lambda: ob.DIP(2),
+    "wae": lambda: ob.WAE(weight=3.0),
+    "info": lambda: ob.WAE(rate=0.5, kernel="rbf"),
     "factor": lambda: ob.FactorTC(MLP((6,), activation="leaky_relu"), gamma=3.0),
 }
 
-REFUSED = {("iwae dreg", latent) for latent in LATENTS if any(w in latent for w in ("vamp", "hamiltonian", "exemplar"))}
+ENTANGLED = [latent for latent in LATENTS if any(w in latent for w in ("vamp", "hamiltonian", "exemplar"))]
+DIMENSION_BY_DIMENSION = ("normal", "mixture prior", "vamp", "exemplars")
+REFUSED = {(objective, latent) for objective in ("iwae dreg", "iwae partial") for latent in ENTANGLED} | {
+    (objective, latent)
+    for objective in OBJECTIVES
+    for latent in LATENTS
+    if objective.startswith(("total correlation", "dip")) and latent not in DIMENSION_BY_DIMENSION
+}
 """(objective, latent) that are refused with a reason."""
 PAIRS = [
     (objective, latent)

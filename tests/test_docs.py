@@ -123,7 +123,7 @@ def test_the_extras_in_the_readme_are_those_of_the_package():
 
 RECIPES = table(MODELS, "recipe")
 COMPOSITIONS = table(README, "recipe") + [[row[0], *row[2:5]] for row in RECIPES]
-NAMES = {"Ramp": vk.Ramp, **vars(networks), **vars(likelihoods), **vars(objectives), **vars(latents)}
+NAMES = {"Ramp": vk.Ramp, "Cycle": vk.Cycle, **vars(networks), **vars(likelihoods), **vars(objectives), **vars(latents)}
 
 
 @pytest.mark.parametrize("row", COMPOSITIONS, ids=lambda row: row[0])

@@ -105,7 +105,7 @@ def take_steps(case, processes, kind=""):
     step = Step(learner, ADAM, len(SIZES), compiled=compiled, processes=processes, sharded=spread)
     if kind == TRACED:
         step.program.backend = lambda graph, example: graph
-    noise = Portion(Source.like(learner, 5), processes, getattr(learner.objective, "k", 1))
+    noise = Portion(Source.like(learner, 5), processes, getattr(learner.objective, "draws", 1))
     told = {}
     for t, rows in enumerate(batches(learner.model, kind)):
         noise.rows = len(rows.x)
