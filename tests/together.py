@@ -66,7 +66,7 @@ CASES = {
         f"{objective}, {latent}": (lambda n=latent: build(n), OBJECTIVES[objective])
         for objective in OBJECTIVES
         for latent in ("normal", "categorical", "ladder over a codebook")
-        if (objective, latent) not in REFUSED and objective != "elbo"
+        if (objective, latent) not in REFUSED and objective != "elbo" and not OBJECTIVES[objective]().couples_rows
     },
     "a codebook that revives its codes": (reviving, ob.ELBO),
     "an objective with a term that is no mean": (build, lambda: ob.RAE(decoder_l2=0.1)),
