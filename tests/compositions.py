@@ -79,6 +79,13 @@ LATENTS: dict[str, Callable[[], lt.AbstractLatent]] = {
     "normal": plain,
     "full normal": lambda: lt.Latent(lt.FullNormal(3), lt.StandardNormal()),
     "flow": lambda: lt.Latent(lt.Coupling(3, layers=2, hidden=6, context=2), lt.StandardNormal()),
+    "planar": lambda: lt.Latent(lt.PlanarFlow(2, layers=2), lt.StandardNormal()),
+    "planar and vamp": lambda: lt.Latent(lt.PlanarFlow(2, layers=2), lt.VampPrior(4)),
+    "radial": lambda: lt.Latent(lt.RadialFlow(3, layers=2), lt.StandardNormal()),
+    "iaf": lambda: lt.Latent(lt.InverseAutoregressive(3, layers=2, hidden=6, context=2), lt.StandardNormal()),
+    "maf and its prior": lambda: lt.Latent(
+        lt.MaskedAutoregressive(2, layers=2, hidden=6, context=2), lt.FlowPrior(layers=2, hidden=6)
+    ),
     "categorical": lambda: lt.Latent(lt.Categorical(2, 3), lt.UniformCategorical()),
     "mixture prior": lambda: lt.Latent(lt.Normal(2), lt.GaussianMixture(4)),
     "vamp": lambda: lt.Latent(lt.Normal(2), lt.VampPrior(4)),

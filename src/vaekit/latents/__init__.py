@@ -1,6 +1,11 @@
 """Latent variables: posterior families, priors, and the units that join them."""
 
 from .codebook import Codebook as Codebook
+from .flows import FlowPrior as FlowPrior
+from .flows import InverseAutoregressive as InverseAutoregressive
+from .flows import MaskedAutoregressive as MaskedAutoregressive
+from .flows import PlanarFlow as PlanarFlow
+from .flows import RadialFlow as RadialFlow
 from .hamiltonian import Hamiltonian as Hamiltonian
 from .ladder import Ladder as Ladder
 from .ladder import Rung as Rung

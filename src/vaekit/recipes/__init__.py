@@ -34,11 +34,16 @@ from .bounds import ciwae as ciwae
 from .bounds import miwae as miwae
 from .codes import full_covariance as full_covariance
 from .codes import flow as flow
+from .codes import planar as planar
+from .codes import radial as radial
+from .codes import iaf as iaf
+from .codes import maf as maf
 from .codes import hamiltonian as hamiltonian
 from .codes import categorical as categorical
 from .codes import mixture as mixture
 from .codes import vamp as vamp
 from .codes import exemplar as exemplar
+from .codes import flow_prior as flow_prior
 from .hierarchies import ladder as ladder
 from .hierarchies import two_level_vamp as two_level_vamp
 from .hierarchies import conv_two_level_vamp as conv_two_level_vamp

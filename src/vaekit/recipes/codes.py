@@ -7,11 +7,16 @@ from ..latents import (
     Categorical,
     Coupling,
     ExemplarPrior,
+    FlowPrior,
     FullNormal,
     GaussianMixture,
     Hamiltonian,
+    InverseAutoregressive,
     Latent,
+    MaskedAutoregressive,
     Normal,
+    PlanarFlow,
+    RadialFlow,
     StandardNormal,
     UniformCategorical,
     VampPrior,
@@ -30,6 +35,36 @@ def full_covariance(latent_dim: int, hidden: tuple[int, ...] = (128,)) -> Parts:
 def flow(latent_dim: int, layers: int = 4, hidden: tuple[int, ...] = (128,)) -> Parts:
     """A posterior bent by affine coupling layers."""
     return classic(Latent(Coupling(latent_dim, layers), StandardNormal()), hidden)
+
+
+@recipe("Rezende & Mohamed 2015, arXiv:1505.05770, equation 10")
+def planar(latent_dim: int, layers: int = 8, hidden: tuple[int, ...] = (128,)) -> Parts:
+    """A posterior bent across planes that the encoder gives."""
+    return classic(Latent(PlanarFlow(latent_dim, layers), StandardNormal()), hidden)
+
+
+@recipe("Rezende & Mohamed 2015, arXiv:1505.05770, equation 14")
+def radial(latent_dim: int, layers: int = 8, hidden: tuple[int, ...] = (128,)) -> Parts:
+    """A posterior drawn to or pushed from centres that the encoder gives."""
+    return classic(Latent(RadialFlow(latent_dim, layers), StandardNormal()), hidden)
+
+
+@recipe("Kingma et al. 2016, arXiv:1606.04934")
+def iaf(latent_dim: int, layers: int = 4, hidden: tuple[int, ...] = (128,)) -> Parts:
+    """A posterior bent by gated autoregressive layers: draws are fast."""
+    return classic(Latent(InverseAutoregressive(latent_dim, layers), StandardNormal()), hidden)
+
+
+@recipe("Papamakarios et al. 2017, arXiv:1705.07057")
+def maf(latent_dim: int, layers: int = 4, hidden: tuple[int, ...] = (128,)) -> Parts:
+    """A posterior bent by masked autoregressive layers: densities are fast."""
+    return classic(Latent(MaskedAutoregressive(latent_dim, layers), StandardNormal()), hidden)
+
+
+@recipe("Chen et al. 2017, arXiv:1611.02731")
+def flow_prior(latent_dim: int, layers: int = 4, hidden: tuple[int, ...] = (128,)) -> Parts:
+    """A prior of masked autoregressive layers, learned with the rest."""
+    return classic(Latent(Normal(latent_dim), FlowPrior(layers)), hidden, heads=2)
 
 
 @recipe("Caterini et al. 2018, arXiv:1805.11328")
