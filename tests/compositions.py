@@ -79,9 +79,17 @@ LATENTS: dict[str, Callable[[], lt.AbstractLatent]] = {
     "normal": plain,
     "full normal": lambda: lt.Latent(lt.FullNormal(3), lt.StandardNormal()),
     "flow": lambda: lt.Latent(lt.Coupling(3, layers=2, hidden=6, context=2), lt.StandardNormal()),
+    "planar": lambda: lt.Latent(lt.PlanarFlow(2, layers=2), lt.StandardNormal()),
+    "planar and vamp": lambda: lt.Latent(lt.PlanarFlow(2, layers=2), lt.VampPrior(4)),
+    "radial": lambda: lt.Latent(lt.RadialFlow(3, layers=2), lt.StandardNormal()),
+    "iaf": lambda: lt.Latent(lt.InverseAutoregressive(3, layers=2, hidden=6, context=2), lt.StandardNormal()),
+    "maf and its prior": lambda: lt.Latent(
+        lt.MaskedAutoregressive(2, layers=2, hidden=6, context=2), lt.FlowPrior(layers=2, hidden=6)
+    ),
     "categorical": lambda: lt.Latent(lt.Categorical(2, 3), lt.UniformCategorical()),
     "mixture prior": lambda: lt.Latent(lt.Normal(2), lt.GaussianMixture(4)),
     "vamp": lambda: lt.Latent(lt.Normal(2), lt.VampPrior(4)),
+    "exemplars": lambda: lt.Latent(lt.Normal(2), lt.ExemplarPrior(4)),
     "flow and vamp": lambda: lt.Latent(lt.Coupling(2, layers=2, hidden=6, context=2), lt.VampPrior(4)),
     "full normal and vamp": lambda: lt.Latent(lt.FullNormal(2), lt.VampPrior(4)),
     "ladder": lambda: lt.Ladder([lt.Rung(plain(), MLP((6,))), lower(3)], width=6),
@@ -107,10 +115,25 @@ OBJECTIVES: dict[str, Callable[[], ob.Objective]] = {
     "iwae": lambda: ob.IWAE(3),
     "iwae stl": lambda: ob.IWAE(3, gradient="stl"),
     "iwae dreg": lambda: ob.IWAE(3, gradient="dreg"),
+    "iwae mixed": lambda: ob.IWAE(2, m=2, elbo=0.3),
+    "iwae partial": lambda: ob.IWAE(2, gradient="partial", m=2),
+    "total correlation": lambda: ob.TotalCorrelation(4.0),
+    "total correlation, stratified": lambda: ob.TotalCorrelation(4.0, "stratified", rows=20),
+    "dip": lambda: ob.DIP(1),
+    "dip, of draws": lambda: ob.DIP(2),
+    "wae": lambda: ob.WAE(weight=3.0),
+    "info": lambda: ob.WAE(rate=0.5, kernel="rbf"),
     "factor": lambda: ob.FactorTC(MLP((6,), activation="leaky_relu"), gamma=3.0),
 }
 
-REFUSED = {("iwae dreg", latent) for latent in LATENTS if "vamp" in latent or "hamiltonian" in latent}
+ENTANGLED = [latent for latent in LATENTS if any(w in latent for w in ("vamp", "hamiltonian", "exemplar"))]
+DIMENSION_BY_DIMENSION = ("normal", "mixture prior", "vamp", "exemplars")
+REFUSED = {(objective, latent) for objective in ("iwae dreg", "iwae partial") for latent in ENTANGLED} | {
+    (objective, latent)
+    for objective in OBJECTIVES
+    for latent in LATENTS
+    if objective.startswith(("total correlation", "dip")) and latent not in DIMENSION_BY_DIMENSION
+}
 """(objective, latent) that are refused with a reason."""
 PAIRS = [
     (objective, latent)

@@ -14,11 +14,12 @@ import vaekit as vk
 from vaekit import latents, likelihoods, networks, objectives, storage, testing
 from vaekit.cli.arguments import parse
 from vaekit.data.spec import DataSpec
+from vaekit.training.learner import Learner, unstackable
 
 ROOT = Path(__file__).parent.parent
 README, DOCS = ROOT / "README.md", ROOT / "docs"
 DESIGN, LOSS, FRENCH = DOCS / "design.md", DOCS / "loss.md", DOCS / "architecture.fr.md"
-SWEEPS = DOCS / "sweeps.md"
+SWEEPS, MODELS = DOCS / "sweeps.md", DOCS / "models.md"
 PAGES = [README, ROOT / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]
 
 
@@ -120,8 +121,9 @@ def test_the_extras_in_the_readme_are_those_of_the_package():
 
 # -- tables ----------------------------------------------------------------------------------------
 
-COMPOSITIONS = table(README, "recipe")
-NAMES = {"Ramp": vk.Ramp, **vars(networks), **vars(likelihoods), **vars(objectives), **vars(latents)}
+RECIPES = table(MODELS, "recipe")
+COMPOSITIONS = table(README, "recipe") + [[row[0], *row[2:5]] for row in RECIPES]
+NAMES = {"Ramp": vk.Ramp, "Cycle": vk.Cycle, **vars(networks), **vars(likelihoods), **vars(objectives), **vars(latents)}
 
 
 @pytest.mark.parametrize("row", COMPOSITIONS, ids=lambda row: row[0])
@@ -139,8 +141,24 @@ def test_a_line_of_the_composition_table_is_what_its_recipe_makes(row):
     assert storage.describe(parts.likelihood) == storage.describe(follows)
 
 
-def test_the_composition_table_has_every_recipe():
-    assert {code(row[0]) for row in COMPOSITIONS if "`" in row[0]} == set(vk.recipes.RECIPES)
+def test_the_table_of_models_has_every_recipe_in_its_order_with_its_paper():
+    told = [(code(row[0]), row[1]) for row in RECIPES]
+    assert told == [(name, entry.paper) for name, entry in vk.recipes.RECIPES.items()]
+
+
+@pytest.mark.parametrize("row", RECIPES, ids=lambda row: row[0])
+def test_every_model_is_checked_by_a_test_that_exists(row):
+    file, _, test = code(row[6]).partition("::")
+    assert f"\ndef {test}(" in (ROOT / "tests" / file).read_text("utf-8")
+
+
+def test_every_recipe_can_be_stacked_but_those_told():
+    assert "Every recipe above can be stacked" in MODELS.read_text("utf-8")
+    spec = DataSpec.infer(torch.zeros(2, 8, 8, dtype=torch.uint8) + torch.tensor([[[0]], [[7]]]).byte(), "uint8")
+    for name in vk.recipes.RECIPES:
+        parts = vk.recipes.Recipe(name).build(2, spec)
+        model = vk.VAEModule(parts.encoder, parts.latent, parts.decoder, parts.likelihood).settled((1, 8, 8))
+        assert unstackable(Learner(model, parts.objective)) is None, name
 
 
 def test_the_changelog_counts_the_recipes():

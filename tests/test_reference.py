@@ -269,6 +269,24 @@ def test_a_vamp_prior_starts_at_training_rows():
     assert all((pseudo == row).all(1).any() for row in x)
 
 
+def test_an_exemplar_prior_is_a_mixture_around_the_codes_of_training_rows():
+    """Against the sum written out; the exemplars are rows of the data, and no gradient reaches them."""
+    x = torch.rand(20, 6, dtype=torch.float64).round()
+    latent = lt.Latent(lt.Normal(2), lt.ExemplarPrior(5))
+    model = VAEModule(MLP((8,)), latent, MLP((8,)), lk.Bernoulli()).settled((6,)).double()
+    model.prepare(Batch(x), Source.like(model))
+    prior = model.latent.prior
+    assert all((x == row).all(1).any() for row in prior.exemplars)
+    with torch.no_grad():
+        prior.log_scale.fill_(-0.3)
+    codes = model.encoder(prior.exemplars)[:, :2]
+    z = torch.randn(7, 2, dtype=torch.float64)
+    each = torch.distributions.Normal(codes, torch.tensor(-0.3, dtype=torch.float64).exp()).log_prob(z[:, None])
+    want = each.sum(2).exp().mean(1).log()
+    torch.testing.assert_close(model.latent.log_prior(z, model.prior_scope(Source.like(model))), want)
+    assert [n for n, _ in prior.named_parameters()] == ["log_scale"]
+
+
 # -- the classic, on the real data --------------------------------------------------------------------
 
 

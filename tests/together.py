@@ -66,7 +66,7 @@ CASES = {
         f"{objective}, {latent}": (lambda n=latent: build(n), OBJECTIVES[objective])
         for objective in OBJECTIVES
         for latent in ("normal", "categorical", "ladder over a codebook")
-        if (objective, latent) not in REFUSED and objective != "elbo"
+        if (objective, latent) not in REFUSED and objective != "elbo" and not OBJECTIVES[objective]().couples_rows
     },
     "a codebook that revives its codes": (reviving, ob.ELBO),
     "an objective with a term that is no mean": (build, lambda: ob.RAE(decoder_l2=0.1)),
@@ -105,7 +105,7 @@ def take_steps(case, processes, kind=""):
     step = Step(learner, ADAM, len(SIZES), compiled=compiled, processes=processes, sharded=spread)
     if kind == TRACED:
         step.program.backend = lambda graph, example: graph
-    noise = Portion(Source.like(learner, 5), processes, getattr(learner.objective, "k", 1))
+    noise = Portion(Source.like(learner, 5), processes, getattr(learner.objective, "draws", 1))
     told = {}
     for t, rows in enumerate(batches(learner.model, kind)):
         noise.rows = len(rows.x)

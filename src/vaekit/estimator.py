@@ -280,7 +280,7 @@ class VAE(Manners):
             parts = self._parts(rows.spec)
             kept = {m for part in vars(parts).values() for m in _networks(part) if any(True for _ in m.parameters())}
             model = VAEModule(parts.encoder, parts.latent, parts.decoder, parts.likelihood)
-            learner = Learner(model.settled(rows.spec.model_shape), parts.objective)
+            learner = Learner(model.settled(rows.spec.model_shape), parts.objective.settled(rows=len(rows)))
             generator = torch.Generator().manual_seed(self.seed)
             initialise(nn.ModuleList(m for m in _networks(learner) if m not in kept), self.initialiser, generator)
             learner.to(rows.device)

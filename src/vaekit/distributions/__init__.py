@@ -8,6 +8,7 @@ from .levels import Categorical, DiscretisedLogisticMixture
 from .mixture import Mixture, gumbel
 from .normal import Delta, MultivariateNormal, Normal
 from .onehot import OneHot
+from .transforms import Flow
 from .unit import Bernoulli, ContinuousBernoulli
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Delta",
     "DiscretisedLogisticMixture",
     "Distribution",
+    "Flow",
     "Joint",
     "Mixture",
     "MultivariateNormal",

@@ -35,6 +35,11 @@ class Distribution:
         """One draw per row; `rows` is how many, for parameters without a batch dimension."""
         raise NotImplementedError
 
+    def draw_with_log_density(self, scope: Scope, rows: int | None = None) -> tuple[Tensor, Tensor]:
+        """A draw and its log-density (B,): a family that knows it without looking back from z says so here."""
+        z = self.draw(scope, rows)
+        return z, self.log_density(z)
+
     @property
     def mean(self) -> Tensor:
         raise NotImplementedError

@@ -89,10 +89,13 @@ class Latent(AbstractLatent):
 
     def infer(self, evidence: Tensor, scope: Scope, above: Tensor | None = None, held: Tensor | None = None) -> Draw:
         q, p = self.posterior(evidence), self._prior(scope, above)
-        z = q.draw(scope)
         if not self.posterior.has_density:
-            return Draw(z, None, None, q, p)
-        log_q = (q if held is None else Bound.of(self.posterior).held()(held)).log_density(z)
+            return Draw(q.draw(scope), None, None, q, p)
+        if held is None:
+            z, log_q = q.draw_with_log_density(scope)
+        else:
+            z = q.draw(scope)
+            log_q = Bound.of(self.posterior).held()(held).log_density(z)
         return Draw(z, p.log_density(z) - log_q, kl(q, p), q, p)
 
     def generate(self, rows: int, scope: Scope, above: Tensor | None = None) -> Tensor:

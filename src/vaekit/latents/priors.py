@@ -98,10 +98,45 @@ class VampPrior(Prior):
 
     @torch.no_grad()
     def prepare(self, inputs: Tensor, scope: Scope) -> None:
-        order = scope.rand((len(inputs),)).argsort()
-        self.pseudo_inputs.copy_(
-            inputs[order].repeat(-(-self.components // len(inputs)), *[1] * (inputs.dim() - 1))[: self.components]
-        )
+        self.pseudo_inputs.copy_(some_rows(inputs, self.components, scope))
+
+
+class ExemplarPrior(Prior):
+    """A mixture around the codes of `exemplars` rows of the training data: `1/K sum_k N(z; mu(x_k), s^2 I)`.
+
+    Norouzi et al. 2020, arXiv:2004.04795. mu is the mean of the posterior, and s one learned scale for all exemplars,
+    so that, but for s, the prior has no weights of its own. The rows are drawn once, and are kept with the model. The
+    paper leaves a row out of its own prior and draws exemplars anew at each step; here, an exemplar's own code is in
+    its prior, which with K of N rows concerns K / N of the data: take K much smaller than N.
+    """
+
+    entangled = True
+    reads_above = True
+    exemplars: Tensor
+
+    def __init__(self, components: int, inputs_shape: tuple[int, ...] | None = None):
+        super().__init__()
+        if components < 1:
+            raise ValueError(f"ExemplarPrior({components}): expected at least one exemplar")
+        self.components = components
+        self.inputs_shape = None if inputs_shape is None else tuple(inputs_shape)
+        self.register_buffer("exemplars", torch.rand(components, *(self.inputs_shape or (0,))))
+        self.log_scale = nn.Parameter(torch.zeros(()))
+
+    def forward(self, scope: Scope, above: Tensor | None = None) -> dist.Mixture:
+        mean = scope.posterior(self.exemplars).mean
+        uniform = torch.full((self.components,), -math.log(self.components), device=mean.device, dtype=mean.dtype)
+        return dist.Mixture(dist.Normal(mean, self.log_scale.exp().expand_as(mean)), uniform)
+
+    @torch.no_grad()
+    def prepare(self, inputs: Tensor, scope: Scope) -> None:
+        self.exemplars.copy_(some_rows(inputs, self.components, scope))
+
+
+def some_rows(inputs: Tensor, count: int, scope: Scope) -> Tensor:
+    """`count` random rows, all different while there are enough of them."""
+    order = scope.rand((len(inputs),)).argsort()
+    return inputs[order].repeat(-(-count // len(inputs)), *[1] * (inputs.dim() - 1))[:count]
 
 
 class Conditional(Prior):

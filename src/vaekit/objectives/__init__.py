@@ -1,6 +1,9 @@
 """What a model is trained for."""
 
 from .adversarial import FactorTC as FactorTC
+from .aggregate import DIP as DIP
+from .aggregate import WAE as WAE
+from .aggregate import TotalCorrelation as TotalCorrelation
 from .base import Objective as Objective
 from .base import penalty as penalty
 from .base import summary as summary

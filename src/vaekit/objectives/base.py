@@ -30,7 +30,7 @@ class Objective(Component):
         return {"model": [f"model.{name}" for name, _ in model.named_parameters()]}
 
     def settled(self, **sizes: object) -> Objective:
-        """Settles open sizes: z_shape is the latent's, per row."""
+        """Settles open sizes: z_shape is the latent's, per row; rows, how many there are to learn from."""
         return self
 
     def check(self, model: VAEModule) -> None:

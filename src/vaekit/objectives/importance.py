@@ -8,31 +8,53 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..core import Batch, Noise, Terms, weighted_mean
+from ..core import Batch, Hyper, Noise, Terms, hyper, weighted_mean
 from ..model import VAEModule
 from .base import Objective, penalty, summary
+
+GRADIENTS = ("plain", "stl", "dreg", "partial")
 
 
 class IWAE(Objective):
     """`E log 1/k sum_i w_i`, `w = p(x, z) / q(z | x)`: a bound that tightens with k.
 
     Burda et al. 2016, arXiv:1509.00519. With a mask on the batch this is MIWAE's bound (Mattei & Frellsen 2019,
-    arXiv:1812.02633). gradient, for the encoder: "plain"; "stl", without the score term (sticking the landing, Roeder
-    et al. 2017, arXiv:1703.09194: unbiased for k = 1 only); "dreg", doubly reparameterised (Tucker et al. 2019,
-    arXiv:1810.04152: unbiased, its signal does not vanish with k): the encoder minimises `-sum_i w~_i^2 log w_i` and
-    the generative part `-sum_i w~_i log w_i`, weights w~ held, so that they are two players.
+    arXiv:1812.02633).
+
+    gradient, for the encoder: "plain"; "stl", without the score term (sticking the landing, Roeder et al. 2017,
+    arXiv:1703.09194: unbiased for k = 1 only); "dreg", doubly reparameterised (Tucker et al. 2019, arXiv:1810.04152:
+    unbiased, its signal does not vanish with k): the encoder minimises `-sum_i w~_i^2 log w_i` and the generative part
+    `-sum_i w~_i log w_i`, weights w~ held, so that they are two players.
+
+    Rainforth et al. 2018, arXiv:1802.04537, mix bounds. m: the mean of m bounds of k draws each (their MIWAE(m, k)).
+    elbo: its share in `elbo * ELBO + (1 - elbo) * bound` (their CIWAE). gradient="partial": that mean for the encoder
+    and one bound of all m * k draws for the generative part, two players (their PIWAE(m, k)).
     """
 
-    def __init__(self, k: int = 5, gradient: Literal["plain", "stl", "dreg"] = "plain"):
+    def __init__(
+        self,
+        k: int = 5,
+        gradient: Literal["plain", "stl", "dreg", "partial"] = "plain",
+        m: int = 1,
+        elbo: float | Hyper | None = None,
+    ):
         super().__init__()
-        if k < 1:
-            raise ValueError(f"IWAE(k={k}): expected at least one draw per row")
-        if gradient not in ("plain", "stl", "dreg"):
-            raise ValueError(f'IWAE(gradient={gradient!r}): expected "plain", "stl" or "dreg"')
-        self.k, self.gradient = k, gradient
+        if k < 1 or m < 1:
+            raise ValueError(f"IWAE(k={k}, m={m}): expected at least one draw per row")
+        if gradient not in GRADIENTS:
+            raise ValueError(f"IWAE(gradient={gradient!r}): expected one of {', '.join(map(repr, GRADIENTS))}")
+        if elbo is not None and gradient in ("dreg", "partial"):
+            raise ValueError(f'IWAE(elbo={elbo}, gradient={gradient!r}): a mixed bound takes "plain" or "stl"')
+        self.k, self.gradient, self.m = k, gradient, m
+        self.elbo = None if elbo is None else hyper(elbo)
+
+    @property
+    def draws(self) -> int:
+        """Per row."""
+        return self.m * self.k
 
     def players(self, model: VAEModule) -> dict[str, list[str]]:
-        if self.gradient != "dreg":
+        if self.gradient not in ("dreg", "partial"):
             return super().players(model)
         generative = {f"model.{name}" for name in model.generative()}
         names = super().players(model)["model"]
@@ -44,24 +66,37 @@ class IWAE(Objective):
     def check(self, model: VAEModule) -> None:
         super().check(model)
         shared = [type(m).__name__ for m in model.modules() if getattr(m, "entangled", False)]
-        if self.gradient == "dreg" and shared:
+        if self.gradient in ("dreg", "partial") and shared:
+            kind = "doubly reparameterised" if self.gradient == "dreg" else "partial"
             raise ValueError(
-                f"the doubly reparameterised gradient trains q and p as two players, and {shared[0]} has weights that "
-                'serve both: use IWAE(gradient="plain") or "stl"'
+                f"the {kind} gradient trains q and p as two players, and {shared[0]} has weights that serve both: use "
+                'IWAE(gradient="plain") or "stl"'
             )
 
     def forward(self, model: VAEModule, batch: Batch, step: Tensor, noise: Noise) -> Terms:
-        out = model(batch, noise, draws=self.k, path_only=self.gradient != "plain")
-        log_w = out.log_weight.unflatten(0, (self.k, -1))
-        bound = torch.logsumexp(log_w, 0) - math.log(self.k)
-        every_draw = None if batch.weight is None else batch.weight.repeat(self.k)
+        out = model(batch, noise, draws=self.draws, path_only=self.gradient in ("stl", "dreg"))
+        log_w = out.log_weight.unflatten(0, (self.m, self.k, -1))
+        bound = (torch.logsumexp(log_w, 1) - math.log(self.k)).mean(0)
+        every_draw = None if batch.weight is None else batch.weight.repeat(self.draws)
         metrics = {"bound": weighted_mean(bound, batch.weight), **summary(out, every_draw)}
         extra = penalty(out, every_draw)
-        if self.gradient != "dreg":
-            return Terms({"model": extra - metrics["bound"]}, metrics, out.draw.updates)
-        weights = log_w.softmax(0).detach()
-        losses = {
-            "inference": extra - weighted_mean((weights.square() * log_w).sum(0), batch.weight),
-            "generation": extra - weighted_mean((weights * log_w).sum(0), batch.weight),
-        }
-        return Terms(losses, metrics, out.draw.updates)
+        return Terms(self._losses(log_w, metrics, batch.weight, step, extra), metrics, out.draw.updates)
+
+    def _losses(
+        self, log_w: Tensor, metrics: dict[str, Tensor], weight: Tensor | None, step: Tensor, extra: Tensor | float
+    ) -> dict[str, Tensor]:
+        """Of log-weights (m, k, B)."""
+        if self.gradient == "partial":
+            joint = torch.logsumexp(log_w.flatten(0, 1), 0) - math.log(self.draws)
+            return {"inference": extra - metrics["bound"], "generation": extra - weighted_mean(joint, weight)}
+        if self.gradient == "dreg":
+            w = log_w.softmax(1).detach()
+            return {
+                "inference": extra - weighted_mean((w.square() * log_w).sum(1).mean(0), weight),
+                "generation": extra - weighted_mean((w * log_w).sum(1).mean(0), weight),
+            }
+        if self.elbo is None:
+            return {"model": extra - metrics["bound"]}
+        share = self.elbo(step)
+        mean = weighted_mean(log_w.flatten(0, 1).mean(0), weight)
+        return {"model": extra - share * mean - (1 - share) * metrics["bound"]}

@@ -6,11 +6,17 @@ from ..core import Ramp
 from ..latents import (
     Categorical,
     Coupling,
+    ExemplarPrior,
+    FlowPrior,
     FullNormal,
     GaussianMixture,
     Hamiltonian,
+    InverseAutoregressive,
     Latent,
+    MaskedAutoregressive,
     Normal,
+    PlanarFlow,
+    RadialFlow,
     StandardNormal,
     UniformCategorical,
     VampPrior,
@@ -31,6 +37,36 @@ def flow(latent_dim: int, layers: int = 4, hidden: tuple[int, ...] = (128,)) -> 
     return classic(Latent(Coupling(latent_dim, layers), StandardNormal()), hidden)
 
 
+@recipe("Rezende & Mohamed 2015, arXiv:1505.05770, equation 10")
+def planar(latent_dim: int, layers: int = 8, hidden: tuple[int, ...] = (128,)) -> Parts:
+    """A posterior bent across planes that the encoder gives."""
+    return classic(Latent(PlanarFlow(latent_dim, layers), StandardNormal()), hidden)
+
+
+@recipe("Rezende & Mohamed 2015, arXiv:1505.05770, equation 14")
+def radial(latent_dim: int, layers: int = 8, hidden: tuple[int, ...] = (128,)) -> Parts:
+    """A posterior drawn to or pushed from centres that the encoder gives."""
+    return classic(Latent(RadialFlow(latent_dim, layers), StandardNormal()), hidden)
+
+
+@recipe("Kingma et al. 2016, arXiv:1606.04934")
+def iaf(latent_dim: int, layers: int = 4, hidden: tuple[int, ...] = (128,)) -> Parts:
+    """A posterior bent by gated autoregressive layers: draws are fast."""
+    return classic(Latent(InverseAutoregressive(latent_dim, layers), StandardNormal()), hidden)
+
+
+@recipe("Papamakarios et al. 2017, arXiv:1705.07057")
+def maf(latent_dim: int, layers: int = 4, hidden: tuple[int, ...] = (128,)) -> Parts:
+    """A posterior bent by masked autoregressive layers: densities are fast."""
+    return classic(Latent(MaskedAutoregressive(latent_dim, layers), StandardNormal()), hidden)
+
+
+@recipe("Chen et al. 2017, arXiv:1611.02731")
+def flow_prior(latent_dim: int, layers: int = 4, hidden: tuple[int, ...] = (128,)) -> Parts:
+    """A prior of masked autoregressive layers, learned with the rest."""
+    return classic(Latent(Normal(latent_dim), FlowPrior(layers)), hidden, heads=2)
+
+
 @recipe("Caterini et al. 2018, arXiv:1805.11328")
 def hamiltonian(latent_dim: int, steps: int = 3, hidden: tuple[int, ...] = (128,)) -> Parts:
     """The draw is carried towards the posterior by leapfrog steps."""
@@ -49,6 +85,15 @@ def categorical(
 def mixture(latent_dim: int, components: int = 10, hidden: tuple[int, ...] = (128,)) -> Parts:
     """A learned mixture of normals as the prior."""
     return classic(Latent(Normal(latent_dim), GaussianMixture(components)), hidden, heads=2)
+
+
+@recipe("Norouzi et al. 2020, arXiv:2004.04795")
+def exemplar(
+    latent_dim: int, components: int = 500, warm_up: int = 5000, hidden: tuple[int, ...] = (300, 300)
+) -> Parts:
+    """The prior is a mixture around the codes of rows of the training data; the rate warms up."""
+    latent = Latent(Normal(latent_dim), ExemplarPrior(components))
+    return classic(latent, hidden, heads=2, objective=ELBO(Ramp(1.0, warm_up)))
 
 
 @recipe("Tomczak & Welling 2018, arXiv:1705.07120")

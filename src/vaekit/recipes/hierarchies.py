@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from ..latents import Conditional, Ladder, Latent, Normal, Rung
-from ..networks import MLP
+from ..core import Ramp
+from ..latents import Conditional, Ladder, Latent, Normal, Rung, VampPrior
+from ..likelihoods import Bernoulli
+from ..networks import MLP, ConvDecoder, ConvEncoder
 from ..objectives import ELBO
-from .recipe import Parts, classic, plain, recipe
+from .recipe import Parts, classic, dense, plain, recipe
 
 
 @recipe("Sønderby et al. 2016, arXiv:1602.02282; Kingma et al. 2016, arXiv:1606.04934")
@@ -23,3 +25,38 @@ def ladder(
         for _ in range(rungs - 1)
     ]
     return classic(Ladder([top, *lower], width), hidden, objective=ELBO(free_bits=free_bits))
+
+
+def under_a_vamp(latent_dim: int, components: int, hidden: tuple[int, ...]) -> Ladder:
+    """Two codes: the upper one with a VampPrior, the lower one normal given the upper."""
+    top = Rung(Latent(Normal(latent_dim), VampPrior(components)), MLP(hidden[-1:]))
+    lower = Rung(Latent(Normal(latent_dim), Conditional(MLP(hidden), Normal(latent_dim))), MLP(hidden[-1:]))
+    return Ladder([top, lower], width=hidden[-1])
+
+
+@recipe("Tomczak & Welling 2018, arXiv:1705.07120, two levels")
+def two_level_vamp(
+    latent_dim: int, components: int = 500, warm_up: int = 5000, hidden: tuple[int, ...] = (300, 300)
+) -> Parts:
+    """Two codes, the upper one with a VampPrior, on binarised data; the rate warms up."""
+    latent, objective = under_a_vamp(latent_dim, components, tuple(hidden)), ELBO(Ramp(1.0, warm_up))
+    return dense(latent, hidden, likelihood=Bernoulli(binarise="dynamic"), objective=objective)
+
+
+@recipe("Tomczak & Welling 2018, arXiv:1705.07120, two levels with convolutions")
+def conv_two_level_vamp(
+    latent_dim: int,
+    components: int = 500,
+    warm_up: int = 5000,
+    channels: tuple[int, ...] = (32, 64, 128),
+    hidden: int = 256,
+) -> Parts:
+    """The same between convolutional networks, for images of at least 8 x 8."""
+    channels = tuple(channels)
+    return Parts(
+        under_a_vamp(latent_dim, components, (hidden, hidden)),
+        ConvEncoder(channels, hidden),
+        ConvDecoder(channels[::-1], hidden),
+        Bernoulli(binarise="dynamic"),
+        ELBO(Ramp(1.0, warm_up)),
+    )

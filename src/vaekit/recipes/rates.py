@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..core import Ramp
+from ..core import Cycle, Ramp
 from ..networks import MLP
-from ..objectives import ELBO, FactorTC
+from ..objectives import DIP, ELBO, FactorTC, TotalCorrelation
 from .recipe import Parts, classic, plain, recipe
 
 
@@ -42,3 +42,27 @@ def factor_vae(
     """A critic estimates the total correlation of the codes, which costs gamma."""
     objective = FactorTC(MLP(tuple(critic), activation="leaky_relu"), gamma)
     return classic(plain(latent_dim), hidden, heads=2, objective=objective)
+
+
+@recipe("Fu et al. 2019, arXiv:1903.10145")
+def cyclical(latent_dim: int, period: int = 5000, hidden: tuple[int, ...] = (128,)) -> Parts:
+    """The rate's weight rises from 0 to 1 again and again, against collapse."""
+    return classic(plain(latent_dim), hidden, heads=2, objective=ELBO(Cycle(1.0, period)))
+
+
+@recipe("Chen et al. 2018, arXiv:1802.04942")
+def beta_tc(latent_dim: int, beta: float = 6.0, estimator: str = "weighted", hidden: tuple[int, ...] = (128,)) -> Parts:
+    """The codes' total correlation, estimated within the batch, weighed by beta."""
+    return classic(plain(latent_dim), hidden, heads=2, objective=TotalCorrelation(beta, estimator))
+
+
+@recipe("Kumar et al. 2018, arXiv:1711.00848")
+def dip(
+    latent_dim: int,
+    kind: int = 2,
+    off_diagonal: float = 10.0,
+    diagonal: float = 10.0,
+    hidden: tuple[int, ...] = (128,),
+) -> Parts:
+    """Codes with a covariance close to the identity: of their means (kind 1), or of themselves (kind 2)."""
+    return classic(plain(latent_dim), hidden, heads=2, objective=DIP(kind, off_diagonal, diagonal))

@@ -238,7 +238,7 @@ def assemble(
     rows = as_rows(data, spec, device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        learner = Learner(model.settled(spec.model_shape), objective).to(device)
+        learner = Learner(model.settled(spec.model_shape), objective.settled(rows=len(rows))).to(device)
         prepare(learner.model, rows, seed)
     return learner, rows
 

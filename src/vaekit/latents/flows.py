@@ -1,0 +1,169 @@
+"""Normalising flows: posteriors that bend a normal as the evidence says, and a prior that bends N(0, I)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from .. import distributions as dist
+from ..core import Bound, Scope
+from ..distributions.transforms import Autoregressive, Inverted, Planar, Radial, Transform
+from .posteriors import Posterior, positive_size
+from .priors import Prior
+
+
+class MaskedNetwork(nn.Module):
+    """(z, context) -> 2 D numbers, the i-th of each half reading the dimensions before the i-th only.
+
+    One hidden layer with the masks of MADE (Germain et al. 2015, arXiv:1502.03509). reverse: the last dimension comes
+    first. The last layer starts at zero.
+    """
+
+    order: Tensor
+    mask_in: Tensor
+    mask_out: Tensor
+
+    def __init__(self, size: int, hidden: int, context: int, reverse: bool):
+        super().__init__()
+        order = torch.arange(size).flip(0) if reverse else torch.arange(size)
+        degree = torch.arange(hidden) % max(size - 1, 1)
+        self.register_buffer("order", order, persistent=False)
+        self.register_buffer("mask_in", (degree[:, None] >= order).float(), persistent=False)
+        self.register_buffer("mask_out", (order[:, None] > degree).float().repeat(2, 1), persistent=False)
+        self.read = nn.Linear(size, hidden)
+        self.read_context = nn.Linear(context, hidden, bias=False) if context else None
+        self.give = nn.Linear(hidden, 2 * size)
+        nn.init.zeros_(self.give.weight)
+        nn.init.zeros_(self.give.bias)
+
+    def forward(self, z: Tensor, context: Tensor) -> Tensor:
+        h = nn.functional.linear(z, self.read.weight * self.mask_in, self.read.bias)
+        if self.read_context is not None:
+            h = h + self.read_context(context)
+        return nn.functional.linear(torch.relu(h), self.give.weight * self.mask_out, self.give.bias)
+
+
+def masked_networks(size: int, layers: int, hidden: int, context: int) -> nn.ModuleList:
+    """One per layer, their orders by turns from the first dimension and from the last."""
+    if layers < 1 or hidden < 1 or context < 0:
+        raise ValueError(
+            f"a flow of layers={layers}, hidden={hidden}, context={context}: expected layers and hidden of at least 1 "
+            "and a context of at least 0"
+        )
+    return nn.ModuleList(MaskedNetwork(size, hidden, context, k % 2 == 1) for k in range(layers))
+
+
+class FlowPosterior(Posterior):
+    """Reads mu, log sigma^2 of the base and `rest` more numbers, of which `transforms` makes the chain."""
+
+    @property
+    def rest(self) -> int:
+        raise NotImplementedError
+
+    @property
+    def n_in(self) -> int:
+        return 2 * self.size + self.rest
+
+    def transforms(self, rest: Tensor) -> tuple[Transform, ...]:
+        raise NotImplementedError
+
+    def forward(self, evidence: Tensor) -> dist.Flow:
+        mu, log_var, rest = evidence.split([self.size, self.size, self.rest], -1)
+        return dist.Flow(dist.Normal(mu, (0.5 * log_var.clamp(-20.0, 20.0)).exp()), self.transforms(rest))
+
+
+class _PerRow(FlowPosterior):
+    """Layers whose parameters are all read from the evidence."""
+
+    def __init__(self, size: int, layers: int = 8):
+        super().__init__()
+        if layers < 1:
+            raise ValueError(f"{type(self).__name__}(layers={layers}): expected at least one layer; use Normal({size})")
+        self.size, self.layers = positive_size(type(self).__name__, size), layers
+
+
+class PlanarFlow(_PerRow):
+    """A normal bent across `layers` planes that the evidence gives: `z' = z + u tanh(w z + b)`.
+
+    Rezende & Mohamed 2015, arXiv:1505.05770. A draw knows its density; at any other z it takes 60 halvings a layer.
+    """
+
+    @property
+    def rest(self) -> int:
+        return self.layers * (2 * self.size + 1)
+
+    def transforms(self, rest: Tensor) -> tuple[Transform, ...]:
+        each = rest.unflatten(-1, (self.layers, -1))
+        parts = (each[..., k, :].split([self.size, self.size, 1], -1) for k in range(self.layers))
+        return tuple(Planar(u, w, b.squeeze(-1)) for u, w, b in parts)
+
+
+class RadialFlow(_PerRow):
+    """A normal drawn to or pushed from `layers` centres that the evidence gives.
+
+    Rezende & Mohamed 2015, arXiv:1505.05770; the inverse is closed. log alpha is kept within [-10, 10].
+    """
+
+    @property
+    def rest(self) -> int:
+        return self.layers * (self.size + 2)
+
+    def transforms(self, rest: Tensor) -> tuple[Transform, ...]:
+        each = rest.unflatten(-1, (self.layers, -1))
+        parts = (each[..., k, :].split([self.size, 1, 1], -1) for k in range(self.layers))
+        return tuple(Radial(c, a.squeeze(-1).clamp(-10.0, 10.0), b.squeeze(-1)) for c, a, b in parts)
+
+
+class _Masked(FlowPosterior):
+    """Layers of masked networks that read `context` numbers of the evidence."""
+
+    def __init__(self, size: int, layers: int = 4, hidden: int = 64, context: int = 16):
+        super().__init__()
+        self.size = positive_size(type(self).__name__, size)
+        self.layers, self.hidden, self.context = layers, hidden, context
+        self.networks = masked_networks(size, layers, hidden, context)
+
+    @property
+    def rest(self) -> int:
+        return self.context
+
+
+class InverseAutoregressive(_Masked):
+    """A normal through gated autoregressive layers: a draw takes one pass a layer, the density at any other z size.
+
+    Kingma et al. 2016, arXiv:1606.04934.
+    """
+
+    def transforms(self, rest: Tensor) -> tuple[Transform, ...]:
+        return tuple(Autoregressive(rest, Bound.of(n), gated=True) for n in self.networks)
+
+
+class MaskedAutoregressive(_Masked):
+    """A normal through masked autoregressive layers: the density takes one pass a layer, a draw size of them.
+
+    Papamakarios et al. 2017, arXiv:1705.07057. It starts as the plain normal.
+    """
+
+    def transforms(self, rest: Tensor) -> tuple[Transform, ...]:
+        return tuple(Inverted(Autoregressive(rest, Bound.of(n), gated=False)) for n in self.networks)
+
+
+class FlowPrior(Prior):
+    """N(0, I) through masked autoregressive layers with weights of their own; it starts as N(0, I).
+
+    Chen et al. 2017, arXiv:1611.02731; Papamakarios et al. 2017, arXiv:1705.07057. The density takes one pass a
+    layer, a draw size of them.
+    """
+
+    zero: Tensor
+
+    def __init__(self, layers: int = 4, hidden: int = 64, size: int | None = None):
+        super().__init__()
+        self.layers, self.hidden, self.size = layers, hidden, size
+        self.register_buffer("zero", torch.zeros(size or 0), persistent=False)
+        self.networks = masked_networks(size or 1, layers, hidden, context=0)
+
+    def forward(self, scope: Scope, above: Tensor | None = None) -> dist.Flow:
+        base = dist.Normal(self.zero, torch.ones_like(self.zero))
+        layers = (Inverted(Autoregressive(self.zero, Bound.of(n), gated=False)) for n in self.networks)
+        return dist.Flow(base, tuple(layers))
