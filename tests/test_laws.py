@@ -13,7 +13,7 @@ from vaekit.core import Batch, Recorder, Source, Tape
 from vaekit.objectives import ELBO, IWAE
 from vaekit.training import Adam, Ensemble, Learner, Sources, Step
 
-QUICK = {"elbo", "iwae dreg", "factor"}
+QUICK = {"elbo", "factor"}
 CASES = [pytest.param(o, latent, marks=() if o in QUICK else pytest.mark.slow) for o, latent in PAIRS]
 EXACT = [name for name in LATENTS if "codebook" not in name]
 
