@@ -147,8 +147,9 @@ def test_mmd_is_unbiased_and_tells_distributions_apart(kernel):
 
 
 def test_one_row_has_no_distance_within():
-    z = torch.ones(1, 2, dtype=torch.float64)
-    assert ob.WAE().mmd(z, -z).isfinite()
+    z = torch.ones(1, 2, dtype=torch.float64, requires_grad=True)
+    mmd = ob.WAE().mmd(z, -z.detach())
+    assert mmd.isfinite() and torch.autograd.grad(mmd, z)[0].isfinite().all()
 
 
 # -- mixed bounds ----------------------------------------------------------------------------------

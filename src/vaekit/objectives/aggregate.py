@@ -173,8 +173,8 @@ class WAE(Objective):
         weight = torch.ones_like(a[:, 0]) if weight is None else weight
         pairs = weight.unsqueeze(0) * weight.unsqueeze(1)
         different = pairs - torch.diag_embed(weight.square())
-        each = different.sum().clamp(min=torch.finfo(a.dtype).tiny)
-        within = (different * (self.similarity(a, a) + self.similarity(b, b))).sum() / each
+        different = different / different.sum().clamp(min=torch.finfo(a.dtype).tiny)  # one row: 0
+        within = (different * (self.similarity(a, a) + self.similarity(b, b))).sum()
         return within - 2 * (pairs * self.similarity(a, b)).sum() / pairs.sum()
 
     def similarity(self, a: Tensor, b: Tensor) -> Tensor:
