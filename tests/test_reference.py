@@ -90,6 +90,44 @@ def test_hamiltonian_weights_estimate_p_and_tighten_the_bound(tempering):
         assert plain.mean() < moved.mean() < LOG_P
 
 
+def ladder_of_single_numbers():
+    lower = lt.Latent(lt.Normal(1), lt.Conditional(MLP((6,)), lt.Normal(1)))
+    return lt.Ladder([lt.Rung(lt.Latent(lt.Normal(1), lt.StandardNormal()), MLP((6,))), lt.Rung(lower, MLP((6,)))], 6)
+
+
+TWO_NUMBERS = {
+    "normal": lambda: lt.Latent(lt.Normal(2), lt.StandardNormal()),
+    "vamp": lambda: lt.Latent(lt.Normal(2), lt.VampPrior(4)),
+    "flow prior": lambda: lt.Latent(lt.PlanarFlow(2, layers=2), lt.FlowPrior(layers=2, hidden=6)),
+    "ladder": ladder_of_single_numbers,
+    "mixture": lambda: lt.Latent(lt.Normal(2), lt.GaussianMixture(3)),
+    "hamiltonian": lambda: lt.Hamiltonian(lt.Latent(lt.Normal(2), lt.StandardNormal()), steps=3),
+    "hamiltonian over a ladder": lambda: lt.Hamiltonian(ladder_of_single_numbers(), steps=3),
+}
+
+
+@pytest.mark.parametrize("latent", TWO_NUMBERS)
+@torch.no_grad()
+def test_weights_estimate_the_integral_over_two_latents(latent):
+    """log p(x) by quadrature over the plane of codes, row by row."""
+    torch.manual_seed(3)
+    model = VAEModule(MLP((8,)), TWO_NUMBERS[latent](), MLP((8,)), lk.Bernoulli()).settled((5,)).double().eval()
+    for name, p in model.latent.named_parameters():
+        p.add_(0.1 * torch.randn_like(p))
+        if "log_scale" in name:
+            p.sub_(0.5)  # a weight has a small variance where q is wider than p(z | x)
+    x = (torch.rand(3, 5) > 0.5).double()
+    axis = torch.linspace(-9, 9, 361, dtype=torch.float64)
+    plane = torch.cartesian_prod(axis, axis)
+    log_p = model.latent.log_prior(plane, model.prior_scope(Source.like(model)))
+    cells = model.decode(plane).log_prob(x.unsqueeze(1)).sum(2)
+    integral = (cells + log_p).exp().sum(1) * (axis[1] - axis[0]) ** 2
+    weights = model(Batch(x), Source.like(model, 1), draws=50_000).log_weight.exp().unflatten(0, (-1, 3))
+    error = weights.std(0) / len(weights) ** 0.5
+    assert (error < 0.03 * integral).all()
+    assert ((weights.mean(0) - integral).abs() < 4 * error + 1e-3 * integral).all()
+
+
 def test_the_bounds_are_ordered_by_the_number_of_draws():
     scores = [score_rows(toy(), toy_rows(), draws=k).bound.mean() for k in (1, 5, 50)]
     assert scores[0] < scores[1] < scores[2] < LOG_P + 0.01
