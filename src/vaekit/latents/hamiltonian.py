@@ -88,9 +88,8 @@ class Hamiltonian(AbstractLatent):
             momentum = momentum * (self._root_temperature(k) / self._root_temperature(k + 1))
         kinetic = 0.5 * sum_cells(noise.square() - momentum.square())
         change = self.inner.log_prior(z, scope, above) - self.inner.log_prior(start.z, scope, above)
-        return Draw(
-            z, start.log_ratio + change + kinetic, p=start.p, penalty=start.penalty, updates=prefixed("inner", start.updates)
-        )
+        ratio, updates = start.log_ratio + change + kinetic, prefixed("inner", start.updates)
+        return Draw(z, ratio, p=start.p, penalty=start.penalty, updates=updates)
 
     def generate(self, rows: int, scope: Scope, above: Tensor | None = None) -> Tensor:
         return self.inner.generate(rows, scope, above)

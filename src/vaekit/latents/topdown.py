@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Self
 
 import torch
@@ -12,7 +13,6 @@ from torch.nn import functional as F
 
 from ..core import Bound, Component, Draw, Scope
 from ..distributions import Normal, kl
-from ..distributions.base import sum_cells
 from ..networks.network import activation
 from .latent import AbstractLatent
 
@@ -41,7 +41,7 @@ class Bottleneck(nn.Module):
 
 
 def normal(parameters: Tensor, around: Normal | None = None) -> Normal:
-    """Maps of mu and log sigma, the latter kept within [-5, 5], as a normal of flat codes; relative to another one's."""
+    """Maps of mu and log sigma, the latter kept within [-5, 5], as a normal of flat codes, relative to another."""
     loc, log_scale = (t.flatten(1) for t in parameters.chunk(2, 1))
     scale = (5 * torch.tanh(log_scale / 5)).exp()
     return Normal(loc, scale) if around is None else Normal(around.loc + around.scale * loc, around.scale * scale)
@@ -260,7 +260,7 @@ def schedule(rungs: Sequence[tuple[int | Size, int]]) -> Rungs:
         found = tuple(((s, s) if isinstance(s, int) else (int(s[0]), int(s[1])), int(n)) for s, n in rungs)
     except (TypeError, IndexError, ValueError):
         raise ValueError(f"TopDown(rungs={rungs}): {told}, such as ((1, 2), (4, 4), (7, 2))") from None
-    growing = all(a[0] <= b[0] and a[1] <= b[1] and a != b for (a, _), (b, _) in zip(found, found[1:]))
+    growing = all(a[0] <= b[0] and a[1] <= b[1] and a != b for (a, _), (b, _) in pairwise(found))
     if not found or not growing or any(min(s) < 1 or n < 1 for s, n in found):
         raise ValueError(f"TopDown(rungs={rungs}): {told}")
     return found
