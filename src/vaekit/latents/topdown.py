@@ -105,7 +105,7 @@ class TopDown(AbstractLatent):
         channels: int = 8,
         width: int = 64,
         bottleneck: int | None = None,
-        activation: str = "gelu",
+        activation: str = "silu",
         above: int | None = None,
     ):
         super().__init__()
