@@ -67,7 +67,7 @@ def very_deep(
     latent_dim: int,
     rungs: int | tuple[tuple[int, int], ...] = 2,
     width: int = 64,
-    bottleneck: int | None = None,
+    bottleneck: int = 16,
     channels: tuple[int, ...] = (32, 64),
     free_bits: float = 0.0,
 ) -> Parts:
@@ -90,7 +90,7 @@ def very_deep_dense(
     latent_dim: int,
     blocks: int = 4,
     width: int = 256,
-    bottleneck: int | None = None,
+    bottleneck: int = 64,
     hidden: tuple[int, ...] = (256,),
     free_bits: float = 0.0,
 ) -> Parts:
