@@ -24,6 +24,14 @@ def lower(size: int, prior: lt.Prior | None = None) -> lt.Rung:
     return lt.Rung(lt.Latent(lt.Normal(size), prior), MLP((6,)))
 
 
+def stirred(latent: lt.AbstractLatent) -> lt.AbstractLatent:
+    """With weights that are not those it begins with, so that what begins at zero says something."""
+    with torch.no_grad():
+        for parameter in latent.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter))
+    return latent
+
+
 @record
 class Chain(Distribution):
     """`prod_i p(x_i | x_<i, z)`: binary cells, each given those before it, by a network that the record holds."""
@@ -99,6 +107,7 @@ LATENTS: dict[str, Callable[[], lt.AbstractLatent]] = {
     "ladder over a codebook": lambda: lt.Ladder(
         [lt.Rung(lt.Codebook(4, 2, positions=2), MLP((6,))), lower(2)], width=6
     ),
+    "very deep": lambda: stirred(lt.TopDown(((1, 1), (2, 2)), channels=1, width=4, bottleneck=3)),
     "codebook": lambda: lt.Codebook(4, 2, positions=3),
     "hamiltonian": lambda: lt.Hamiltonian(plain(), steps=2),
     "hamiltonian over a vamp": lambda: lt.Hamiltonian(lt.Latent(lt.Normal(2), lt.VampPrior(4)), steps=2, tempering=0.7),
@@ -126,7 +135,7 @@ OBJECTIVES: dict[str, Callable[[], ob.Objective]] = {
     "factor": lambda: ob.FactorTC(MLP((6,), activation="leaky_relu"), gamma=3.0),
 }
 
-ENTANGLED = [latent for latent in LATENTS if any(w in latent for w in ("vamp", "hamiltonian", "exemplar"))]
+ENTANGLED = [latent for latent in LATENTS if any(w in latent for w in ("vamp", "hamiltonian", "exemplar", "deep"))]
 DIMENSION_BY_DIMENSION = ("normal", "mixture prior", "vamp", "exemplars")
 REFUSED = {(objective, latent) for objective in ("iwae dreg", "iwae partial") for latent in ENTANGLED} | {
     (objective, latent)

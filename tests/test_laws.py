@@ -172,7 +172,7 @@ def test_missing_cells_do_not_count_whatever_they_hold(likelihood):
     assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
 
 
-@pytest.mark.parametrize("latent", ["normal", "vamp", "ladder", "hamiltonian"])
+@pytest.mark.parametrize("latent", ["normal", "vamp", "ladder", "very deep", "hamiltonian"])
 def test_a_context_is_read_by_encoder_and_decoder(latent):
     model = build(latent, context=3)
     x, context = rows(model.likelihood), torch.eye(3, dtype=torch.float64)[torch.arange(6) % 3]

@@ -85,6 +85,7 @@ SETTINGS = {
     "clip and schedule": ({"clip": 0.05, "schedule": "cosine", "warmup": 3}, None),
     "patience": ({}, 2),
     "weight decay": ({"weight_decay": 0.1}, None),
+    "steps left out, weights averaged": ({"skip": 0.9, "average": 0.9, "clip": 0.5, "weight_decay": 0.1}, 2),
 }
 
 

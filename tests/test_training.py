@@ -1,11 +1,13 @@
 """The step, the loop and what surrounds them: resuming bit for bit, schedules, interruption."""
 
+import copy
 import json
 import os
 import signal
 import sys
 import threading
 import types
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,12 +15,15 @@ import torch
 from compositions import batch, build
 
 import vaekit as vk
-from vaekit.core import Cycle, Hyper, Ramp, Source, Tape
+from vaekit.core import Batch, Cycle, Hyper, Ramp, Source, Tape
+from vaekit.data.rows import as_rows
 from vaekit.objectives import ELBO
 from vaekit.storage import read_tensors
-from vaekit.training import Adam, Diverged, Ensemble, Learner, Step, Training
+from vaekit.testing import NoHostSync
+from vaekit.training import Adam, Diverged, Ensemble, Learner, Sources, Step, Training
+from vaekit.training.adam import Moments
 from vaekit.training.display import Bar, Lines, Notebook, display_for
-from vaekit.training.fitting import Silent, fit
+from vaekit.training.fitting import Silent, fit, held_out
 from vaekit.training.loop import assemble
 
 
@@ -243,6 +248,109 @@ def test_the_step_is_adam_s():
         reference.step()
     for got, want in zip(learner.parameters(), twin.parameters()):
         torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-12)
+
+
+# -- steps left out, and averaged weights ----------------------------------------------------------
+
+
+def test_after_n_equal_steps_the_average_is_the_closed_sum():
+    """Under a constant gradient Adam's steps are equal: w_i = w_0 - i lr."""
+    start, decay, n = torch.tensor([1.0, -2.0], dtype=torch.float64), 0.9, 25
+    moments = Moments([start.clone()], Adam(0.01, average=decay))
+    assert torch.equal(moments.average[0], start)
+    for taken in range(1, n + 1):
+        moments.move([torch.tensor([3.0, -5.0], dtype=torch.float64)], 1.0)
+        moments.follow(taken)
+    i = torch.arange(1, n + 1, dtype=torch.float64).unsqueeze(1)
+    weights = start - 0.01 * i * torch.tensor([1.0, -1.0])
+    share = decay ** (n - i)
+    torch.testing.assert_close(moments.average[0], (share * weights).sum(0) / share.sum(), rtol=1e-8, atol=0)
+
+
+@pytest.mark.parametrize("factor", [1e4, float("nan"), float("inf")])
+def test_a_step_left_out_leaves_no_trace(factor):
+    """The learner goes on as one that never saw the batch."""
+    learners = [Learner(build(), ELBO()).double() for _ in range(2)]
+    steps = [Step(learner, Adam(1e-2, skip=50.0, clip=1.0)) for learner in learners]
+    for t in range(6):
+        for own, step in enumerate(steps):
+            learner = step.learner
+            if t == 3 and own == 0:
+                continue
+            learner.objective.beta.value.fill_(factor if t == 3 else 1.0)
+            step(batch(learner.model, seed=t), Source(t, dtype=torch.float64))
+    assert [step.skipped for step in steps] == [[0], [1]]
+    assert all(torch.equal(p, q) for p, q in zip(*(learner.parameters() for learner in learners)))
+    states = [{n: t for n, t in step.state().items() if "skipped" not in n} for step in steps]
+    assert all(torch.equal(t, states[1][n]) for n, t in states[0].items())
+
+
+def test_members_leave_out_steps_each_by_itself():
+    learners = [Learner(build(seed=s), ELBO(beta)).double() for s, beta in ((0, 1.0), (1, 4.0), (2, 1.0))]
+    adam, alone = Adam((1e-2, 1e-3, 1e-2), skip=1.2, average=0.8), copy.deepcopy(learners)
+    lone = [Step(m, replace(adam, lr=lr)) for m, lr in zip(alone, adam.lr)]
+    step, noise = Step(Ensemble(learners), adam), Sources([Source.like(learners[0], k) for k in range(3)])
+    own = [Source.like(learners[0], k) for k in range(3)]
+    for t in range(12):
+        rows = [batch(learners[0].model, seed=100 * k + t) for k in range(3)]
+        step(Batch(torch.stack([r.x for r in rows])), noise)
+        for k in range(3):
+            lone[k](rows[k], own[k])
+    assert step.skipped == [s.skipped[0] for s in lone] and len(set(step.skipped)) > 1
+    step.settle()
+    for k, member in enumerate(step.learner.members()):
+        lone[k].settle()
+        for name, want in alone[k].state_dict().items():
+            torch.testing.assert_close(member.state_dict()[name], want, rtol=1e-10, atol=1e-10, msg=name)
+
+
+def test_such_a_step_waits_for_no_device():
+    learners = [Learner(build(seed=s), ELBO()).double() for s in range(2)]
+    rows = batch(learners[0].model)
+    for learner in (learners[0], Ensemble(learners, shared_rows=True)):
+        step, noise = Step(learner, Adam(skip=1.0, clip=0.5, average=0.9)), learner.noise((0, 1))
+        with NoHostSync():
+            step(rows, noise)
+
+
+@pytest.mark.parametrize("patience", [None, 2])
+def test_averaged_weights_are_what_is_scored_and_kept(digits, patience):
+    settings = dict(epochs=8, lr=2e-2, average=0.9, skip=1e3, validation=digits[:64], patience=patience)
+    vae, raw = (vk.VAE(**{**settings, **more}).fit(digits[64:]) for more in ({}, {"average": None, "patience": None}))
+    assert raw.history_[0]["elbo"] == vae.history_[0]["elbo"]
+    assert raw.history_[0]["val_elbo"] != vae.history_[0]["val_elbo"]
+    scored = vae.history_[(vae.best_epoch_ if patience else len(vae.history_)) - 1]["val_elbo"]
+    learner, held = Learner(vae.module_, vae.objective_), as_rows(*vae._rows(digits[:64])[:1], vae.spec_, "cpu")
+    assert held_out(learner, held, [0])[0]["elbo"] == pytest.approx(scored, rel=1e-5)
+    assert [record["skipped"] for record in vae.history_] == [0] * len(vae.history_)
+
+
+@pytest.mark.parametrize("seeds", [None, 2])
+def test_averages_and_steps_left_out_resume_bit_for_bit(digits, tmp_path, monkeypatch, seeds):
+    monkeypatch.setattr("vaekit.training.fitting.CHECKPOINT_SECONDS", 0.0)
+    make = lambda: vk.VAE(epochs=4, average=0.9, skip=105.0, seed=4, seeds=seeds)  # noqa: E731
+    whole = make().fit(digits, run=tmp_path / "whole")
+    with pytest.raises(Stop):
+        make().fit(digits, run=tmp_path / "killed", display=Until(5))
+    resumed = make().fit(digits, run=tmp_path / "killed", resume=True)
+    np.testing.assert_array_equal(whole.transform(digits), resumed.transform(digits))
+    assert timeless(whole.history_) == timeless(resumed.history_)
+    assert 0 < whole.history_[-1]["skipped"] < 12
+    vk.VAE(epochs=1, seed=4).fit(digits, run=tmp_path / "plain")
+    with pytest.raises(ValueError, match="taken without average: resume with the settings it began with"):
+        vk.VAE(epochs=2, seed=4, average=0.9).fit(digits, run=tmp_path / "plain", resume=True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"skip": 0.0}, "skip=0.0: expected a positive norm"),
+        ({"average": 1.0}, r"average=1.0: expected a decay in \[0, 1\) such as 0.999"),
+    ],
+)
+def test_settings_of_adam_that_mean_nothing_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        Adam(**settings)
 
 
 def test_replayed_noise_of_another_shape_is_refused():

@@ -215,7 +215,7 @@ def stored(processes, folder):
 
 def spread(processes, folder):
     """Trained with weights that are spread, whole and in two halves of which the second is not; beside the plain."""
-    x, settings = digits(), dict(validation=0.1, batch_size=64, threads=1, patience=10)
+    x, settings = digits(), dict(validation=0.1, batch_size=64, threads=1, patience=10, average=0.9, skip=1e4)
     told = {}
     for name, how in (("plain", {}), ("spread", {"sharded": True})):
         vae = vk.VAE(epochs=4, **settings, **how).fit(x, run=folder / name)

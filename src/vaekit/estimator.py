@@ -48,7 +48,8 @@ class VAE(Manners):
     encoder, decoder, latent, likelihood, objective: parts that replace the recipe's. Networks may be any `nn.Module`
         (or a Keras 3 model on the torch backend); sizes left open are settled. fit trains copies of them; parts that
         already have weights keep them, the rest is built from the seed.
-    epochs, batch_size, lr, schedule, warmup, clip, weight_decay: Adam's training; see `vaekit.training.Adam`.
+    epochs, batch_size, lr, schedule, warmup, clip, skip, average, weight_decay: Adam's training; see
+        `vaekit.training.Adam`.
     validation: held-out share of the training rows (0: none), or rows to hold out. The test set is never touched.
     patience: epochs without a better held-out ELBO before training stops and the best weights return; None: never.
     initialiser: "glorot" (Keras' default), "he", "torch", of the library's own networks.
@@ -86,6 +87,8 @@ class VAE(Manners):
         schedule: str = "constant",
         warmup: int = 0,
         clip: float | None = None,
+        skip: float | None = None,
+        average: float | None = None,
         weight_decay: float = 0.0,
         validation: float | object = 0.1,
         patience: int | None = None,
@@ -114,6 +117,8 @@ class VAE(Manners):
         self.schedule = schedule
         self.warmup = warmup
         self.clip = clip
+        self.skip = skip
+        self.average = average
         self.weight_decay = weight_decay
         self.validation = validation
         self.patience = patience
@@ -195,7 +200,8 @@ class VAE(Manners):
         self.pace_ = course.pace
 
     def _adam(self) -> Adam:
-        return Adam(self.lr, weight_decay=self.weight_decay, schedule=self.schedule, warmup=self.warmup, clip=self.clip)
+        names = ("weight_decay", "schedule", "warmup", "clip", "skip", "average")
+        return Adam(self.lr, **{name: getattr(self, name) for name in names})
 
     def _low_precision(self) -> torch.dtype | None:
         if self.precision not in ("fp32", "bf16"):

@@ -59,7 +59,7 @@ class VAEModule(Component):
         if isinstance(encoder, Network):
             encoder = encoder.settled(in_shape=reads, out_shape=latent.evidence_shape)
         if isinstance(decoder, Network):
-            decoder = decoder.settled(in_shape=joined(latent.shape, context), out_shape=likelihood.in_shape)
+            decoder = decoder.settled(in_shape=joined(latent.emitted_shape, context), out_shape=likelihood.in_shape)
         return type(self)(encoder, latent, decoder, likelihood)
 
     def forward(self, batch: Batch, noise: Noise, draws: int = 1, path_only: bool = False) -> Pass:
@@ -68,7 +68,7 @@ class VAEModule(Component):
         path_only: q's parameters are held fixed inside log q (Roeder et al. 2017, arXiv:1703.09194).
         """
         draw, likelihood_of = self._infer(batch, noise, draws, path_only)
-        px, log_lik = likelihood_of(draw.z)
+        px, log_lik = likelihood_of(draw.z, draw.emitted)
         return Pass(draw, log_lik, px)
 
     def infer(self, batch: Batch, noise: Noise, draws: int = 1) -> Draw:
@@ -77,8 +77,9 @@ class VAEModule(Component):
 
     def _infer(
         self, batch: Batch, noise: Noise, draws: int, path_only: bool
-    ) -> tuple[Draw, Callable[[Tensor], tuple[Distribution, Tensor]]]:
-        """The draw, and z -> (p(x | z), log p(x | z)) for the rows it was drawn for."""
+    ) -> tuple[Draw, Callable[..., tuple[Distribution, Tensor]]]:
+        """The draw, and z (with what is emitted of it, if known) -> (p(x | z), log p(x | z)) for the rows it was drawn
+        for."""
         x, scope, evidence = self._infer_inputs(batch, noise)
 
         def fold(t: Tensor | None) -> Tensor | None:
@@ -86,8 +87,8 @@ class VAEModule(Component):
 
         x, mask, context, evidence = fold(x), fold(batch.mask), fold(batch.context), fold(evidence)
 
-        def likelihood_of(z: Tensor) -> tuple[Distribution, Tensor]:
-            px = self.decode(z, context)
+        def likelihood_of(z: Tensor, emitted: Tensor | None = None) -> tuple[Distribution, Tensor]:
+            px = self.decode(z, context, emitted)
             cells = px.log_prob(x)
             return px, sum_cells(cells if mask is None else cells * mask)
 
@@ -119,9 +120,10 @@ class VAEModule(Component):
             return self._through(self.encoder, inputs)
         return pairs(lambda u, c: self._through(self.encoder, join(u, c)), inputs, context)
 
-    def decode(self, z: Tensor, context: Tensor | None = None) -> Distribution:
-        """p(x | z)."""
-        return self.likelihood(self._through(self.decoder, join(z, context)))
+    def decode(self, z: Tensor, context: Tensor | None = None, emitted: Tensor | None = None) -> Distribution:
+        """p(x | z). emitted: what the latent emits of z, where it is known already."""
+        emitted = self.latent.emit(z, context) if emitted is None else emitted
+        return self.likelihood(self._through(self.decoder, join(emitted, context)))
 
     def prior_scope(self, noise: Noise, context: Tensor | None = None) -> Scope:
         """What a prior may call: the noise and the encoder."""

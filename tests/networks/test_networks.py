@@ -187,6 +187,17 @@ def test_glorot_bounds_are_those_of_each_head() -> None:
         assert 0.999 * math.sqrt(6 / (300 + 100)) < head.abs().max() <= math.sqrt(6 / (300 + 100))
 
 
+def test_a_gated_layer_is_one_layer_times_the_sigmoid_of_another():
+    torch.manual_seed(0)
+    network, x = MLP((4,), activation="gated", in_shape=3, out_shape=2), torch.randn(5, 3)
+    first, last = network.layers[1], network.layers[3]
+    hidden = (x @ first.weight[:4].T + first.bias[:4]) * torch.sigmoid(x @ first.weight[4:].T + first.bias[4:])
+    torch.testing.assert_close(network(x), hidden @ last.weight.T + last.bias)
+    wide = MLP((200,), activation="gated", in_shape=300, out_shape=2)
+    initialise(wide, "glorot")
+    assert float(wide.layers[1].weight.detach().abs().max()) == pytest.approx((6 / 500) ** 0.5, rel=1e-3)
+
+
 @pytest.mark.parametrize(("name", "fan_in"), [("dense", 300), ("convolution", 16 * 32), ("transposed", 4 * 64)])
 def test_he_weights_have_twice_the_variance_of_one_over_the_fan(name: str, fan_in: int) -> None:
     network = initialise(WEIGHTED[name][0], "he", torch.Generator().manual_seed(0))

@@ -119,6 +119,8 @@ SETTINGS: dict[str, Setting] = {
     "schedule": Setting("constant", one_of(*SCHEDULES), "NAME", f"of the learning rate: {', '.join(SCHEDULES)}"),
     "warmup": Setting(0, whole(0), "N", "steps over which the learning rate rises"),
     "clip": Setting(None, positive, "X", "largest norm of a gradient (default: any)"),
+    "skip": Setting(None, positive, "X", "norm of a gradient above which a step is left out (default: none)"),
+    "average": Setting(None, float, "X", "decay of the weights' running mean, which is kept, such as 0.999"),
     "patience": Setting(None, whole(1), "N", "stop after N epochs without a better held-out ELBO (default: never)"),
     "validation": Setting(0.1, share_or_file, "SHARE|FILE", "rows held out of training: a share, or a file of rows"),
     "initialiser": Setting("glorot", one_of(*INITIALISERS), "NAME", f"of the weights: {', '.join(INITIALISERS)}"),

@@ -24,3 +24,4 @@ from .priors import Prior as Prior
 from .priors import StandardNormal as StandardNormal
 from .priors import UniformCategorical as UniformCategorical
 from .priors import VampPrior as VampPrior
+from .topdown import TopDown as TopDown

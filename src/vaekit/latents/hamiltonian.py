@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Self
 
 import torch
@@ -60,6 +59,10 @@ class Hamiltonian(AbstractLatent):
     def ratio(self) -> Ratio:
         return self.inner.ratio
 
+    @property
+    def emitted_shape(self) -> tuple[int, ...]:
+        return self.inner.emitted_shape
+
     def settled(self, **sizes: object) -> Self:
         inner = self.inner.settled(**sizes)
         return self if inner is self.inner else type(self)(**{**self.arguments(), "inner": inner})
@@ -85,11 +88,14 @@ class Hamiltonian(AbstractLatent):
             momentum = momentum * (self._root_temperature(k) / self._root_temperature(k + 1))
         kinetic = 0.5 * sum_cells(noise.square() - momentum.square())
         change = self.inner.log_prior(z, scope, above) - self.inner.log_prior(start.z, scope, above)
-        updates = prefixed("inner", start.updates)
-        return replace(start, z=z, log_ratio=start.log_ratio + change + kinetic, kl=None, q=None, updates=updates)
+        ratio, updates = start.log_ratio + change + kinetic, prefixed("inner", start.updates)
+        return Draw(z, ratio, p=start.p, penalty=start.penalty, updates=updates)
 
     def generate(self, rows: int, scope: Scope, above: Tensor | None = None) -> Tensor:
         return self.inner.generate(rows, scope, above)
+
+    def emit(self, z: Tensor, above: Tensor | None = None) -> Tensor:
+        return self.inner.emit(z, above)
 
     def log_prior(self, z: Tensor, scope: Scope, above: Tensor | None = None) -> Tensor:
         return self.inner.log_prior(z, scope, above)

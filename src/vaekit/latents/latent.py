@@ -16,7 +16,7 @@ Ratio = Literal["exact", "bound", "none"]
 
 
 class AbstractLatent(Component):
-    """The contract that `Latent`, `Ladder`, `Codebook` and `Hamiltonian` keep.
+    """The contract that `Latent`, `Ladder`, `TopDown`, `Codebook` and `Hamiltonian` keep.
 
     shape: of z, per row. evidence_shape: what the encoder must give, per row. ratio: what exp(log_lik + log_ratio)
     is in evaluation: "exact", an unbiased estimate of p(x); "bound", no more than a lower bound; "none", nothing.
@@ -25,6 +25,11 @@ class AbstractLatent(Component):
     shape: tuple[int, ...]
     evidence_shape: tuple[int, ...]
     ratio: Ratio = "exact"
+
+    @property
+    def emitted_shape(self) -> tuple[int, ...]:
+        """Of what the decoder reads, per row."""
+        return self.shape
 
     def infer(self, evidence: Tensor, scope: Scope, above: Tensor | None = None, held: Tensor | None = None) -> Draw:
         """One draw from q(z | evidence, above) per row.
@@ -41,6 +46,10 @@ class AbstractLatent(Component):
     def log_prior(self, z: Tensor, scope: Scope, above: Tensor | None = None) -> Tensor:
         """(B,), nats: log p(z | above)."""
         raise NotImplementedError
+
+    def emit(self, z: Tensor, above: Tensor | None = None) -> Tensor:
+        """(B, *emitted_shape): what the decoder reads of z; z itself, but where the latent is a path to the decoder."""
+        return z
 
     def settled(
         self, *, inputs_shape: tuple[int, ...] | None = None, above: int | None = None, **sizes: object

@@ -15,7 +15,8 @@ class MLP(Network):
     """Dense layers of `hidden` widths with an activation after each, then a dense layer to `out_shape`.
 
     A row of any shape is flattened on the way in and given its shape on the way out; no hidden width makes it
-    a linear map.
+    a linear map. activation: a name in `ACTIVATIONS`, or "gated": a layer of its own width is multiplied by the sigmoid
+    of another one (Dauphin et al. 2017, arXiv:1612.08083, equation 1).
 
     >>> MLP((128,), in_shape=(28, 28), out_shape=4)(torch.zeros(5, 28, 28)).shape
     torch.Size([5, 4])
@@ -46,8 +47,11 @@ class MLP(Network):
 
 def dense(widths: Sequence[int], name: str) -> nn.Sequential:
     """Flattened rows through dense layers of these widths, with the activation between them."""
-    between = activation(name)
+    gated = name == "gated"
+    between = nn.GLU() if gated else activation(name)
     layers: list[nn.Module] = [nn.Flatten()]
-    for n_in, n_out in pairwise(widths):
-        layers += [nn.Linear(n_in, n_out), between]
+    for place, (n_in, n_out) in enumerate(pairwise(widths), 2):
+        twice = 2 if gated and place < len(widths) else 1
+        layers += [nn.Linear(n_in, twice * n_out), between]
+        layers[-2].heads = twice
     return nn.Sequential(*layers[: max(1, len(layers) - 1)])

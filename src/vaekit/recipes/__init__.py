@@ -47,6 +47,8 @@ from .codes import flow_prior as flow_prior
 from .hierarchies import ladder as ladder
 from .hierarchies import two_level_vamp as two_level_vamp
 from .hierarchies import conv_two_level_vamp as conv_two_level_vamp
+from .hierarchies import very_deep as very_deep
+from .hierarchies import very_deep_dense as very_deep_dense
 from .quantised import vq as vq
 from .autoencoders import rae as rae
 from .autoencoders import wae as wae

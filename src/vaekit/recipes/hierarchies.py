@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..core import Ramp
-from ..latents import Conditional, Ladder, Latent, Normal, Rung, VampPrior
+from ..latents import Conditional, Ladder, Latent, Normal, Rung, TopDown, VampPrior
 from ..likelihoods import Bernoulli
 from ..networks import MLP, ConvDecoder, ConvEncoder
 from ..objectives import ELBO
@@ -60,3 +60,39 @@ def conv_two_level_vamp(
         Bernoulli(binarise="dynamic"),
         ELBO(Ramp(1.0, warm_up)),
     )
+
+
+@recipe("Child 2021, arXiv:2011.10650; Vahdat & Kautz 2020, arXiv:2007.03898")
+def very_deep(
+    latent_dim: int,
+    rungs: int | tuple[tuple[int, int], ...] = 2,
+    width: int = 64,
+    bottleneck: int = 16,
+    channels: tuple[int, ...] = (32, 64),
+    free_bits: float = 0.0,
+) -> Parts:
+    """Codes that are maps of growing size, latent_dim numbers at each pixel, for images of at least 4 x 4.
+
+    channels: of the convolutions that halve the image down to the largest map. rungs: blocks at each size, or (size,
+    blocks) from the top down: ((1, 2), (3, 4), (7, 8)) for 28 x 28.
+    """
+    channels = tuple(channels)
+    return Parts(
+        TopDown(rungs, latent_dim, width, bottleneck),
+        ConvEncoder(channels, None),
+        ConvDecoder(channels[::-1], None),
+        objective=ELBO(free_bits=free_bits),
+    )
+
+
+@recipe("Child 2021, arXiv:2011.10650; Sønderby et al. 2016, arXiv:1602.02282")
+def very_deep_dense(
+    latent_dim: int,
+    blocks: int = 4,
+    width: int = 256,
+    bottleneck: int = 64,
+    hidden: tuple[int, ...] = (256,),
+    free_bits: float = 0.0,
+) -> Parts:
+    """The same without maps, for rows of any kind: `blocks` codes of latent_dim numbers along a residual path."""
+    return dense(TopDown(blocks, latent_dim, width, bottleneck), hidden, objective=ELBO(free_bits=free_bits))

@@ -20,7 +20,10 @@ class Adam:
 
     lr: the learning rate; for an ensemble it may be a tuple, one per member. schedule: the learning rate over
     `total_steps`: constant, half a cosine down to 0, or a line down to 0, after `warmup` steps of linear rise. clip:
-    the largest norm of a player's gradient; None leaves it.
+    the largest norm of a player's gradient; None leaves it. skip: the norm above which, or where it is not finite, a
+    player does not move at all, its moments neither (Child 2021, arXiv:2011.10650); the gradients are of nats per row,
+    that paper's of nats per dimension, so its 400 is to be multiplied by the number of cells. average: the decay of the
+    weights' running mean, such as 0.999, which is what is scored and kept in the end; see `Moments`.
     """
 
     lr: float | tuple[float, ...] = 1e-3
@@ -29,14 +32,20 @@ class Adam:
     schedule: Schedule = "constant"
     warmup: int = 0
     clip: float | None = None
+    skip: float | None = None
+    average: float | None = None
 
     def __post_init__(self) -> None:
         if not all(lr > 0 for lr in self.rates):
             raise ValueError(f"lr={self.lr}: expected a positive learning rate")
         if self.schedule not in ("constant", "cosine", "linear"):
             raise ValueError(f'schedule={self.schedule!r}: expected "constant", "cosine" or "linear"')
-        if self.clip is not None and not self.clip > 0:
-            raise ValueError(f"clip={self.clip}: expected a positive norm, or None")
+        for name in ("clip", "skip"):
+            norm = getattr(self, name)
+            if norm is not None and not norm > 0:
+                raise ValueError(f"{name}={norm}: expected a positive norm, or None")
+        if self.average is not None and not 0 <= self.average < 1:
+            raise ValueError(f"average={self.average}: expected a decay in [0, 1) such as 0.999, or None")
 
     @property
     def rates(self) -> tuple[float, ...]:
@@ -54,26 +63,36 @@ class Adam:
 class Moments:
     """Adam's memory of one player: running means of its gradients and of their squares, and its count of steps.
 
-    A learning rate per member needs parameters that are stacked along dimension 0.
+    members: of a stack, along dimension 0 of the parameters; None: there is none. A learning rate per member needs one.
+    skipped: how many of every member's steps were left out, (members or 1,). average: after n steps the mean of the
+    weights w_1 ... w_n that they led to, `sum_i d^(n-i) w_i / sum_i d^(n-i)` with the decay d.
     """
 
-    def __init__(self, parameters: Sequence[Tensor], adam: Adam):
-        self.adam, self.parameters = adam, list(parameters)
+    def __init__(self, parameters: Sequence[Tensor], adam: Adam, members: int | None = None):
+        self.adam, self.parameters, self.members = adam, list(parameters), members
         self.first = [torch.zeros_like(p) for p in self.parameters]
         self.second = [torch.zeros_like(p) for p in self.parameters]
         like = self.parameters[0]
-        self.count = torch.zeros((), device=like.device)
+        # Members that leave steps out have counts of their own.
+        apart = members is not None and adam.skip is not None
+        self.count = torch.zeros((members,) if apart else (), device=like.device)
+        self.skipped = None if adam.skip is None else torch.zeros(members or 1, device=like.device)
+        self.average = None if adam.average is None else [p.detach().clone() for p in self.parameters]
         self.rates = (
             None if len(set(adam.rates)) == 1 else torch.tensor(adam.rates, device=like.device, dtype=like.dtype)
         )
 
     @torch.no_grad()
-    def move(self, gradients: Sequence[Tensor | None], factor: float | Tensor) -> None:
-        """One step down the gradients; a parameter without one stays. factor: the schedule's, of this step."""
-        self.count += 1
+    def move(self, gradients: Sequence[Tensor | None], factor: float | Tensor, skipping: Tensor | None = None) -> None:
+        """One step down the gradients; a parameter without one stays. factor: the schedule's, of this step. skipping:
+        (members or 1,), 1 for those who leave it out, 0 for the others."""
         known = [i for i, g in enumerate(gradients) if g is not None]
         p, m, v = ([ts[i] for i in known] for ts in (self.parameters, self.first, self.second))
         g = [_laid_out_like(gradients[i], self.parameters[i]) for i in known]
+        if skipping is not None:
+            self._move_or_skip(p, g, m, v, factor, skipping)
+            return
+        self.count += 1
         if self.rates is None:
             self._fused(p, g, m, v, self.adam.rates[0] * factor, self.adam.weight_decay)
             return
@@ -86,24 +105,63 @@ class Moments:
         for parameter, move in zip(p, ahead):
             parameter.addcmul_(move, rates.reshape(-1, *[1] * (move.dim() - 1)))
 
+    def _move_or_skip(
+        self,
+        p: list[Tensor],
+        g: list[Tensor],
+        m: list[Tensor],
+        v: list[Tensor],
+        factor: float | Tensor,
+        skipping: Tensor,
+    ) -> None:
+        """Every member by itself: torch's kernel leaves out a step, or takes it, as a number on the device says."""
+        self.skipped += skipping
+        self.count += (1 - skipping).reshape(self.count.shape)
+        rates = self.adam.rates * (self.members or 1) if len(self.adam.rates) == 1 else self.adam.rates
+        for k, rate in enumerate(rates):
+            own = [[t[k] for t in ts] for ts in (p, g, m, v)] if self.members else (p, g, m, v)
+            count = self.count[k] if self.members else self.count
+            self._fused(*own, rate * factor, self.adam.weight_decay, count, skipping[k])
+
     def _fused(
-        self, p: list[Tensor], g: list[Tensor], m: list[Tensor], v: list[Tensor], lr: float | Tensor, decay: float
+        self,
+        p: list[Tensor],
+        g: list[Tensor],
+        m: list[Tensor],
+        v: list[Tensor],
+        lr: float | Tensor,
+        decay: float,
+        count: Tensor | None = None,
+        skipping: Tensor | None = None,
     ) -> None:
         beta1, beta2 = self.adam.betas
+        steps = [self.count if count is None else count] * len(p)
         # fmt: off
         torch._fused_adam_(
-            p, g, m, v, [], [self.count] * len(p), lr=lr, beta1=beta1, beta2=beta2, weight_decay=decay, eps=EPSILON,
-            amsgrad=False, maximize=False,
+            p, g, m, v, [], steps, lr=lr, beta1=beta1, beta2=beta2, weight_decay=decay, eps=EPSILON,
+            amsgrad=False, maximize=False, found_inf=skipping,
         )
         # fmt: on
 
+    @torch.no_grad()
+    def follow(self, taken: int) -> None:
+        """Takes the weights after step number `taken`, counted from 1, into their average."""
+        decay = self.adam.average
+        torch._foreach_lerp_(self.average, self.parameters, (1 - decay) / (1 - decay**taken))
+
     def state(self) -> dict[str, Tensor]:
-        """Flat: `count`, `first/i`, `second/i`."""
-        moments = {f"{name}/{i}": t for name in ("first", "second") for i, t in enumerate(getattr(self, name))}
-        return {"count": self.count, **moments}
+        """Flat: `count`, `first/i`, `second/i`; `skipped` and `average/i` where there are such."""
+        lists = {"first": self.first, "second": self.second, "average": self.average or []}
+        tensors = {f"{name}/{i}": t for name, ts in lists.items() for i, t in enumerate(ts)}
+        return {"count": self.count, **({} if self.skipped is None else {"skipped": self.skipped}), **tensors}
 
     @torch.no_grad()
     def restore(self, state: dict[str, Tensor]) -> None:
+        """Raises ValueError for a `state` of other settings."""
+        for name in ("skipped", "average/0"):
+            if name in self.state() and name not in state:
+                setting = "average" if "/" in name else "skip"
+                raise ValueError(f"the checkpoint was taken without {setting}: resume with the settings it began with")
         for name, value in self.state().items():
             value.copy_(state[name])
 

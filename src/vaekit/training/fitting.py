@@ -195,6 +195,7 @@ class Watched:
             self.display.stop()
         for k in self.active:
             self.courses[k].ended = left
+        self.training.step.settle()
         if self.training.sharded is not None:
             self.training.sharded.end()
         learner, whole = self.training.learner, ("finished", "stopped early")
@@ -245,22 +246,31 @@ class Watched:
         self._look()
         if not self.active:
             return
+        with self.training.step.averaged():
+            better = self._judge(seconds, rows)
+            if better:
+                self._keep(better)
+        record = together([self.courses[k].history[-1] for k in self.active])
+        self.display.epoch(self.training, record)
+        log.info(describe(record, self.training.epochs))
+
+    def _judge(self, seconds: float, rows: int) -> list[int]:
+        """Enters the epoch into the courses; the members that are better than ever."""
         training, speed = self.training, round(rows / max(seconds, 1e-9), 1)
         metrics, rate, better = training.metrics_each(), training.step.rate, []
         scores = [{}] * len(metrics)
         if self.held is not None:
             scores = self._scores()
+        skipped = None if training.step.adam.skip is None else training.step.skipped
         for k in self.active:
             record = {"epoch": training.epoch, "step": training.taken, **metrics[k]}
             record["lr"] = rate[k] if isinstance(rate, tuple) else rate
+            if skipped is not None:
+                record["skipped"] = skipped[k]
             record["seconds"], record["rows_per_second"] = round(seconds, 3), speed
             if self.courses[k].add(record | {f"val_{n}": v for n, v in scores[k].items()}):
                 better.append(k)
-        if better:
-            self._keep(better)
-        record = together([self.courses[k].history[-1] for k in self.active])
-        self.display.epoch(training, record)
-        log.info(describe(record, training.epochs))
+        return better
 
     def _scores(self) -> list[dict[str, float]]:
         """`held_out`, as the first process finds it; where the weights are spread, all have to take part."""

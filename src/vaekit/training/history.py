@@ -11,7 +11,7 @@ from .pace import Pace
 
 Record = dict[str, Any]
 """A line of history: the epoch, the steps taken, the training rows' figures, the held-out ones as `val_*`."""
-BOOKKEEPING = ("epoch", "step", "lr", "seconds", "rows_per_second", "members")
+BOOKKEEPING = ("epoch", "step", "lr", "skipped", "seconds", "rows_per_second", "members")
 
 
 @dataclass
@@ -64,6 +64,8 @@ def together(records: Sequence[Record]) -> Record:
         return records[0]
     shared = {n: records[0][n] for n in ("epoch", "step", "seconds")}
     means = {n: sum(r[n] for r in records) / len(records) for n in records[0] if n not in BOOKKEEPING}
+    if "skipped" in records[0]:
+        shared["skipped"] = sum(r["skipped"] for r in records)
     speed = sum(r["rows_per_second"] for r in records)
     return {**shared, **means, "rows_per_second": round(speed, 1), "members": len(records)}
 
@@ -93,6 +95,7 @@ def figures(record: Record) -> str:
         text = "  ".join(f"{n.replace('_', ' ')} {record[n]:.2f}" for n in own)
     held = next((n for n in ("val_elbo", "val_distortion") if n in record), None)
     text = text if held is None else f"{text}  held-out {held.removeprefix('val_')} {record[held]:.2f}"
+    text = f"{text}  {record['skipped']} steps skipped" if record.get("skipped") else text
     return f"mean of {record['members']}: {text}" if "members" in record else text
 
 

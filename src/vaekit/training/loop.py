@@ -218,7 +218,8 @@ def train(
 
     `x` is an array or tensor (N, ...), or a source larger than memory, see `vaekit.data.stored`; what it holds is
     inferred. Sizes left open in the model are settled; the settled model that is being trained is
-    `training.learner.model`. Raises ValueError for data that the model's likelihood cannot explain.
+    `training.learner.model`; its averaged weights, where `adam` asks for such, are put into it by
+    `training.step.settle()`. Raises ValueError for data that the model's likelihood cannot explain.
 
         for training in vk.train(model, x, vk.objectives.ELBO(), epochs=3):
             if training.epoch_ended:

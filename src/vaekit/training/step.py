@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 
@@ -60,7 +60,10 @@ class Step:
         self.players = {who: names for who, names in learner.players().items() if names}
         if sharded is not None:
             self.players = {who: sharded.as_before(names) for who, names in self.players.items()}
-        self.moments = {who: Moments([named[n] for n in names], self.adam) for who, names in self.players.items()}
+        members = len(learner) if isinstance(learner, Ensemble) else None
+        self.moments = {
+            who: Moments([named[n] for n in names], self.adam, members) for who, names in self.players.items()
+        }
         self.buffers = dict(learner.named_buffers())
         self.program = Program(partial(gradients, self.players), learner, self.processes.among(learner.noise()))
         self.graph = Captured(self._take, learner)
@@ -69,6 +72,9 @@ class Step:
         factor = self.adam.factor(self.taken, self.total_steps)
         terms = (self.graph if self.captured else self._take)(batch, noise, factor)
         self.taken += 1
+        if self.adam.average is not None:
+            for moments in self.moments.values():
+                moments.follow(self.taken)
         return terms
 
     def _take(self, batch: Batch, noise: Noise, factor: float | Tensor) -> Terms:
@@ -78,7 +84,8 @@ class Step:
             terms, gradients = self._mean(batch, terms, gradients)
             terms = replace(terms, updates={**terms.updates, "first_bad": self.learner.bad_since(terms.losses)})
         for who, moments in self.moments.items():
-            moments.move(gradients[who] if self.adam.clip is None else self._clipped(who, gradients[who]), factor)
+            gradient, skipping = self._bounded(who, gradients[who])
+            moments.move(gradient, factor, skipping)
         with torch.no_grad():
             for name, value in terms.updates.items():
                 self.buffers[name].copy_(value)
@@ -103,19 +110,52 @@ class Step:
         terms, others = self.processes.mean(batch, terms, others)
         return terms, {who: [o if p is None else p for p, o in zip(parts[who], gs)] for who, gs in others.items()}
 
-    def _clipped(self, who: str, gradients: Sequence[Tensor | None]) -> list[Tensor | None]:
-        """The gradient scaled to at most `clip`; in an ensemble every member's by itself."""
-        stacked = isinstance(self.learner, Ensemble)
-        members = len(self.learner) if stacked else 1
-        if self.sharded is None:
-            squares = sum(g.reshape(members, -1).square().sum(1) for g in gradients if g is not None)
-        else:
-            squares = self.sharded.squares(self.players[who], gradients).reshape(1)
-        factor = (self.adam.clip / (squares.sqrt() + 1e-6)).clamp(max=1.0)
-        return [
-            g if g is None else g * (factor.reshape(-1, *[1] * (g.dim() - 1)) if stacked else factor[0])
-            for g in gradients
-        ]
+    def _bounded(self, who: str, gradients: Sequence[Tensor | None]) -> tuple[Sequence[Tensor | None], Tensor | None]:
+        """The gradient scaled to at most `clip`, and who leaves this step out, (members or 1,); in an ensemble every
+        member's by itself."""
+        if self.adam.clip is None and self.adam.skip is None:
+            return gradients, None
+        norm, skipping = self._norm(who, gradients), None
+        if self.adam.skip is not None:
+            skipping = (~(norm <= self.adam.skip)).float()
+        if self.adam.clip is not None:
+            factor, stacked = (self.adam.clip / (norm + 1e-6)).clamp(max=1.0), isinstance(self.learner, Ensemble)
+            gradients = [
+                g if g is None else g * (factor.reshape(-1, *[1] * (g.dim() - 1)) if stacked else factor[0])
+                for g in gradients
+            ]
+        return gradients, skipping
+
+    def _norm(self, who: str, gradients: Sequence[Tensor | None]) -> Tensor:
+        """Of a player's gradient, (members or 1,)."""
+        if self.sharded is not None:
+            return self.sharded.squares(self.players[who], gradients).reshape(1).sqrt()
+        members = len(self.learner) if isinstance(self.learner, Ensemble) else 1
+        return sum(g.reshape(members, -1).square().sum(1) for g in gradients if g is not None).sqrt()
+
+    @property
+    def skipped(self) -> list[int]:
+        """How many steps of every member were left out by a player, of a learner its own alone. Reads the device."""
+        return [int(n) for n in sum(moments.skipped for moments in self.moments.values()).tolist()]
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Within it the learner has its averaged weights, where `Adam.average` asks for such."""
+        raw = [[p.detach().clone() for p in m.parameters] for m in self.moments.values() if m.average is not None]
+        self.settle()
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for moments, weights in zip(self.moments.values(), raw):
+                    torch._foreach_copy_(moments.parameters, weights)
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Gives the learner its averaged weights for good, where `Adam.average` asks for such."""
+        for moments in self.moments.values():
+            if moments.average is not None:
+                torch._foreach_copy_(moments.parameters, moments.average)
 
     def state(self) -> dict[str, Tensor]:
         """The optimisers' state, flat: `player/name` -> tensor."""
