@@ -185,6 +185,13 @@ def test_figures_say_that_there_is_no_elbo(tmp_path):
         assert vae.caveat_ is not None
 
 
+def test_figures_say_that_a_critic_s_features_were_trained_and_no_likelihood():
+    x = (images(40, (8, 8)) * 255).to(torch.uint8).numpy()
+    vae = vk.VAE(recipe=vk.recipes.vae_gan(channels=(4, 4), critic=(4,), hidden=8), epochs=1, validation=0).fit(x)
+    assert any("a likelihood that nobody maximised" in note for note in vae.evaluate(x, draws=2).notes)
+    assert not any("nobody" in note for note in vk.VAE(epochs=1, validation=0).fit(x).evaluate(x, draws=2).notes)
+
+
 def test_a_network_of_the_user_s_is_passed_in_again(tmp_path):
     x = (images(40, (8, 8)) * 255).to(torch.uint8).numpy()
     vae = vk.VAE(likelihood=Perceptual(TwoMaps()), epochs=1, validation=0).fit(x)

@@ -4,8 +4,8 @@ import copy
 
 import pytest
 import torch
-from torch import nn
 from compositions import batch, build
+from torch import nn
 
 from vaekit import testing
 from vaekit.core import Batch, Source

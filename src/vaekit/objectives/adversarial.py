@@ -117,7 +117,8 @@ class VAEGAN(Objective):
     """A VAE whose reconstructions are measured by what a critic of images sees in them.
 
     Larsen et al. 2016, arXiv:1512.09300. `features`, a network, is the critic up to their layer l, and `head` the rest,
-    which gives one logit, "real". With f the features, x' the mean of p(x | z) for z ~ q(z | x), x" the same for z of
+    which gives one logit, "real". With f the features, each row's brought to mean 0 and variance 1 (theirs are normalised
+    over the batch), without which a critic could shrink the distance to nothing, x' the mean of p(x | z) for z ~ q(z | x), x" the same for z of
     the prior, and D the critic, three players minimise, as in their algorithm 1,
 
         inference    KL(q || p) + |f(x) - f(x')|^2 / 2
@@ -129,6 +130,11 @@ class VAEGAN(Objective):
     nobody minimises. Features of a convolutional network whose `out_shape` is open are its last map. Where cells are
     missing, the critic sees 0 in all three.
     """
+
+    caveat = (
+        "VAEGAN trains what its critic sees in images, not their likelihood: distortion, elbo and bound are those of a "
+        "likelihood that nobody maximised"
+    )
 
     def __init__(self, features: nn.Module, head: nn.Module, gamma: float | Hyper = 1.0):
         super().__init__()
@@ -161,7 +167,7 @@ class VAEGAN(Objective):
         out = model(batch, noise)
         metrics, rows = summary(out, batch.weight), len(out.draw.z)
         prior = model.decode(model.generate(rows, noise, batch.context), batch.context).mean
-        seen, rebuilt, dreamt = (self.features(masked(x, batch.mask)) for x in (batch.x, out.px.mean, prior))
+        seen, rebuilt, dreamt = (self.seen(masked(x, batch.mask)) for x in (batch.x, out.px.mean, prior))
         real, *unreal = (self.head(f).flatten() for f in (seen, rebuilt, dreamt))
         content = 0.5 * weighted_mean(sum_cells((seen - rebuilt).square()), batch.weight)
         critic = weighted_mean(mistaken(real, True) + sum(mistaken(u, False) for u in unreal), batch.weight)
@@ -173,3 +179,8 @@ class VAEGAN(Objective):
             "critic": critic,
         }
         return Terms(losses, {**metrics, "content": content, "critic": critic}, out.draw.updates)
+
+    def seen(self, x: Tensor) -> Tensor:
+        """(B, *F): f(x)."""
+        features = self.features(x)
+        return F.layer_norm(features, features.shape[1:])

@@ -21,6 +21,8 @@ class Objective(Component):
     are added up. What passes through `batch_mean`, or is gathered by the noise's peers, couples nothing."""
     reads_weights = False
     """Whether a loss reads the networks' parameters themselves: then these cannot be sharded."""
+    caveat: str | None = None
+    """Why the model's figures are not what was trained, in one sentence for evaluations; None where they are."""
 
     def forward(self, model: VAEModule, batch: Batch, step: Tensor, noise: Noise) -> Terms:
         raise NotImplementedError

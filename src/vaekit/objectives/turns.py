@@ -32,6 +32,10 @@ class Lagging(Objective):
         return self.objective.needs_density
 
     @property
+    def caveat(self) -> str | None:
+        return self.objective.caveat
+
+    @property
     def couples_rows(self) -> bool:
         return self.objective.couples_rows
 

@@ -25,7 +25,7 @@ def ms_ssim(
 @recipe("Hou et al. 2017, arXiv:1610.00291; He et al. 2016, arXiv:1606.04801")
 def perceptual(
     latent_dim: int,
-    weight: float = 10.0,
+    weight: float = 1000.0,
     features: tuple[int, ...] = (32, 64),
     channels: tuple[int, ...] = (32, 64, 128),
     hidden: int = 256,
