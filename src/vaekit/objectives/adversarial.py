@@ -117,9 +117,9 @@ class VAEGAN(Objective):
     """A VAE whose reconstructions are measured by what a critic of images sees in them.
 
     Larsen et al. 2016, arXiv:1512.09300. `features`, a network, is the critic up to their layer l, and `head` the rest,
-    which gives one logit, "real". With f the features, each row's brought to mean 0 and variance 1 (theirs are normalised
-    over the batch), without which a critic could shrink the distance to nothing, x' the mean of p(x | z) for z ~ q(z | x), x" the same for z of
-    the prior, and D the critic, three players minimise, as in their algorithm 1,
+    which gives one logit, "real". f(x) is what the features say, brought to mean 0 and variance 1 in each row (theirs
+    are normalised over the batch): otherwise a critic could shrink every distance. With x' the mean of p(x | z) for
+    z ~ q(z | x), x" the same for z of the prior, and D the critic, three players minimise, as in their algorithm 1,
 
         inference    KL(q || p) + |f(x) - f(x')|^2 / 2
         generation   gamma |f(x) - f(x')|^2 / 2 - log D(x') - log D(x")
