@@ -116,6 +116,12 @@ LATENTS: dict[str, Callable[[], lt.AbstractLatent]] = {
     ),
 }
 
+POINTS: dict[str, Callable[[], lt.AbstractLatent]] = {
+    "point mass": lambda: lt.Latent(lt.PointMass(2), lt.StandardNormal()),
+    "point mass, mixture prior": lambda: lt.Latent(lt.PointMass(2), lt.GaussianMixture(3)),
+}
+"""Latents without a density, for objectives that need none."""
+
 OBJECTIVES: dict[str, Callable[[], ob.Objective]] = {
     "elbo": ob.ELBO,
     "warm-up, free bits": lambda: ob.ELBO(Ramp(1.0, 10), free_bits=0.05),
@@ -133,6 +139,11 @@ OBJECTIVES: dict[str, Callable[[], ob.Objective]] = {
     "wae": lambda: ob.WAE(weight=3.0),
     "info": lambda: ob.WAE(rate=0.5, kernel="rbf"),
     "factor": lambda: ob.FactorTC(MLP((6,), activation="leaky_relu"), gamma=3.0),
+    "aae": lambda: ob.AAE(MLP((6,)), weight=2.0),
+    "vae-gan": lambda: ob.VAEGAN(MLP((6,), "tanh", out_shape=4), MLP((6,)), gamma=0.5),
+    "lagging": lambda: ob.Lagging(ob.ELBO(beta=2.0), turns=3, until=9),
+    "rae": lambda: ob.RAE(beta=0.5, decoder_l2=0.1),
+    "rae gradient": lambda: ob.RAE(beta=0.5, gradient_penalty=0.3),
 }
 
 ENTANGLED = [latent for latent in LATENTS if any(w in latent for w in ("vamp", "hamiltonian", "exemplar", "deep"))]
@@ -150,8 +161,9 @@ PAIRS = [
     for latent in LATENTS
     if (objective in ("elbo", "iwae dreg", "factor") or latent in ("normal", "vamp", "ladder", "codebook"))
     and (objective, latent) not in REFUSED
-]
-"""What the laws are held to: every latent with three kinds of objective, every objective with four kinds of latent."""
+] + [(objective, latent) for objective in ("aae", "rae", "rae gradient", "wae") for latent in POINTS]
+"""What the laws are held to: every latent with three kinds of objective, every objective with four kinds of latent, and
+those that need no density with point masses."""
 
 LIKELIHOODS: dict[str, Callable[[], lk.Likelihood]] = {
     "bernoulli": lk.Bernoulli,
@@ -194,7 +206,7 @@ def build(
 ) -> VAEModule:
     """A small dense model in fp64, prepared on a few rows."""
     torch.manual_seed(seed)
-    model = VAEModule(MLP((8,)), LATENTS[latent](), MLP((8,)), LIKELIHOODS[likelihood]())
+    model = VAEModule(MLP((8,)), {**LATENTS, **POINTS}[latent](), MLP((8,)), LIKELIHOODS[likelihood]())
     model = model.settled((cells,), context).double()
     return model
 

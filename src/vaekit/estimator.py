@@ -383,7 +383,8 @@ class VAE(Manners):
 
     def evaluate(self, x: object, draws: int = 100, seed: int | None = None) -> Evaluation:
         """Figures on held-out rows with their standard errors: ELBO, distortion, rate, bound, bits per dimension."""
-        own = evaluate_rows(self._fitted(), self._seen(x), draws=draws, seed=self.seed if seed is None else seed)
+        model, rows, notes = self._fitted(), self._seen(x), [self.objective_.caveat] * bool(self.objective_.caveat)
+        own = evaluate_rows(model, rows, draws=draws, seed=self.seed if seed is None else seed, notes=notes)
         members = self.__dict__.get("members_", [])
         if len(members) < 2:
             return own

@@ -148,6 +148,11 @@ class VAEModule(Component):
         self.latent.prepare(inputs, evidence, scope, batch.context)
         context = None if batch.context is None else batch.context[:2]
         cells = self.decode(self.latent.generate(len(x[:2]), scope, context), context).log_prob(x[:2])
+        if cells.dim() == 1 and batch.mask is not None and x.dim() > 1:
+            raise ValueError(
+                f"{type(self.likelihood).__name__} takes a row as one cell, so that a missing one cannot be left out: "
+                "fill the gaps, or use a likelihood of cells"
+            )
         if cells.dim() == 0 or len(cells) != len(x[:2]):
             raise ValueError(
                 f"the log_prob of {type(self.likelihood).__name__} gives {tuple(cells.shape)} for {len(x[:2])} rows: "

@@ -190,7 +190,7 @@ def assert_players_own_gradients(model: VAEModule, batch: Batch, objective: Obje
     assert len(names) == len(set(names)), "a parameter belongs to two players"
     recorder = Recorder(Source.like(model))
     expected = _gradients(learner, learner(batch, recorder).losses)
-    _, gradients = Step(learner).program.eager(batch, Tape(recorder.tape))
+    _, gradients = Step(learner).turn(players).program.eager(batch, Tape(recorder.tape))
     for who, own in players.items():
         for name, got in zip(own, gradients[who]):
             want = expected.get(f"{who}:{name}")

@@ -4,6 +4,7 @@ from .base import KL, Distribution, closed_form, kl, per_row, sum_cells
 from .counts import NegativeBinomial, Poisson
 from .flow import CouplingFlow
 from .joint import Joint
+from .judged import Judged
 from .levels import Categorical, DiscretisedLogisticMixture
 from .mixture import Mixture, gumbel
 from .normal import Delta, MultivariateNormal, Normal
@@ -22,6 +23,7 @@ __all__ = [
     "Distribution",
     "Flow",
     "Joint",
+    "Judged",
     "Mixture",
     "MultivariateNormal",
     "NegativeBinomial",

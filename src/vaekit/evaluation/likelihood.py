@@ -202,13 +202,18 @@ def score_rows(model: VAEModule, rows: AbstractRows, *, draws: int = 100, seed: 
     return RowScores(draws, bound + jacobian, elbo + jacobian, distortion - jacobian, rate, ess, kl)
 
 
-def evaluate_rows(model: VAEModule, rows: AbstractRows, *, draws: int = 100, seed: int = 0) -> Evaluation:
-    """A model's figures on held-out rows: ELBO and its parts, the importance-weighted bound, bits per dimension."""
+def evaluate_rows(
+    model: VAEModule, rows: AbstractRows, *, draws: int = 100, seed: int = 0, notes: Sequence[str] = ()
+) -> Evaluation:
+    """A model's figures on held-out rows: ELBO and its parts, the importance-weighted bound, bits per dimension.
+
+    notes: what is to be said beside its own.
+    """
     scores = score_rows(model, rows, draws=draws, seed=seed)
     dims = math.prod(rows.spec.shape)
     caveat = model.likelihood.caveat(rows.batch(slice(0, 256)).x, rows.spec.integer)
     figures = {"distortion": Figure.mean(scores.distortion, "nats", "-E log p(x | z), the cost of reconstruction")}
-    notes: list[str] = []
+    notes = list(notes)
     if model.latent.ratio == "none":
         notes.append("the posterior is a point mass: there is no rate and no bound of log p(x)")
     else:

@@ -2,6 +2,7 @@
 
 from .base import Likelihood
 from .counts import NegativeBinomial, Poisson
+from .judged import Judge, MultiScaleSimilarity, Perceptual
 from .levels import Categorical, DiscretisedLogisticMixture
 from .mixed import Mixed
 from .real import Gaussian
@@ -13,8 +14,11 @@ __all__ = [
     "ContinuousBernoulli",
     "DiscretisedLogisticMixture",
     "Gaussian",
+    "Judge",
     "Likelihood",
     "Mixed",
+    "MultiScaleSimilarity",
     "NegativeBinomial",
+    "Perceptual",
     "Poisson",
 ]

@@ -1,10 +1,11 @@
 """Networks: rows of one shape in, rows of another out."""
 
-from .conv import ConvDecoder, ConvEncoder, ConvNetwork, ResidualDecoder, ResidualEncoder
+from .conv import ConvDecoder, ConvEncoder, ConvNetwork, ResidualDecoder, ResidualEncoder, as_map
 from .foreign import Adapter, Foreign, KerasNetwork, as_network, ends_in, evaluating, is_keras
 from .initialise import initialise
 from .mlp import MLP
 from .network import ACTIVATIONS, Network
+from .spectral import Spectral
 
 __all__ = [
     "ACTIVATIONS",
@@ -18,6 +19,8 @@ __all__ = [
     "Network",
     "ResidualDecoder",
     "ResidualEncoder",
+    "Spectral",
+    "as_map",
     "as_network",
     "ends_in",
     "evaluating",

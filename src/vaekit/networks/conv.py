@@ -141,6 +141,18 @@ class ConvNetwork(Network):
         return () if self.hidden is None else (self.hidden,)
 
 
+def as_map(network: nn.Module, shape: Shape) -> nn.Module:
+    """A network settled for rows of this shape; a convolutional one whose `out_shape` is open gives its last map.
+
+    A user's own module is taken as it is.
+    """
+    if not isinstance(network, Network):
+        return network
+    open_map = isinstance(network, ConvNetwork) and network.out_shape is None
+    own = (network.channels[-1], *network.map_size(shape)) if open_map else None
+    return network.settled(in_shape=shape, out_shape=own)
+
+
 class ConvEncoder(ConvNetwork):
     """Images (C, H, W) of at least 2^len(channels) pixels a side -> `out_shape`, by convolutions of stride 2.
 

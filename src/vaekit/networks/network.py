@@ -63,6 +63,10 @@ class Network(Component):
         shapes = {n: as_shape(v) if n in ("in_shape", "out_shape") else v for n, v in sizes.items()}
         return super().settled(**shapes)
 
+    def updates(self) -> dict[str, Tensor]:
+        """New values of the network's own buffers, where its state follows its weights; applied after a step."""
+        return {}
+
     def run(self, x: Tensor) -> Tensor:
         """(B, *in_shape) -> B rows of as many numbers as `out_shape` holds."""
         return self.layers(x)

@@ -21,6 +21,8 @@ class Objective(Component):
     are added up. What passes through `batch_mean`, or is gathered by the noise's peers, couples nothing."""
     reads_weights = False
     """Whether a loss reads the networks' parameters themselves: then these cannot be sharded."""
+    caveat: str | None = None
+    """Why the model's figures are not what was trained, in one sentence for evaluations; None where they are."""
 
     def forward(self, model: VAEModule, batch: Batch, step: Tensor, noise: Noise) -> Terms:
         raise NotImplementedError
@@ -29,8 +31,16 @@ class Objective(Component):
         """Each player's parameters, named as in a `Learner`: `model.*` and `objective.*`."""
         return {"model": [f"model.{name}" for name, _ in model.named_parameters()]}
 
+    def moves(self, who: str, taken: int) -> bool:
+        """Whether a player moves in the step after `taken` steps: where not, nothing of it or its optimiser changes.
+
+        A function of the count alone, which the host knows: every set of players that move has a program of its own.
+        """
+        return True
+
     def settled(self, **sizes: object) -> Objective:
-        """Settles open sizes: z_shape is the latent's, per row; rows, how many there are to learn from."""
+        """Settles open sizes: z_shape is the latent's, x_shape the likelihood's, per row; rows, how many there are to
+        learn from."""
         return self
 
     def check(self, model: VAEModule) -> None:
@@ -40,6 +50,16 @@ class Objective(Component):
                 f"{type(self).__name__} needs log q(z | x), and the posterior {_posterior(model)} has no density: use "
                 "a posterior that has one (Normal), or an objective that needs none"
             )
+
+
+def inference_and_generation(model: VAEModule) -> dict[str, list[str]]:
+    """The parameters of q(z | x) and those of p(x, z), as two players'."""
+    generative = {f"model.{name}" for name in model.generative()}
+    names = [f"model.{name}" for name, _ in model.named_parameters()]
+    return {
+        "inference": [n for n in names if n not in generative],
+        "generation": [n for n in names if n in generative],
+    }
 
 
 def _posterior(model: nn.Module) -> str:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..core import Batch, Hyper, Noise, Terms, hyper, weighted_mean
 from ..model import VAEModule
-from .base import Objective, penalty, summary
+from .base import Objective, inference_and_generation, penalty, summary
 
 GRADIENTS = ("plain", "stl", "dreg", "partial")
 
@@ -56,12 +56,7 @@ class IWAE(Objective):
     def players(self, model: VAEModule) -> dict[str, list[str]]:
         if self.gradient not in ("dreg", "partial"):
             return super().players(model)
-        generative = {f"model.{name}" for name in model.generative()}
-        names = super().players(model)["model"]
-        return {
-            "inference": [n for n in names if n not in generative],
-            "generation": [n for n in names if n in generative],
-        }
+        return inference_and_generation(model)
 
     def check(self, model: VAEModule) -> None:
         super().check(model)

@@ -25,6 +25,7 @@ from .rates import annealed as annealed
 from .rates import factor_vae as factor_vae
 from .rates import beta_tc as beta_tc
 from .rates import dip as dip
+from .rates import lagging as lagging
 from .bounds import iwae as iwae
 from .bounds import dreg as dreg
 from .bounds import stl as stl
@@ -51,5 +52,12 @@ from .hierarchies import very_deep as very_deep
 from .hierarchies import very_deep_dense as very_deep_dense
 from .quantised import vq as vq
 from .autoencoders import rae as rae
+from .autoencoders import rae_gp as rae_gp
+from .autoencoders import rae_sn as rae_sn
 from .autoencoders import wae as wae
+from .autoencoders import aae as aae
+from .autoencoders import wae_gan as wae_gan
 from .autoencoders import info_vae as info_vae
+from .images import ms_ssim as ms_ssim
+from .images import perceptual as perceptual
+from .images import vae_gan as vae_gan

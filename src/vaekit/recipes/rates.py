@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..core import Cycle, Ramp
 from ..networks import MLP
-from ..objectives import DIP, ELBO, FactorTC, TotalCorrelation
+from ..objectives import DIP, ELBO, FactorTC, Lagging, TotalCorrelation
 from .recipe import Parts, classic, plain, recipe
 
 
@@ -66,3 +66,9 @@ def dip(
 ) -> Parts:
     """Codes with a covariance close to the identity: of their means (kind 1), or of themselves (kind 2)."""
     return classic(plain(latent_dim), hidden, heads=2, objective=DIP(kind, off_diagonal, diagonal))
+
+
+@recipe("He et al. 2019, arXiv:1901.05534")
+def lagging(latent_dim: int, turns: int = 10, until: int = 2000, hidden: tuple[int, ...] = (128,)) -> Parts:
+    """The encoder takes `turns` steps to one of the decoder, in the first `until` steps, against collapse."""
+    return classic(plain(latent_dim), hidden, heads=2, objective=Lagging(ELBO(), turns, until))

@@ -13,7 +13,7 @@ from torch.utils import _pytree as pytree
 
 from ..core import Batch, Noise, Recorder, Source, Tape, Terms, prefixed
 from ..model import VAEModule
-from ..networks import evaluating
+from ..networks import Network, evaluating
 from ..objectives import Objective, summary
 
 
@@ -29,7 +29,7 @@ class Learner(nn.Module):
 
     def __init__(self, model: VAEModule, objective: Objective):
         super().__init__()
-        objective = objective.settled(z_shape=model.latent.shape)
+        objective = objective.settled(z_shape=model.latent.shape, x_shape=model.likelihood.shape)
         objective.check(model)
         self.model, self.objective = model, objective
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
@@ -44,10 +44,20 @@ class Learner(nn.Module):
         trainable = {name for name, p in self.named_parameters() if p.requires_grad}
         return {who: [n for n in names if n in trainable] for who, names in self.objective.players(self.model).items()}
 
+    def moves(self, who: str, taken: int) -> bool:
+        """Whether it is this player's turn after so many steps."""
+        return self.objective.moves(who, taken)
+
     def forward(self, batch: Batch, noise: Noise) -> Terms:
         terms = self.objective(self.model, batch, self.step, noise)
-        updates = {**prefixed("model", terms.updates), "step": self.step + 1, "first_bad": self.bad_since(terms.losses)}
+        counts = {"step": self.step + 1, "first_bad": self.bad_since(terms.losses)}
+        updates = {**prefixed("model", terms.updates), **self._of_networks(), **counts}
         return Terms(terms.losses, terms.metrics, updates)
+
+    def _of_networks(self) -> dict[str, Tensor]:
+        """What networks, a critic's too, give as new values of their buffers."""
+        networks = {path: m for path, m in self.named_modules() if isinstance(m, Network)}
+        return {name: value for path, m in networks.items() for name, value in prefixed(path, m.updates()).items()}
 
     def bad_since(self, losses: dict[str, Tensor]) -> Tensor:
         """`first_bad` after a step with these losses."""
@@ -147,6 +157,9 @@ class Ensemble(nn.Module):
 
     def players(self) -> dict[str, list[str]]:
         return {who: [_flat(n) for n in names] for who, names in self._learners[0].players().items()}
+
+    def moves(self, who: str, taken: int) -> bool:
+        return self.pattern.moves(who, taken)
 
     def _state(self) -> dict[str, Tensor]:
         return {self._names[n]: t for n, t in [*self.named_parameters(), *self.named_buffers()]}

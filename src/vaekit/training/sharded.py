@@ -93,10 +93,11 @@ class Sharded:
         """Its name -> that of the whole tensor."""
         self._places: list[tuple[nn.Module, str]] = []
         self._out: dict[int, tuple[ReferenceType[Tensor], Tensor, Shards]] = {}
-        if learner.objective.reads_weights:
+        readers = [type(m).__name__ for m in learner.modules() if getattr(m, "reads_weights", False)]
+        if readers:
             raise ValueError(
-                f"{type(learner.objective).__name__} reads the networks' weights themselves, of which each process "
-                "would have a part: train without sharded=True"
+                f"{readers[0]} reads the networks' weights themselves, of which each process would have a part: train "
+                "without sharded=True"
             )
         moved = [type(m).__name__ for m in learner.model.latent.modules() if getattr(m, "follows_gradients", False)]
         if moved:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -34,10 +34,21 @@ def gradients(
     return pytree.tree_map_only(Tensor, torch.detach, terms), found
 
 
+class Turn:
+    """How a step is taken in which some of the players move: the program of their gradients, the graph of the whole."""
+
+    def __init__(self, step: Step, players: dict[str, list[str]]):
+        noise = step.processes.among(step.learner.noise())
+        self.program = Program(partial(gradients, players), step.learner, noise)
+        self.take = partial(step._take, self)
+        self.graph = Captured(self.take, step.learner)
+
+
 class Step:
     """`step(batch, noise)` moves a learner, or an ensemble of learners, by one step and returns its terms.
 
-    Nothing in it reads a tensor on the host. With several players every gradient is taken before any of them moves.
+    Nothing in it reads a tensor on the host. With several players every gradient is taken before any of them moves. In
+    a step that is not a player's turn, see `Objective.moves`, its parameters, moments and count stay as they are.
     compiled: whether forward and backward run as one compiled program; see `Program`. captured: whether the whole step
     is one CUDA graph; see `Captured`. processes: those that each have a share of the batch; see `Processes`. sharded:
     the learner's weights spread over them; such steps are not compiled.
@@ -65,27 +76,46 @@ class Step:
             who: Moments([named[n] for n in names], self.adam, members) for who, names in self.players.items()
         }
         self.buffers = dict(learner.named_buffers())
-        self.program = Program(partial(gradients, self.players), learner, self.processes.among(learner.noise()))
-        self.graph = Captured(self._take, learner)
+        self._turns: dict[tuple[str, ...], Turn] = {}
+
+    def turn(self, who: Collection[str]) -> Turn:
+        """The step in which these players move: as many programs and graphs as there are kinds of turns."""
+        players = {name: own for name, own in self.players.items() if name in who}
+        if tuple(players) not in self._turns:
+            self._turns[tuple(players)] = Turn(self, players)
+        return self._turns[tuple(players)]
+
+    @property
+    def coming(self) -> Turn:
+        """The next step's."""
+        return self.turn([who for who in self.players if self.learner.moves(who, self.taken)])
+
+    @property
+    def program(self) -> Program:
+        return self.coming.program
+
+    @property
+    def graph(self) -> Captured:
+        return self.coming.graph
 
     def __call__(self, batch: Batch, noise: Noise) -> Terms:
-        factor = self.adam.factor(self.taken, self.total_steps)
-        terms = (self.graph if self.captured else self._take)(batch, noise, factor)
+        factor, turn = self.adam.factor(self.taken, self.total_steps), self.coming
+        terms = (turn.graph if self.captured else turn.take)(batch, noise, factor)
         self.taken += 1
         if self.adam.average is not None:
             for moments in self.moments.values():
                 moments.follow(self.taken)
         return terms
 
-    def _take(self, batch: Batch, noise: Noise, factor: float | Tensor) -> Terms:
+    def _take(self, turn: Turn, batch: Batch, noise: Noise, factor: float | Tensor) -> Terms:
         with nullcontext() if self.sharded is None else self.sharded.step(batch):
-            terms, gradients = (self.program if self.compiled else self.program.eager)(batch, noise)
+            terms, gradients = (turn.program if self.compiled else turn.program.eager)(batch, noise)
         if self.processes.size > 1:
             terms, gradients = self._mean(batch, terms, gradients)
             terms = replace(terms, updates={**terms.updates, "first_bad": self.learner.bad_since(terms.losses)})
-        for who, moments in self.moments.items():
-            gradient, skipping = self._bounded(who, gradients[who])
-            moments.move(gradient, factor, skipping)
+        for who, own in gradients.items():
+            gradient, skipping = self._bounded(who, own)
+            self.moments[who].move(gradient, factor, skipping)
         with torch.no_grad():
             for name, value in terms.updates.items():
                 self.buffers[name].copy_(value)
@@ -103,8 +133,8 @@ class Step:
         if self.sharded is None:
             return self.processes.mean(batch, terms, gradients)
         parts = {
-            who: [g if n in self.sharded.shards else None for n, g in zip(names, gradients[who])]
-            for who, names in self.players.items()
+            who: [g if n in self.sharded.shards else None for n, g in zip(self.players[who], own)]
+            for who, own in gradients.items()
         }
         others = {who: [None if p is not None else g for p, g in zip(parts[who], gs)] for who, gs in gradients.items()}
         terms, others = self.processes.mean(batch, terms, others)
