@@ -59,7 +59,8 @@ class Draw:
     z: (B, *Z). log_ratio: (B,) = log p - log q on the space drawn from, so that exp(log_lik + log_ratio) is an
     unbiased estimate of p(x); None for a point mass, which has no density. kl: (B, units) where a closed form exists.
     q, p: the distributions, where there is one of each. penalty: (B,), added to the loss as it is. updates: new values
-    of the latent's buffers, applied after the optimiser's step.
+    of the latent's buffers, applied after the optimiser's step. usage: of every codebook, (codes,), the share of the
+    batch's positions that took each code.
     """
 
     z: Tensor
@@ -69,6 +70,7 @@ class Draw:
     p: Any = None
     penalty: Tensor | None = None
     updates: dict[str, Tensor] = field(default_factory=dict)
+    usage: tuple[Tensor, ...] = ()
 
     @property
     def rate(self) -> Tensor:

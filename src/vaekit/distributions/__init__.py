@@ -1,10 +1,12 @@
 """The families: small frozen records of tensors, and the table of their closed KLs."""
 
 from .base import KL, Distribution, closed_form, kl, per_row, sum_cells
+from .codes import CodeGrid
 from .counts import NegativeBinomial, Poisson
 from .flow import CouplingFlow
 from .joint import Joint
 from .levels import Categorical, DiscretisedLogisticMixture
+from .marginal import Marginal
 from .mixture import Mixture, gumbel
 from .normal import Delta, MultivariateNormal, Normal
 from .onehot import OneHot
@@ -15,6 +17,7 @@ __all__ = [
     "KL",
     "Bernoulli",
     "Categorical",
+    "CodeGrid",
     "CouplingFlow",
     "ContinuousBernoulli",
     "Delta",
@@ -22,6 +25,7 @@ __all__ = [
     "Distribution",
     "Flow",
     "Joint",
+    "Marginal",
     "Mixture",
     "MultivariateNormal",
     "NegativeBinomial",

@@ -20,11 +20,14 @@ class AbstractLatent(Component):
 
     shape: of z, per row. evidence_shape: what the encoder must give, per row. ratio: what exp(log_lik + log_ratio)
     is in evaluation: "exact", an unbiased estimate of p(x); "bound", no more than a lower bound; "none", nothing.
+    own_prior: the name of the part that is the prior of the topmost code, where q does not depend on it, so that it can
+    be replaced after training; None where there is none.
     """
 
     shape: tuple[int, ...]
     evidence_shape: tuple[int, ...]
     ratio: Ratio = "exact"
+    own_prior: str | None = None
 
     def infer(self, evidence: Tensor, scope: Scope, above: Tensor | None = None, held: Tensor | None = None) -> Draw:
         """One draw from q(z | evidence, above) per row.
@@ -58,6 +61,8 @@ class AbstractLatent(Component):
 
 class Latent(AbstractLatent):
     """The plain one: z ~ q = posterior(evidence), log_ratio = log p(z) - log q(z | x)."""
+
+    own_prior = "prior"
 
     def __init__(self, posterior: Posterior, prior: Prior):
         super().__init__()

@@ -10,3 +10,5 @@ from .base import summary as summary
 from .elbo import ELBO as ELBO
 from .importance import IWAE as IWAE
 from .regularised import RAE as RAE
+from .second_stage import PriorFit as PriorFit
+from .second_stage import TwoStage as TwoStage
