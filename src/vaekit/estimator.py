@@ -198,11 +198,11 @@ class VAE(Manners):
     ) -> Self:
         """Replaces the prior of a fitted model by a copy of this one, trained on the codes of rows (N, ...).
 
-        Encoder and decoder stay as they are, bit for bit. Of a ladder the prior is the top rung's, of a codebook the one
+        Encoder and decoder stay as they are, bit for bit. Of a ladder the prior is the top rung's, of a codebook that
         over its codes; a point mass gets one to sample from. With several `seeds` every model gets its own. epochs:
-        None: the estimator's, whose batch size, learning rate, held-out share and `patience` apply, too; `history_` goes
-        on. Ctrl-C, run and resume: as in `fit`. Raises ValueError, and changes nothing, where the prior cannot be
-        replaced or has nothing to learn.
+        None: the estimator's. Its batch size, learning rate, held-out share and `patience` apply, too, `history_` goes
+        on, and Ctrl-C, run and resume are as in `fit`. Raises ValueError, and changes nothing, where the prior cannot
+        be replaced or has nothing to learn.
 
             vae.fit_prior(x, vk.latents.FlowPrior(), epochs=20).sample(64)
         """

@@ -14,6 +14,9 @@ from ..core import Scope, batch_mean
 from .priors import Prior
 from .quantised import Quantised, Rounded, carried
 
+MOST = 2**16
+"""Codes that a position may have: how often each is used is counted."""
+
 
 class FiniteScalar(Quantised):
     """Every number of the evidence is bounded and rounded to one of its `levels`: `codes` is their product.
@@ -37,8 +40,11 @@ class FiniteScalar(Quantised):
     ):
         super().__init__()
         self.levels = tuple(int(n) for n in levels)
-        if not self.levels or min(self.levels) < 2:
-            raise ValueError(f"FiniteScalar(levels={self.levels}): expected at least 2 levels for each number")
+        if not self.levels or min(self.levels) < 2 or self.codes > MOST:
+            raise ValueError(
+                f"FiniteScalar(levels={self.levels}): expected at least 2 levels for each number, and a product of at "
+                f"most {MOST:,} (more take more positions)"
+            )
         self.positions = tuple(positions) if isinstance(positions, (tuple, list)) else positions
         self.prior = prior
         count = torch.tensor(self.levels, dtype=torch.float64)
@@ -95,7 +101,7 @@ class LookupFree(Quantised):
         prior: Prior | None = None,
     ):
         super().__init__()
-        if not 1 <= size <= 16 or temperature <= 0:
+        if size < 1 or 2**size > MOST or temperature <= 0:
             raise ValueError(
                 f"LookupFree(size={size}, temperature={temperature}): expected 1 to 16 bits a position (more take more "
                 "positions) and a temperature above 0"

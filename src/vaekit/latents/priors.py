@@ -32,7 +32,7 @@ class Prior(Component):
         pass
 
     def start(self, codes: Tensor) -> None:
-        """Sees codes (N, D) of a trained model, of a ladder the top's first, once before it is trained on them alone."""
+        """Sees codes (N, D) of a trained model, a ladder's top first, once before it is trained on them alone."""
 
 
 class StandardNormal(Prior):

@@ -36,8 +36,8 @@ class PriorFit(Objective):
     """`-E_q log p(z)`, minimised over the prior of the topmost code alone; everything else is held still.
 
     The second stage of van den Oord et al. 2017, arXiv:1711.00937, section 3.3, and of Ghosh et al. 2020,
-    arXiv:1903.12436, section 4. The loss is the rate, which differs by the entropy of q, in closed form where there is one; of point masses it
-    is the cross-entropy itself. The decoder is not run, and the model is in evaluation mode.
+    arXiv:1903.12436, section 4. The loss is the rate, which differs by the entropy of q, in closed form where there is
+    one; of point masses it is the cross-entropy itself. The decoder is not run, and the model is in evaluation mode.
     """
 
     needs_density = False
@@ -63,9 +63,9 @@ class PriorFit(Objective):
 class TwoStage(Objective):
     """The model is trained with N(0, I) as its prior, and the prior it has on the codes that come of it, by one step.
 
-    Dai & Wipf 2019, arXiv:1903.05789, with both stages at once: `-E_q log p(x | z) + beta KL(q || N(0, I))` for encoder
-    and decoder, and `-E_q log p(z)` for the prior, usually a `SecondStage`. The logged rate is to the model's own prior;
-    `rate_to_normal` is what holds the encoder. `VAE.fit_prior` may train a prior on once the rest stands still.
+    Dai & Wipf 2019, arXiv:1903.05789, with both stages at once: `-E_q log p(x | z) + beta KL(q || N(0, I))` for
+    encoder and decoder, `-E_q log p(z)` for the prior, usually a `SecondStage`. The logged rate is to the model's own
+    prior; `rate_to_normal` is what holds the encoder. `VAE.fit_prior` may train a prior once the rest stands still.
     """
 
     def __init__(self, beta: float | Hyper = 1.0):

@@ -44,10 +44,17 @@ from .codes import mixture as mixture
 from .codes import vamp as vamp
 from .codes import exemplar as exemplar
 from .codes import flow_prior as flow_prior
+from .codes import two_stage as two_stage
 from .hierarchies import ladder as ladder
 from .hierarchies import two_level_vamp as two_level_vamp
 from .hierarchies import conv_two_level_vamp as conv_two_level_vamp
 from .quantised import vq as vq
+from .quantised import vq_rotation as vq_rotation
+from .quantised import vq_transformer as vq_transformer
+from .quantised import conv_vq as conv_vq
+from .quantised import residual_vq as residual_vq
+from .quantised import fsq as fsq
+from .quantised import lfq as lfq
 from .autoencoders import rae as rae
 from .autoencoders import wae as wae
 from .autoencoders import info_vae as info_vae
