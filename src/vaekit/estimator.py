@@ -206,22 +206,30 @@ class VAE(Manners):
 
             vae.fit_prior(x, vk.latents.FlowPrior(), epochs=20).sample(64)
         """
-        members = self.__dict__.get("members_", [])
-        for member in members[1:]:
-            home = None if run is None else Path(run) / f"seed-{member.seed}"
-            member.fit_prior(x, prior, epochs=epochs, run=home, resume=resume, display=display)
-        self._fit_prior(x, prior, epochs, None if run is None else Path(run), resume, display)
+        self._seen(x)  # refuses other rows than it was fitted to
+        rows, held = self._split(x, self.spec_)
+        folder, display = None if run is None else Path(run), display or display_for(self.verbose)
+        epochs, members = self.epochs if epochs is None else epochs, self.__dict__.get("members_", [])
+        self._fit_prior(prior, rows, held, epochs, folder, resume, display)
         for first in members[:1]:
             vars(first).update({n: v for n, v in vars(self).items() if n.endswith("_") and n != "members_"})
-        if run is not None:
-            self.save(run)
+        for member in members[1:]:
+            home = None if folder is None else folder / f"seed-{member.seed}"
+            member._fit_prior(prior, rows, held, epochs, home, resume, display)
+        if folder is not None:
+            self.save(folder)
         return self
 
     def _fit_prior(
-        self, x: object, prior: Prior, epochs: int | None, folder: Path | None, resume: bool, display: Display | None
+        self,
+        prior: Prior,
+        rows: AbstractRows,
+        held: AbstractRows | None,
+        epochs: int,
+        folder: Path | None,
+        resume: bool,
+        display: Display,
     ) -> None:
-        self._seen(x)  # refuses other rows than it was fitted to
-        rows, held = self._split(x, self.spec_)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             model = with_prior(self.module_, prior, rows).to(rows.device)
@@ -231,9 +239,7 @@ class VAE(Manners):
         start_prior(model, rows, self.seed)
         settings = {**self._fitting(), "patience": None if model.latent.ratio == "none" else self.patience}
         with holding(learner, learner.players()["prior"]):
-            epochs = self.epochs if epochs is None else epochs
             training = Training(learner, rows, epochs, self.batch_size, self._adam(), self.seed)
-            display = display or display_for(self.verbose)
             course = fit(training, held, folder=folder, resume=resume, display=display, **settings)[0]
         before = len(self.history_)
         self.history_ = [*self.history_, *({**r, "epoch": before + r["epoch"]} for r in course.history)]

@@ -29,4 +29,5 @@ from .priors import Prior as Prior
 from .priors import StandardNormal as StandardNormal
 from .priors import UniformCategorical as UniformCategorical
 from .priors import VampPrior as VampPrior
+from .quantised import Quantised as Quantised
 from .second_stage import SecondStage as SecondStage

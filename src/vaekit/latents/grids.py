@@ -50,7 +50,7 @@ class FiniteScalar(Quantised):
         count = torch.tensor(self.levels, dtype=torch.float64)
         each = {
             "count": count,
-            "reach": (count - 1) * (1 - 1e-3) / 2,  # just inside, so that the outermost level is never passed
+            "reach": (count - 1) * (1 + 1e-3) / 2,  # just beyond, so that the bound of 2 levels has its middle at 0
             "offset": torch.where(count % 2 == 1, 0.0, 0.5),
             "width": (count / 2).floor(),
             "weight": torch.tensor([math.prod(self.levels[:i]) for i in range(self.size)]),
