@@ -10,7 +10,6 @@ import vaekit as vk
 from vaekit import latents as lt
 from vaekit import objectives as ob
 from vaekit.core import Source
-from vaekit.objectives.aggregate import mmd
 
 HELD = slice(2000, 2500)
 
@@ -39,7 +38,7 @@ def distance(vae, x, seed=0):
     """MMD between the codes of rows and draws from the prior, in units of the codes' spread; about 0 if they agree."""
     z = torch.from_numpy(vae.transform(x))
     drawn = vae.module_.generate(len(x), Source(seed)).detach()
-    return float(mmd(z / z.std(0), drawn / z.std(0), torch.ones(len(x)), "imq"))
+    return float(ob.WAE().mmd(z / z.std(0), drawn / z.std(0)))
 
 
 PRIORS = {
@@ -141,6 +140,8 @@ def test_the_two_stages_at_once_give_each_its_own(digits):
     [
         ("hamiltonian", lambda: lt.GaussianMixture(3), "Hamiltonian has no prior that can be replaced"),
         ("vae", lt.StandardNormal, "that of Latent cannot be: it has no parameters"),
+        ("vae", lt.PixelPrior, "PixelPrior is a prior over the codes of a codebook"),
+        ("vq", lt.FlowPrior, "takes a prior over its codes, PixelPrior() or TransformerPrior(), and FlowPrior is none"),
         ("vae", lambda: lt.GaussianMixture(3, size=5), "built with size=5 but the parts around it need size=2"),
     ],
 )

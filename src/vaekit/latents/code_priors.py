@@ -97,6 +97,7 @@ class CausalTransformer(nn.Module):
 class _OverCodes(Prior):
     """What priors over codes share: a network over the grid, made once the grid is known."""
 
+    over_codes = True
     grid: tuple[int, ...] | None
     codes: int | None
 

@@ -83,6 +83,11 @@ class Latent(AbstractLatent):
     def settled(
         self, *, inputs_shape: tuple[int, ...] | None = None, above: int | None = None, **sizes: object
     ) -> Self:
+        if self.prior.over_codes:
+            prior, posterior = type(self.prior).__name__, type(self.posterior).__name__
+            raise ValueError(
+                f"{prior} is a prior over the codes of a codebook, and {posterior} has none: use one such as FlowPrior()"
+            )
         known = dict(size=self.posterior.size, inputs_shape=inputs_shape, above=above)
         if isinstance(self.posterior, Categorical):
             known |= dict(variables=self.posterior.variables, categories=self.posterior.categories)

@@ -18,12 +18,13 @@ class Prior(Component):
 
     `prepare(inputs, scope)` sees, once before training, rows of what the encoder reads. entangled: whether weights
     of q serve p too. reads_above: whether p differs from row to row with what is above. estimates: whether log p(z) is
-    an estimate that differs from call to call.
+    an estimate that differs from call to call. over_codes: whether it is over the indices of a `Quantised`.
     """
 
     entangled = False
     reads_above = False
     estimates = False
+    over_codes = False
 
     def forward(self, scope: Scope, above: Tensor | None = None) -> dist.Distribution:
         raise NotImplementedError

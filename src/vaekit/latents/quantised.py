@@ -100,6 +100,11 @@ class Quantised(AbstractLatent):
         same = self if self.positions is not None or map_size is None else self._with(positions=tuple(map_size))
         if self.prior is None:
             return same
+        if not self.prior.over_codes:
+            raise ValueError(
+                f"{type(self).__name__} takes a prior over its codes, PixelPrior() or TransformerPrior(), and "
+                f"{type(self.prior).__name__} is none"
+            )
         prior = self.prior.settled(grid=same.grid, codes=self.codes)
         return same if prior is self.prior else same._with(prior=prior)
 
