@@ -217,7 +217,7 @@ class VAE(Manners):
             home = None if folder is None else folder / f"seed-{member.seed}"
             member._fit_prior(prior, rows, held, epochs, home, resume, display)
         if folder is not None:
-            self.save(folder)
+            join().first(lambda: self.save(folder))
         return self
 
     def _fit_prior(

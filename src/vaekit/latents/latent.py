@@ -86,7 +86,7 @@ class Latent(AbstractLatent):
         if self.prior.over_codes:
             prior, posterior = type(self.prior).__name__, type(self.posterior).__name__
             raise ValueError(
-                f"{prior} is a prior over the codes of a codebook, and {posterior} has none: use one such as FlowPrior()"
+                f"{prior} is a prior over the codes of a codebook, and {posterior} has none: pass FlowPrior() or so"
             )
         known = dict(size=self.posterior.size, inputs_shape=inputs_shape, above=above)
         if isinstance(self.posterior, Categorical):
