@@ -109,6 +109,13 @@ LATENTS: dict[str, Callable[[], lt.AbstractLatent]] = {
     ),
     "very deep": lambda: stirred(lt.TopDown(((1, 1), (2, 2)), channels=1, width=4, bottleneck=3)),
     "codebook": lambda: lt.Codebook(4, 2, positions=3),
+    "codebook turned": lambda: lt.Codebook(4, 2, positions=3, gradient="rotation"),
+    "codebook and pixels": lambda: lt.Codebook(4, 2, positions=3, prior=lt.PixelPrior(4, layers=2)),
+    "codebook and transformer": lambda: lt.Codebook(4, 2, positions=3, prior=lt.TransformerPrior(4, 1, heads=2)),
+    "codebook of residuals": lambda: lt.ResidualCodebook(2, 4, 2, positions=2, prior=lt.TransformerPrior(4, 1, 2)),
+    "finite scalar codebook": lambda: lt.FiniteScalar((4, 3), positions=2, prior=lt.TransformerPrior(4, 1, 2)),
+    "lookup-free codebook": lambda: lt.LookupFree(3, positions=2),
+    "second stage": lambda: lt.Latent(lt.Normal(2), lt.SecondStage((6,))),
     "hamiltonian": lambda: lt.Hamiltonian(plain(), steps=2),
     "hamiltonian over a vamp": lambda: lt.Hamiltonian(lt.Latent(lt.Normal(2), lt.VampPrior(4)), steps=2, tempering=0.7),
     "hamiltonian over a ladder": lambda: lt.Hamiltonian(
@@ -138,6 +145,8 @@ OBJECTIVES: dict[str, Callable[[], ob.Objective]] = {
     "dip, of draws": lambda: ob.DIP(2),
     "wae": lambda: ob.WAE(weight=3.0),
     "info": lambda: ob.WAE(rate=0.5, kernel="rbf"),
+    "two-stage": ob.TwoStage,
+    "prior alone": ob.PriorFit,
     "factor": lambda: ob.FactorTC(MLP((6,), activation="leaky_relu"), gamma=3.0),
     "aae": lambda: ob.AAE(MLP((6,)), weight=2.0),
     "vae-gan": lambda: ob.VAEGAN(MLP((6,), "tanh", out_shape=4), MLP((6,)), gamma=0.5),
@@ -147,23 +156,30 @@ OBJECTIVES: dict[str, Callable[[], ob.Objective]] = {
 }
 
 ENTANGLED = [latent for latent in LATENTS if any(w in latent for w in ("vamp", "hamiltonian", "exemplar", "deep"))]
-DIMENSION_BY_DIMENSION = ("normal", "mixture prior", "vamp", "exemplars")
+DIMENSION_BY_DIMENSION = ("normal", "mixture prior", "vamp", "exemplars", "second stage")
+LEARNING_PRIORS = ("vamp", "exemplar", "prior", "stage", "pixels", "transformer", "residuals", "finite")
+LEARN_A_PRIOR = [n for n in LATENTS if any(w in n for w in LEARNING_PRIORS) and "hamiltonian" not in n]
 REFUSED = {(objective, latent) for objective in ("iwae dreg", "iwae partial") for latent in ENTANGLED} | {
     (objective, latent)
     for objective in OBJECTIVES
     for latent in LATENTS
-    if objective.startswith(("total correlation", "dip")) and latent not in DIMENSION_BY_DIMENSION
+    if (objective.startswith(("total correlation", "dip", "two-stage")) and latent not in DIMENSION_BY_DIMENSION)
+    or (objective in ("two-stage", "prior alone") and latent not in LEARN_A_PRIOR)
 }
 """(objective, latent) that are refused with a reason."""
 PAIRS = [
     (objective, latent)
     for objective in OBJECTIVES
     for latent in LATENTS
-    if (objective in ("elbo", "iwae dreg", "factor") or latent in ("normal", "vamp", "ladder", "codebook"))
+    if (
+        objective in ("elbo", "iwae dreg", "factor")
+        or latent in ("normal", "vamp", "ladder", "codebook")
+        or (objective in ("two-stage", "prior alone") and latent in ("second stage", "codebook and pixels"))
+    )
     and (objective, latent) not in REFUSED
 ] + [(objective, latent) for objective in ("aae", "rae", "rae gradient", "wae") for latent in POINTS]
-"""What the laws are held to: every latent with three kinds of objective, every objective with four kinds of latent, and
-those that need no density with point masses."""
+"""What the laws are held to: every latent with three kinds of objective, every objective with four kinds of latent or
+more, and those that need no density with point masses."""
 
 LIKELIHOODS: dict[str, Callable[[], lk.Likelihood]] = {
     "bernoulli": lk.Bernoulli,

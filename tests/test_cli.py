@@ -14,7 +14,8 @@ from commands import assert_refused, call
 from PIL import Image
 
 import vaekit as vk
-from vaekit.cli.arguments import SETTINGS, VERBS
+from vaekit.cli import settings
+from vaekit.cli.arguments import PRIORS, SETTINGS, VERBS
 from vaekit.cli.inputs import train_and_test
 from vaekit.data.datasets import binarise
 
@@ -116,6 +117,24 @@ def test_reconstruct_shows_rows_above_their_reconstructions(run, data, tmp_path)
     times = ((sheet.shape[0] + 2) // 2 - 2) // 28
     assert np.array_equal(sheet[: 28 * times : times, : 28 * times : times], x[0])
     answer("reconstruct", run, data / "train.npy", "-n", "30", "-o", tmp_path / "many.png")
+
+
+def test_another_prior_makes_another_run_of_the_same_networks(run, tmp_path):
+    words = ("fit-prior", run, "--prior", "mixture", "--set", "components=5", "--no-report", "--quiet")
+    record = answer(*words, "--epochs", "2", "-o", tmp_path / "again")
+    assert record["run"] == str(tmp_path / "again") and record["on"] == "test.npy" and record["epochs"] == 4
+    assert {path.name for path in (tmp_path / "again").iterdir()} == RUN_FILES
+    before, after = vk.load(run), vk.load(tmp_path / "again")
+    assert after.module_.latent.prior.components == 5
+    assert all((a == b).all() for a, b in zip(before.module_.decoder.parameters(), after.module_.decoder.parameters()))
+    assert answer("evaluate", tmp_path / "again")["figures"] == record["figures"]
+    assert answer(*words, "--epochs", "2", "-o", tmp_path / "again", "--resume")["figures"] == record["figures"]
+
+
+def test_every_prior_of_the_command_line_has_its_part():
+    assert tuple(settings.PRIORS) == PRIORS
+    assert settings.prior("two-stage", ["hidden=32,16"]).hidden == (32, 16)
+    assert settings.prior("vamp", []).components == 500
 
 
 def test_the_report_gets_the_test_set_and_its_labels(tmp_path, monkeypatch):
@@ -297,6 +316,16 @@ WRONG = {
     "share above 1": ("fit {d}/train.npy --validation 1.5", "expected a share of the rows in [0, 1) or a file"),
     "unknown schedule": ("fit {d}/train.npy --schedule cosin", "unknown 'cosin' (did you mean \"cosine\"?)"),
     "unknown recipe": ("fit {d}/train.npy --recipe beta-va", "unknown recipe 'beta-va' (did you mean \"beta-vae\"?)"),
+    "unknown prior": ("fit-prior {run} --prior flw -o {d}/never", "unknown 'flw' (did you mean \"flow\"?)"),
+    "unknown setting of a prior": (
+        "fit-prior {run} --prior flow --set layer=2 -o {d}/never",
+        "prior 'flow' takes no 'layer' (did you mean \"layers\"?)",
+    ),
+    "a prior over codes where there are none": (
+        "fit-prior {run} --prior pixels --quiet -o {d}/never",
+        "PixelPrior is a prior over the codes of a codebook, and Normal has none",
+    ),
+    "no run to go on with": ("fit-prior {run} --prior flow --resume", "name it with --output"),
     "unknown recipe shown": ("recipes vampp", "unknown recipe 'vampp' (did you mean \"vamp\"?)"),
     "unknown setting": ("fit {d}/train.npy --recipe vamp --set component=3", '(did you mean "components"?)'),
     "setting of no recipe": ("fit {d}/train.npy --set beta=3", "name it with --recipe"),

@@ -18,18 +18,19 @@ from .data.rows import AbstractRows, as_rows
 from .data.spec import DataSpec
 from .data.stored import Stored, as_data
 from .evaluation import Evaluation, evaluate_rows, score_rows
-from .latents import AbstractLatent
+from .latents import AbstractLatent, Prior
 from .likelihoods import Likelihood
 from .manners import Manners, NotFittedError
 from .model import VAEModule
 from .networks import Network, as_network, ends_in, initialise
-from .objectives import Objective
+from .objectives import Objective, PriorFit
 from .recipes import Parts, Recipe, as_recipe
 from .training import Adam, Learner, Training, fit, join
 from .training.display import display_for
 from .training.fitting import Display
 from .training.history import Course
 from .training.loop import prepare
+from .training.prior import holding, start_prior, with_prior
 
 if TYPE_CHECKING:
     from .report import Report
@@ -190,6 +191,65 @@ class VAE(Manners):
     def _fitting(self) -> dict[str, Any]:
         return {"patience": self.patience, "threads": self.threads, "compiled": self.compile}
 
+    def fit_prior(
+        self,
+        x: object,
+        prior: Prior,
+        *,
+        epochs: int | None = None,
+        run: str | Path | None = None,
+        resume: bool = False,
+        display: Any = None,
+    ) -> Self:
+        """Replaces the prior of a fitted model by a copy of this one, trained on the codes of rows (N, ...).
+
+        Encoder and decoder stay as they are, bit for bit. Of a ladder the prior is the top rung's, of a codebook that
+        over its codes; a point mass gets one to sample from. With several `seeds` every model gets its own. epochs:
+        None: the estimator's. Its batch size, learning rate, held-out share and `patience` apply, too, `history_` goes
+        on, and Ctrl-C, run and resume are as in `fit`. Raises ValueError, and changes nothing, where the prior cannot
+        be replaced or has nothing to learn.
+
+            vae.fit_prior(x, vk.latents.FlowPrior(), epochs=20).sample(64)
+        """
+        self._seen(x)  # refuses other rows than it was fitted to
+        rows, held = self._split(x, self.spec_)
+        folder, display = None if run is None else Path(run), display or display_for(self.verbose)
+        epochs, members = self.epochs if epochs is None else epochs, self.__dict__.get("members_", [])
+        self._fit_prior(prior, rows, held, epochs, folder, resume, display)
+        for first in members[:1]:
+            vars(first).update({n: v for n, v in vars(self).items() if n.endswith("_") and n != "members_"})
+        for member in members[1:]:
+            home = None if folder is None else folder / f"seed-{member.seed}"
+            member._fit_prior(prior, rows, held, epochs, home, resume, display)
+        if folder is not None:
+            join().first(lambda: self.save(folder))
+        return self
+
+    def _fit_prior(
+        self,
+        prior: Prior,
+        rows: AbstractRows,
+        held: AbstractRows | None,
+        epochs: int,
+        folder: Path | None,
+        resume: bool,
+        display: Display,
+    ) -> None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            model = with_prior(self.module_, prior, rows).to(rows.device)
+            learner = Learner(model, PriorFit()).to(rows.device)
+            new = model.latent.get_submodule(model.latent.own_prior)
+            initialise(nn.ModuleList(_networks(new)), self.initialiser, torch.Generator().manual_seed(self.seed))
+        start_prior(model, rows, self.seed)
+        settings = {**self._fitting(), "patience": None if model.latent.ratio == "none" else self.patience}
+        with holding(learner, learner.players()["prior"]):
+            training = Training(learner, rows, epochs, self.batch_size, self._adam(), self.seed)
+            course = fit(training, held, folder=folder, resume=resume, display=display, **settings)[0]
+        before = len(self.history_)
+        self.history_ = [*self.history_, *({**r, "epoch": before + r["epoch"]} for r in course.history)]
+        self.module_, self.ended_, self.pace_ = model.eval(), course.ended, course.pace
+
     def fit_transform(self, x: object, y: object = None, **settings: Any) -> np.ndarray:
         return self.fit(x, y, **settings).transform(x)
 
@@ -223,8 +283,8 @@ class VAE(Manners):
         held = self._split(x)[1]
         return held if held is None else held.x.cpu().numpy() if isinstance(held.x, Tensor) else held.x
 
-    def _split(self, data: object) -> tuple[AbstractRows, AbstractRows | None]:
-        """Training rows and held-out rows; what is inferred from the data is inferred from the former."""
+    def _split(self, data: object, spec: DataSpec | None = None) -> tuple[AbstractRows, AbstractRows | None]:
+        """Training rows and held-out rows; what is inferred from the data, without a spec, is so from the former."""
         (x, dtype), given = self._rows(data), self.validation
         held: Tensor | Stored | None = None
         if isinstance(given, (int, float)):
@@ -237,7 +297,7 @@ class VAE(Manners):
                 held, x = x[out], x[~out]
         elif given is not None:
             held = self._rows(given)[0]
-        spec = self._spec(x, dtype)
+        spec = spec or self._spec(x, dtype)
         if held is not None and tuple(held.shape[1:]) != spec.shape:
             raise ValueError(f"validation rows have shape {tuple(held.shape[1:])}, the training rows {spec.shape}")
         device = self._device()

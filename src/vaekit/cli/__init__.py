@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             args = parse(argv)
         if _several() and args.verb != "fit":
             raise UsageError(f"vaekit {args.verb} runs in one process: start it without torchrun")
-        verb = getattr(importlib.import_module(".verbs", __package__), args.verb)
+        verb = getattr(importlib.import_module(".verbs", __package__), args.verb.replace("-", "_"))
         outcome = verb(args)
         tells, code = _end(outcome.code)
         if tells:

@@ -186,6 +186,30 @@ def _fit(parser: Parser) -> None:
     _add_settings(parser)
 
 
+PRIORS = ("mixture", "flow", "vamp", "two-stage", "pixels", "transformer")
+"""What `fit-prior` can put in the place of a prior; the last two over codes of a codebook or a grid."""
+
+
+def _fit_prior(parser: Parser) -> None:
+    parser.add_argument("run", metavar="RUN", help="a run folder; its prior is replaced in another one")
+    parser.add_argument("--prior", required=True, type=one_of(*PRIORS), metavar="NAME", help=", ".join(PRIORS))
+    parser.add_argument(
+        "--set",
+        action="append",
+        type=assignment,
+        default=[],
+        metavar="NAME=VALUE",
+        help="a setting of the prior, such as components=50; may be repeated",
+    )
+    parser.add_argument("--epochs", type=whole(1), metavar="N", help="passes over the rows (default: the run's)")
+    parser.add_argument("-o", "--output", metavar="RUN2", help="the new run (default: runs/DATA-RECIPE-2, or -3, ...)")
+    parser.add_argument("--resume", action="store_true", help="go on with an interrupted RUN2 (default: begin anew)")
+    parser.add_argument("--overwrite", action="store_true", help="replace the run in RUN2 (default: refuse)")
+    parser.add_argument("--no-report", action="store_true", help="write no report.html (default: written)")
+    parser.add_argument("--quiet", action="store_true", help="show no progress (default: shown on stderr)")
+    _device(parser)
+
+
 def _sweep(parser: Parser) -> None:
     parser.add_argument("data", metavar="DATA", nargs="?", help=DATA)
     parser.add_argument(
@@ -268,6 +292,11 @@ def _recipes(parser: Parser) -> None:
 
 VERBS: dict[str, tuple[str, Callable[[Parser], None], str]] = {
     "fit": ("train a model and judge it", _fit, "vaekit fit mnist --recipe beta-vae --set beta=6 --latent-dim 10"),
+    "fit-prior": (
+        "train another prior for a trained model",
+        _fit_prior,
+        "vaekit fit-prior runs/mnist --prior flow -o runs/mnist-flow",
+    ),
     "sweep": ("compare settings over seeds", _sweep, "vaekit sweep mnist --over lr=1e-3,3e-3 --seeds 4"),
     "evaluate": ("figures on held-out rows", _evaluate, "vaekit evaluate runs/mnist --draws 500"),
     "report": ("a page of pictures and figures", _report, "vaekit report runs/mnist -o report.html"),

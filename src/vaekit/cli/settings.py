@@ -7,7 +7,21 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..latents import FlowPrior, GaussianMixture, PixelPrior, Prior, SecondStage, TransformerPrior, VampPrior
 from ..recipes import RECIPES, Recipe
+from ..suggest import nearest
+
+PRIORS: dict[str, tuple[type[Prior], dict[str, Any]]] = {
+    "mixture": (GaussianMixture, {"components": 20}),
+    "flow": (FlowPrior, {}),
+    "vamp": (VampPrior, {"components": 500}),
+    "two-stage": (SecondStage, {}),
+    "pixels": (PixelPrior, {}),
+    "transformer": (TransformerPrior, {}),
+}
+"""The priors of `arguments.PRIORS`, with the settings that they do not have by themselves."""
+SETTLED = ("size", "inputs_shape", "grid", "codes")
+"""Settings of priors that follow from the model."""
 
 
 def recipe(name: str | None, assignments: Sequence[str]) -> Recipe | None:
@@ -25,6 +39,17 @@ def kinds(name: str) -> dict[str, str]:
     """The settings of a recipe, each with its kind as the recipe declares it."""
     parameters = inspect.signature(RECIPES[name].builder).parameters
     return {n: str(p.annotation) for n, p in parameters.items() if n in RECIPES[name].defaults}
+
+
+def prior(name: str, assignments: Sequence[str]) -> Prior:
+    """A prior with its settings. Raises ValueError or TypeError for unknown names and values of another kind."""
+    made, settings = PRIORS[name]
+    kinds = {n: str(p.annotation) for n, p in inspect.signature(made).parameters.items() if n not in SETTLED}
+    given = dict(assignment.split("=", 1) for assignment in assignments)
+    for n in given:
+        if n not in kinds:
+            raise TypeError(f"prior {name!r} takes no {n!r}{nearest(n, kinds)}; it takes: {', '.join(kinds)}")
+    return made(**{**settings, **{n: value(n, text, kinds[n]) for n, text in given.items()}})
 
 
 def value(name: str, text: str, kind: str, flag: str = "--set") -> Any:
@@ -59,7 +84,9 @@ READERS: dict[str, Callable[[str], Any]] = {
     "int": int,
     "float": float,
     "tuple[int, ...]": _integers,
+    "Sequence[int]": _integers,
     "float | str": _number_or_word,
     "str": str,
 }
 WORDS = {"int": "a whole number", "float": "a number", "tuple[int, ...]": "whole numbers such as 300,300"}
+WORDS["Sequence[int]"] = WORDS["tuple[int, ...]"]

@@ -18,7 +18,7 @@ from .arguments import UsageError
 from .inputs import Part, train_and_test
 from .outputs import Outcome, say
 from .runs import Inputs, Plan, as_json, clear, device, place, remembered, resume_command, seen
-from .settings import kinds
+from .settings import kinds, prior
 from .sweeping import sweep as sweep
 
 # -- fitting ---------------------------------------------------------------------------------------
@@ -90,6 +90,37 @@ def _train(vae: VAE, given: Inputs, folder: Path, args: Namespace) -> None:
         if args.resume is None and not began and join().rank == 0:
             clear(folder)  # it never began
         raise
+
+
+def fit_prior(args: Namespace) -> Outcome:
+    """Another prior for the model of a run, trained on the rows that it was fitted to; a run of its own comes of it."""
+    source = Path(args.run).expanduser()
+    plan, new, vae = Plan.read(source), prior(args.prior, args.set), _loaded(args)
+    if plan.rows_seed is not None:
+        raise ValueError(f"{source} was trained together with others: name the run that it is a part of")
+    if args.resume and args.output is None:
+        raise UsageError("--resume goes on with a run that was begun: name it with --output")
+    given = Inputs(plan)
+    if given.held_rows is not None:
+        vae.set_params(validation=given.held_rows)
+    folder = Path(args.output).expanduser() if args.resume else place(plan, args.output, args.overwrite)
+    if not args.resume:
+        clear(folder)
+        plan.write(folder)
+    say(args, f"fitting a prior ({args.prior}) to the codes of {given.train.name}, in {folder}")
+    try:
+        shown = display_for(not args.quiet)
+        vae.fit_prior(given.train.x, new, epochs=args.epochs, run=folder, resume=args.resume, display=shown)
+    except (ValueError, TypeError):
+        if not args.resume:
+            clear(folder)  # it never began
+        raise
+    for member in vae.__dict__.get("members_", [])[1:]:
+        plan.of_member(seed=member.seed).write(folder / f"seed-{member.seed}")
+    if vae.ended_ == "interrupted":
+        text = f"interrupted; {folder} can be used as it is\ngo on with: the same command and --resume"
+        return Outcome(text, {"run": str(folder), "ended": vae.ended_, "epochs": len(vae.history_)}, INTERRUPTED)
+    return _judged(vae, given.judged, folder, args)
 
 
 def _interrupted(vae: VAE, folder: Path) -> Outcome:

@@ -1,11 +1,13 @@
 """The families: small frozen records of tensors, and the table of their closed KLs."""
 
 from .base import KL, Distribution, closed_form, kl, per_row, sum_cells
+from .codes import CodeGrid
 from .counts import NegativeBinomial, Poisson
 from .flow import CouplingFlow
 from .joint import Joint
 from .judged import Judged
 from .levels import Categorical, DiscretisedLogisticMixture
+from .marginal import Marginal
 from .mixture import Mixture, gumbel
 from .normal import Delta, MultivariateNormal, Normal
 from .onehot import OneHot
@@ -16,6 +18,7 @@ __all__ = [
     "KL",
     "Bernoulli",
     "Categorical",
+    "CodeGrid",
     "CouplingFlow",
     "ContinuousBernoulli",
     "Delta",
@@ -24,6 +27,7 @@ __all__ = [
     "Flow",
     "Joint",
     "Judged",
+    "Marginal",
     "Mixture",
     "MultivariateNormal",
     "NegativeBinomial",

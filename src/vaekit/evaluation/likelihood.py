@@ -16,9 +16,15 @@ from ..core import Batch, Noise, Pass, Scope, Source
 from ..data.rows import AbstractRows
 from ..model import VAEModule
 from ..networks import evaluating
+from ..objectives.base import code_use
 from ..training.compiled import Program, State
 from ..training.pace import WORTH_COMPILING, ours
 
+CODE_USE = {
+    "perplexity": ("codes", "how many codes are in use, if all were used alike; a mean over the codebooks"),
+    "unused_codes": ("", "the share of the codes that no held-out row takes"),
+}
+"""What is said of the use of codes: unit and meaning."""
 BUDGET = {"cpu": 2**21, "cuda": 2**26}
 """Numbers that one pass of evaluation may hold per tensor, by device: on the CPU they should stay in its caches."""
 
@@ -48,7 +54,8 @@ class Figure:
 class RowScores:
     """Per row, in nats: bound, the importance-weighted bound of log p(x) with k draws; elbo and its two parts,
     means over the draws; ess, the effective sample size of the weights, between 1 and k. kl: (N, units) or None.
-    For a point mass all but the distortion are NaN."""
+    For a point mass all but the distortion are NaN. usage: of every codebook, the shares (codes,) of the rows'
+    positions that took each code."""
 
     k: int
     bound: Tensor
@@ -57,6 +64,7 @@ class RowScores:
     rate: Tensor
     ess: Tensor
     kl: Tensor | None
+    usage: tuple[Tensor, ...] = ()
 
 
 @dataclass(frozen=True, repr=False)
@@ -123,15 +131,18 @@ def _shown(f: Figure) -> str:
     return f"{f.value:9.3f}{error} {f.unit}"
 
 
-def _weigh(
-    draws: int, model: Callable[..., Pass], state: State, batch: Batch, noise: Noise
-) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-    """log w, log p(x | z), rate, each (S, B), and the closed KL of the first draw (B, units); what a `Program` runs."""
+Weighed = tuple[Tensor, Tensor, Tensor, Tensor | None, tuple[Tensor, ...]]
+
+
+def _weigh(draws: int, model: Callable[..., Pass], state: State, batch: Batch, noise: Noise) -> Weighed:
+    """log w, log p(x | z), rate, each (S, B), the closed KL of the first draw (B, units), and the use of codes; what a
+    `Program` runs."""
     rows, out = len(batch.x), model(batch, noise, draws=draws)
     none = torch.full_like(out.log_lik, torch.nan)  # a point mass has neither weights nor a rate
     dense = out.draw.log_ratio is not None
     parts = (out.log_weight, out.log_lik, out.draw.rate) if dense else (none, out.log_lik, none)
-    return *(t.unflatten(0, (draws, rows)) for t in parts), None if out.draw.kl is None else out.draw.kl[:rows]
+    first = None if out.draw.kl is None else out.draw.kl[:rows]
+    return *(t.unflatten(0, (draws, rows)) for t in parts), first, out.draw.usage
 
 
 class Scorer:
@@ -147,7 +158,7 @@ class Scorer:
         self.passes = -(-len(rows) // self.rows) * -(-draws // self.at_once)
         self.compiled, self._trials = False, []
 
-    def __call__(self, batch: Batch, noise: Noise) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor | None]]:
+    def __call__(self, batch: Batch, noise: Noise) -> Iterator[Weighed]:
         """`_weigh` of all draws of a batch, some draws at a time."""
         # Binarising a binary x leaves it as it is, so every draw scores the same x.
         batch = Batch(self.model.likelihood.observe(batch.x, Scope.of(noise)), batch.mask, batch.context)
@@ -180,17 +191,21 @@ def score_rows(model: VAEModule, rows: AbstractRows, *, draws: int = 100, seed: 
         raise ValueError(f"draws={draws}: expected at least one draw per row")
     noise, weigh = Source.like(model, seed), Scorer(model, rows, draws)
     parts: list[list[Tensor]] = [[], [], [], [], [], []]
+    used: list[Tensor] = []
     with evaluating(model):
         for batch in rows.batches(weigh.rows):
             # Weights are summed in float64, on the host: rounding must not make a tight bound pass log p(x).
             total = squares = torch.full((len(batch.x),), -torch.inf, dtype=torch.float64)
             sums, kl_first = torch.zeros(3, len(batch.x), dtype=torch.float64), None
-            for log_w, log_lik, rate, kl in weigh(batch, noise):
+            for log_w, log_lik, rate, kl, usage in weigh(batch, noise):
                 log_w = log_w.cpu().double()
                 total = torch.logaddexp(total, torch.logsumexp(log_w, 0))
                 squares = torch.logaddexp(squares, torch.logsumexp(2 * log_w, 0))
                 sums = sums + torch.stack([log_w.sum(0), log_lik.cpu().double().sum(0), rate.cpu().double().sum(0)])
                 kl_first = kl if kl_first is None else kl_first
+            # Codes are deterministic: the last draws say what all do.
+            shares = [share.cpu().double() * len(batch.x) / len(rows) for share in usage]
+            used = [a + b for a, b in zip(used, shares)] if used else shares
             means = sums / draws
             row = [total - math.log(draws), means[0], -means[1], means[2], (2 * total - squares).exp(), kl_first]
             for store, value in zip(parts, row):
@@ -199,7 +214,7 @@ def score_rows(model: VAEModule, rows: AbstractRows, *, draws: int = 100, seed: 
     kl = torch.cat(parts[5]) if parts[5][0] is not None else None
     jacobian = rows.spec.log_jacobian if model.likelihood.density else 0.0
     elbo = -distortion - (rate if kl is None else kl.double().sum(1))
-    return RowScores(draws, bound + jacobian, elbo + jacobian, distortion - jacobian, rate, ess, kl)
+    return RowScores(draws, bound + jacobian, elbo + jacobian, distortion - jacobian, rate, ess, kl, tuple(used))
 
 
 def evaluate_rows(
@@ -233,11 +248,13 @@ def evaluate_rows(
     if caveat:
         notes.append(caveat)
     if model.latent.ratio == "bound":
-        notes.append("the codes are deterministic: the bound charges log(codes) per position and is loose")
+        notes.append("the codes are deterministic: the bound charges -log p(codes) by the prior and is loose")
     units = [] if scores.kl is None else scores.kl.double().mean(0).tolist()
     if units:
         active = sum(kl > 0.01 for kl in units)
         figures["active_units"] = Figure(
             float(active), None, f"of {len(units)}", "units with a mean KL above 0.01 nats"
         )
+    for name, value in code_use(scores.usage).items():
+        figures[name] = Figure(float(value), None, *CODE_USE[name])
     return Evaluation(figures, len(rows), draws, units, notes)

@@ -1,11 +1,16 @@
 """Latent variables: posterior families, priors, and the units that join them."""
 
+from .code_priors import PixelPrior as PixelPrior
+from .code_priors import TransformerPrior as TransformerPrior
 from .codebook import Codebook as Codebook
+from .codebook import ResidualCodebook as ResidualCodebook
 from .flows import FlowPrior as FlowPrior
 from .flows import InverseAutoregressive as InverseAutoregressive
 from .flows import MaskedAutoregressive as MaskedAutoregressive
 from .flows import PlanarFlow as PlanarFlow
 from .flows import RadialFlow as RadialFlow
+from .grids import FiniteScalar as FiniteScalar
+from .grids import LookupFree as LookupFree
 from .hamiltonian import Hamiltonian as Hamiltonian
 from .ladder import Ladder as Ladder
 from .ladder import Rung as Rung
@@ -25,3 +30,5 @@ from .priors import StandardNormal as StandardNormal
 from .priors import UniformCategorical as UniformCategorical
 from .priors import VampPrior as VampPrior
 from .topdown import TopDown as TopDown
+from .quantised import Quantised as Quantised
+from .second_stage import SecondStage as SecondStage

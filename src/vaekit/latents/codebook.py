@@ -1,30 +1,25 @@
-"""Quantised codes: the nearest entry of a learned codebook."""
+"""Codes from a codebook: the nearest of its learned entries, or a sum of entries of several."""
 
 from __future__ import annotations
 
-import math
-from typing import Self
-
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ..core import Draw, Scope
-from .latent import AbstractLatent, Ratio
+from ..core import Scope, prefixed
+from .priors import Prior
+from .quantised import Gradient, Quantised, Rounded, carried, check_gradient
 
 
-class Codebook(AbstractLatent):
+class Codebook(Quantised):
     """`codes` vectors of `size` numbers; each position of a row takes the nearest one (VQ-VAE).
 
-    van den Oord et al. 2017, arXiv:1711.00937. The gradient passes straight through; the encoder is held to its
-    code by `commitment * |e - z|^2`; codes follow the running mean of what they serve (EMA, their appendix A.1;
-    with decay 0, one k-means step). They start at k-means of the data, and a code whose running count falls under
-    `revive` hits per step restarts at a random row's evidence. rate: positions * log(codes), a uniform prior, so
-    log_lik + log_ratio is a lower bound of log p(x).
-
-    positions: an int n for flat evidence (B, size * n), a tuple such as (7, 7) for a map (B, size, 7, 7).
+    van den Oord et al. 2017, arXiv:1711.00937. The gradient passes straight through, or is turned by the rotation from
+    the vector to its code (gradient="rotation"); the encoder is held to its code by `commitment * |e - z|^2`; codes
+    follow the running mean of what they serve (EMA, their appendix A.1; with decay 0, one k-means step). They start at
+    k-means of the data, and a code whose running count falls under `revive` hits per step restarts at a random row's
+    evidence. positions, prior: see `Quantised`.
     """
 
-    ratio: Ratio = "bound"
     book: Tensor
     count: Tensor
     total: Tensor
@@ -37,55 +32,41 @@ class Codebook(AbstractLatent):
         commitment: float = 0.25,
         decay: float = 0.99,
         revive: float = 0.01,
+        gradient: Gradient = "straight",
+        prior: Prior | None = None,
     ):
         super().__init__()
         if codes < 2 or size < 1 or not 0 <= decay < 1:
             raise ValueError(
                 f"Codebook(codes={codes}, size={size}, decay={decay}): expected codes >= 2, size >= 1, 0 <= decay < 1"
             )
+        check_gradient("Codebook", gradient)
         self.codes, self.size, self.commitment, self.decay, self.revive = codes, size, commitment, decay, revive
         self.positions = tuple(positions) if isinstance(positions, (tuple, list)) else positions
+        self.gradient, self.prior = gradient, prior
         self.register_buffer("book", torch.randn(codes, size))
         self.register_buffer("count", torch.ones(codes))
         self.register_buffer("total", self.book.clone())
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        if isinstance(self.positions, tuple):
-            return (self.size, *self.positions)
-        return (self.size * (self.positions or 1),)
-
-    evidence_shape = shape
-
-    def settled(self, *, map_size: tuple[int, ...] | None = None, **sizes: object) -> Self:
-        """Open positions take the size of the encoder's map, where it has one."""
-        if self.positions is not None or map_size is None:
-            return self
-        return type(self)(**{**self.arguments(), "positions": map_size})
-
-    def _vectors(self, evidence: Tensor) -> Tensor:
-        """(B, positions, size)."""
-        return evidence.reshape(len(evidence), self.size, -1).mT
-
     def nearest(self, vectors: Tensor) -> Tensor:
         """(B, positions, codes): one-hot rows, 1 at the nearest code."""
         distance = self.book.square().sum(-1) - 2 * vectors @ self.book.T
-        codes = torch.arange(self.codes, device=vectors.device)
-        return (distance.argmin(-1, keepdim=True) == codes).to(vectors.dtype)
+        return self._one_hot(distance.argmin(-1))
 
-    def indices(self, evidence: Tensor) -> Tensor:
-        """(B, positions): the code of each position."""
-        return self.nearest(self._vectors(evidence)).argmax(-1)
+    def _one_hot(self, indices: Tensor) -> Tensor:
+        codes = torch.arange(self.codes, device=indices.device)
+        return (indices.unsqueeze(-1) == codes).to(self.book.dtype)
 
-    def infer(self, evidence: Tensor, scope: Scope, above: Tensor | None = None, held: Tensor | None = None) -> Draw:
-        vectors = self._vectors(evidence)
+    def lookup(self, indices: Tensor) -> Tensor:
+        return self._one_hot(indices.squeeze(-1)) @ self.book
+
+    def quantise(self, vectors: Tensor, scope: Scope | None = None) -> Rounded:
         chosen = self.nearest(vectors)
         quantised = chosen @ self.book
         commitment = self.commitment * (vectors - quantised).square().sum((1, 2))
-        straight = vectors + (quantised - vectors).detach()
-        kl = torch.full_like(vectors[..., 0], math.log(self.codes))
-        updates = self._updates(vectors.detach(), chosen, scope) if self.training else {}
-        return Draw(straight.mT.reshape(evidence.shape), -kl.sum(1), kl, penalty=commitment, updates=updates)
+        updates = self._updates(vectors.detach(), chosen, scope) if self.training and scope is not None else {}
+        straight = carried(vectors, quantised, self.gradient)
+        return Rounded(straight, chosen.argmax(-1, keepdim=True), commitment, updates)
 
     def _updates(self, vectors: Tensor, chosen: Tensor, scope: Scope) -> dict[str, Tensor]:
         rows = torch.ones_like(vectors[:, 0, 0]) if scope.weight is None else scope.weight
@@ -113,18 +94,14 @@ class Codebook(AbstractLatent):
         found = vectors[here.long().argmax(1), (place * vectors.shape[1]).long()]
         return peers.total(torch.where(here.any(1, keepdim=True), found, 0.0))
 
-    def generate(self, rows: int, scope: Scope, above: Tensor | None = None) -> Tensor:
-        positions = math.prod(self.shape) // self.size
-        drawn = self.book[(scope.rand((rows, positions)) * self.codes).long()]
-        return drawn.mT.reshape(rows, *self.shape)
-
-    def log_prior(self, z: Tensor, scope: Scope, above: Tensor | None = None) -> Tensor:
-        return torch.full_like(z.flatten(1)[:, 0], -math.log(self.codes) * math.prod(self.shape) / self.size)
-
     @torch.no_grad()
     def prepare(self, inputs: Tensor, evidence: Tensor, scope: Scope, above: Tensor | None = None) -> None:
-        """k-means (Lloyd, 10 rounds) from random vectors of the sample."""
-        vectors = self._vectors(evidence)
+        """k-means of the sample."""
+        self.start(self._vectors(evidence), scope)
+
+    @torch.no_grad()
+    def start(self, vectors: Tensor, scope: Scope) -> None:
+        """k-means (Lloyd, 10 rounds) of vectors (B, positions, size), from random ones of them."""
         rows = torch.ones_like(vectors[:, 0, 0])
         self.book.copy_(self._random_vectors(vectors, rows, scope))
         for _ in range(10):
@@ -134,3 +111,62 @@ class Codebook(AbstractLatent):
             self.book.copy_(torch.where(self.count.unsqueeze(1) > 0, means, self.book))
         self.count.clamp_(min=1.0)
         self.total.copy_(self.book * self.count.unsqueeze(1))
+
+
+class ResidualCodebook(Quantised):
+    """The sum of `depth` codes, each the nearest, in a codebook of its own, to what those before it have left.
+
+    Residual VQ: Zeghidour et al. 2021, arXiv:2107.03312; Lee et al. 2022, arXiv:2203.01941, with their commitment, to
+    every partial sum. depth=1 is `Codebook`, whose settings the others are. Sums of codes may coincide, so that
+    log p(z) is not told from z alone, which `log_prior` refuses where there is a prior.
+    """
+
+    def __init__(
+        self,
+        depth: int = 4,
+        codes: int = 256,
+        size: int = 64,
+        positions: int | tuple[int, ...] | None = None,
+        commitment: float = 0.25,
+        decay: float = 0.99,
+        revive: float = 0.01,
+        gradient: Gradient = "straight",
+        prior: Prior | None = None,
+    ):
+        super().__init__()
+        if depth < 1:
+            raise ValueError(f"ResidualCodebook(depth={depth}): expected at least one codebook")
+        check_gradient("ResidualCodebook", gradient)
+        self.depth, self.codes, self.size, self.gradient, self.prior = depth, codes, size, gradient, prior
+        self.commitment, self.decay, self.revive = commitment, decay, revive
+        self.positions = tuple(positions) if isinstance(positions, (tuple, list)) else positions
+        self.books = nn.ModuleList(Codebook(codes, size, None, commitment, decay, revive) for _ in range(depth))
+
+    def lookup(self, indices: Tensor) -> Tensor:
+        return sum(book.lookup(i) for book, i in zip(self.books, indices.split(1, -1)))
+
+    def quantise(self, vectors: Tensor, scope: Scope | None = None) -> Rounded:
+        left, levels = vectors, []
+        for book in self.books:
+            levels.append(book.quantise(left, scope))
+            left = left - levels[-1].codes.detach()
+        updates = {n: u for k, level in enumerate(levels) for n, u in prefixed(f"books.{k}", level.updates).items()}
+        return Rounded(
+            carried(vectors, sum(level.codes.detach() for level in levels), self.gradient),
+            torch.cat([level.indices for level in levels], -1),
+            sum(level.penalty for level in levels),
+            updates,
+        )
+
+    def log_prior(self, z: Tensor, scope: Scope, above: Tensor | None = None) -> Tensor:
+        if self.prior is not None and self.depth > 1:
+            raise ValueError("log p(z) of a ResidualCodebook is not told from z: several sums of codes may give it")
+        return super().log_prior(z, scope, above)
+
+    @torch.no_grad()
+    def prepare(self, inputs: Tensor, evidence: Tensor, scope: Scope, above: Tensor | None = None) -> None:
+        """k-means of the sample, then of what it leaves, and so on."""
+        left = self._vectors(evidence)
+        for book in self.books:
+            book.start(left, scope)
+            left = left - book.nearest(left) @ book.book

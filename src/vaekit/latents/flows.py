@@ -167,3 +167,11 @@ class FlowPrior(Prior):
         base = dist.Normal(self.zero, torch.ones_like(self.zero))
         layers = (Inverted(Autoregressive(self.zero, Bound.of(n), gated=False)) for n in self.networks)
         return dist.Flow(base, tuple(layers))
+
+    @torch.no_grad()
+    def start(self, codes: Tensor) -> None:
+        """The layer nearest to z starts as the scale and the shift that make such codes N(0, I)."""
+        codes = codes[:, : self.size]
+        log_scale = codes.std(0).clamp_min(1e-6).log().clamp(-1.9, 1.9)  # what one layer can do
+        shift = -codes.mean(0) * (-log_scale).exp()
+        self.networks[-1].give.bias.copy_(torch.cat([-2 * torch.atanh(log_scale / 2), shift]))

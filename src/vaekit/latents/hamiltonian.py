@@ -42,6 +42,9 @@ class Hamiltonian(AbstractLatent):
             )
         if inner.ratio != "exact":
             raise ValueError(f"Hamiltonian needs a latent with a density; {type(inner).__name__} has none")
+        estimated = next((type(m).__name__ for m in inner.modules() if getattr(m, "estimates", False)), None)
+        if estimated is not None:
+            raise ValueError(f"Hamiltonian moves along log p(z), which {estimated} but estimates: use FlowPrior()")
         self.inner, self.steps, self.step_size = inner, steps, step_size
         self.tempering, self.maximum_step = tempering, maximum_step
         start = math.log(step_size / (maximum_step - step_size))

@@ -43,6 +43,11 @@ class Rung(AbstractLatent):
     def ratio(self) -> Ratio:
         return self.latent.ratio
 
+    @property
+    def own_prior(self) -> str | None:
+        inner = self.latent.own_prior
+        return None if inner is None else f"latent.{inner}"
+
     def settled(
         self,
         *,
@@ -116,6 +121,12 @@ class Ladder(AbstractLatent):
         return (self.width,)
 
     @property
+    def own_prior(self) -> str | None:
+        """The top rung's: the others stand below codes."""
+        top = self.rungs[0].own_prior
+        return None if top is None else f"rungs.0.{top}"
+
+    @property
     def ratio(self) -> Ratio:
         return max((r.ratio for r in self.rungs), key=["exact", "bound", "none"].index)
 
@@ -141,6 +152,7 @@ class Ladder(AbstractLatent):
             kl=None if any(k is None for k in closed) else torch.stack([k.sum(1) for k in closed], 1),
             penalty=sum(penalties) if penalties else None,
             updates={k: v for i, d in enumerate(draws) for k, v in prefixed(f"rungs.{i}", d.updates).items()},
+            usage=tuple(share for d in draws for share in d.usage),
         )
 
     def generate(self, rows: int, scope: Scope, above: Tensor | None = None) -> Tensor:

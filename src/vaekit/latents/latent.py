@@ -20,11 +20,14 @@ class AbstractLatent(Component):
 
     shape: of z, per row. evidence_shape: what the encoder must give, per row. ratio: what exp(log_lik + log_ratio)
     is in evaluation: "exact", an unbiased estimate of p(x); "bound", no more than a lower bound; "none", nothing.
+    own_prior: the name of the part that is the prior of the topmost code, where q does not depend on it, so that it can
+    be replaced after training; None where there is none.
     """
 
     shape: tuple[int, ...]
     evidence_shape: tuple[int, ...]
     ratio: Ratio = "exact"
+    own_prior: str | None = None
 
     @property
     def emitted_shape(self) -> tuple[int, ...]:
@@ -68,6 +71,8 @@ class AbstractLatent(Component):
 class Latent(AbstractLatent):
     """The plain one: z ~ q = posterior(evidence), log_ratio = log p(z) - log q(z | x)."""
 
+    own_prior = "prior"
+
     def __init__(self, posterior: Posterior, prior: Prior):
         super().__init__()
         self.posterior, self.prior = posterior, prior
@@ -87,6 +92,11 @@ class Latent(AbstractLatent):
     def settled(
         self, *, inputs_shape: tuple[int, ...] | None = None, above: int | None = None, **sizes: object
     ) -> Self:
+        if self.prior.over_codes:
+            prior, posterior = type(self.prior).__name__, type(self.posterior).__name__
+            raise ValueError(
+                f"{prior} is a prior over the codes of a codebook, and {posterior} has none: pass FlowPrior() or so"
+            )
         known = dict(size=self.posterior.size, inputs_shape=inputs_shape, above=above)
         if isinstance(self.posterior, Categorical):
             known |= dict(variables=self.posterior.variables, categories=self.posterior.categories)

@@ -17,17 +17,23 @@ class Prior(Component):
     """`forward(scope, above)` is p(z | above); a prior that reads nothing leaves both aside.
 
     `prepare(inputs, scope)` sees, once before training, rows of what the encoder reads. entangled: whether weights
-    of q serve p too. reads_above: whether p differs from row to row with what is above.
+    of q serve p too. reads_above: whether p differs from row to row with what is above. estimates: whether log p(z) is
+    an estimate that differs from call to call. over_codes: whether it is over the indices of a `Quantised`.
     """
 
     entangled = False
     reads_above = False
+    estimates = False
+    over_codes = False
 
     def forward(self, scope: Scope, above: Tensor | None = None) -> dist.Distribution:
         raise NotImplementedError
 
     def prepare(self, inputs: Tensor, scope: Scope) -> None:
         pass
+
+    def start(self, codes: Tensor) -> None:
+        """Sees codes (N, D) of a trained model, a ladder's top first, once before it is trained on them alone."""
 
 
 class StandardNormal(Prior):
@@ -71,6 +77,14 @@ class GaussianMixture(Prior):
     def forward(self, scope: Scope, above: Tensor | None = None) -> dist.Mixture:
         parts = dist.Normal(self.loc, self.log_scale.exp())
         return dist.Mixture(parts, self.logits.log_softmax(-1))
+
+    @torch.no_grad()
+    def start(self, codes: Tensor) -> None:
+        """The components start around codes, as wide as these are spread."""
+        codes = codes[:, : self.size]
+        spread = torch.linspace(0, len(codes) - 1, self.components, device=codes.device).long()
+        self.loc.copy_(codes[spread])
+        self.log_scale.copy_(codes.std(0).clamp_min(1e-6).log().expand_as(self.log_scale))
 
 
 class VampPrior(Prior):

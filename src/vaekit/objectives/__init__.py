@@ -14,3 +14,5 @@ from .elbo import ELBO as ELBO
 from .importance import IWAE as IWAE
 from .regularised import RAE as RAE
 from .turns import Lagging as Lagging
+from .second_stage import PriorFit as PriorFit
+from .second_stage import TwoStage as TwoStage

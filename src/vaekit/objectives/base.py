@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor, nn
+from torch.special import entr
 
 from ..core import Batch, Component, Noise, Pass, Terms, weighted_mean
 from ..model import VAEModule
@@ -69,13 +73,22 @@ def _posterior(model: nn.Module) -> str:
 def summary(out: Pass, weight: Tensor | None) -> dict[str, Tensor]:
     """Distortion -E log p(x | z), rate KL(q || p) and their negative sum, the ELBO; means over rows, nats.
 
-    The distortion alone, for a point mass.
+    The distortion alone, for a point mass; with codebooks, `code_use` of the batch, too.
     """
     distortion = -weighted_mean(out.log_lik, weight)
     if out.draw.log_ratio is None:
         return {"distortion": distortion}
     rate = weighted_mean(out.draw.rate, weight)
-    return {"elbo": -distortion - rate, "distortion": distortion, "rate": rate}
+    return {"elbo": -distortion - rate, "distortion": distortion, "rate": rate, **code_use(out.draw.usage)}
+
+
+def code_use(usage: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Of the shares (codes,) that codes were used by: the perplexity, which is the number of codes where all are used
+    alike, a mean over the codebooks; and the share of all codes that were not used once. Nothing without codebooks."""
+    if not usage:
+        return {}
+    perplexity = torch.stack([entr(share).sum().exp() for share in usage]).mean()
+    return {"perplexity": perplexity, "unused_codes": (torch.cat(tuple(usage)) == 0).to(perplexity.dtype).mean()}
 
 
 def penalty(out: Pass, weight: Tensor | None) -> Tensor | float:

@@ -17,12 +17,14 @@ from ..latents import (
     Normal,
     PlanarFlow,
     RadialFlow,
+    SecondStage,
     StandardNormal,
     UniformCategorical,
     VampPrior,
 )
-from ..objectives import ELBO
-from .recipe import Parts, classic, plain, recipe
+from ..likelihoods import Gaussian
+from ..objectives import ELBO, TwoStage
+from .recipe import Parts, classic, dense, plain, recipe
 
 
 @recipe("Kingma & Welling 2014, arXiv:1312.6114, with a full covariance")
@@ -65,6 +67,15 @@ def maf(latent_dim: int, layers: int = 4, hidden: tuple[int, ...] = (128,)) -> P
 def flow_prior(latent_dim: int, layers: int = 4, hidden: tuple[int, ...] = (128,)) -> Parts:
     """A prior of masked autoregressive layers, learned with the rest."""
     return classic(Latent(Normal(latent_dim), FlowPrior(layers)), hidden, heads=2)
+
+
+@recipe("Dai & Wipf 2019, arXiv:1903.05789")
+def two_stage(
+    latent_dim: int, second: tuple[int, ...] = (256, 256), beta: float = 1.0, hidden: tuple[int, ...] = (128,)
+) -> Parts:
+    """A prior that is a VAE over the codes, which themselves are held to N(0, I); the noise of x is learned."""
+    latent, parts = Latent(Normal(latent_dim), SecondStage(second)), dict(heads=2, likelihood=Gaussian("shared"))
+    return dense(latent, hidden, **parts, objective=TwoStage(beta))
 
 
 @recipe("Caterini et al. 2018, arXiv:1805.11328")

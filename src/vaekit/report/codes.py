@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..latents import Categorical, Codebook, Hamiltonian, Latent, StandardNormal
+from ..latents import Categorical, Hamiltonian, Latent, Quantised, StandardNormal
 
 if TYPE_CHECKING:
     from ..estimator import VAE
@@ -40,7 +40,7 @@ class Codes:
             order=[int(i) for i in np.argsort(-activity, kind="stable")],
             measure="mean KL" if by_kl else "variance of the codes",
             standard=isinstance(inner, Latent) and isinstance(inner.prior, StandardNormal),
-            continuous=not any(isinstance(m, (Codebook, Categorical)) for m in latent.modules()),
+            continuous=not any(isinstance(m, (Quantised, Categorical)) for m in latent.modules()),
         )
 
     @property
