@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Self
@@ -49,7 +50,9 @@ class VAEModule(Component):
     def settled(self, shape: tuple[int, ...], context: int = 0, **sizes: object) -> Self:
         """The model for rows of this shape, with `context` numbers known beside each."""
         likelihood = self.likelihood.settled(shape=tuple(shape))
-        reads = joined(likelihood.features_shape, context)
+        reads = likelihood.features_shape
+        if context:
+            reads = joined((math.prod(reads),) if self._flat else reads, context)
         latent = self.latent.settled(
             inputs_shape=likelihood.features_shape,
             above=context or None,
@@ -62,12 +65,20 @@ class VAEModule(Component):
             decoder = decoder.settled(in_shape=joined(latent.shape, context), out_shape=likelihood.in_shape)
         return type(self)(encoder, latent, decoder, likelihood)
 
-    def forward(self, batch: Batch, noise: Noise, draws: int = 1, path_only: bool = False) -> Pass:
+    @property
+    def _flat(self) -> bool:
+        """Whether the encoder reads rows as vectors, and so their context after them."""
+        return getattr(self.encoder, "flattens", False)
+
+    def forward(
+        self, batch: Batch, noise: Noise, draws: int = 1, path_only: bool = False, every_class: bool = False
+    ) -> Pass:
         """One pass, `draws` of z per row: S draws of B rows are S * B rows, the draws of one row B apart.
 
-        path_only: q's parameters are held fixed inside log q (Roeder et al. 2017, arXiv:1703.09194).
+        path_only: q's parameters are held fixed inside log q (Roeder et al. 2017, arXiv:1703.09194). every_class: draw
+        k of a row is of class k, whatever its label; there are as many draws as the latent has classes.
         """
-        draw, likelihood_of = self._infer(batch, noise, draws, path_only)
+        draw, likelihood_of = self._infer(batch, noise, draws, path_only, every_class)
         px, log_lik = likelihood_of(draw.z)
         return Pass(draw, log_lik, px)
 
@@ -76,7 +87,7 @@ class VAEModule(Component):
         return self._infer(batch, noise, draws, False)[0]
 
     def _infer(
-        self, batch: Batch, noise: Noise, draws: int, path_only: bool
+        self, batch: Batch, noise: Noise, draws: int, path_only: bool, every_class: bool = False
     ) -> tuple[Draw, Callable[[Tensor], tuple[Distribution, Tensor]]]:
         """The draw, and z -> (p(x | z), log p(x | z)) for the rows it was drawn for."""
         x, scope, evidence = self._infer_inputs(batch, noise)
@@ -85,6 +96,11 @@ class VAEModule(Component):
             return t if t is None or draws == 1 else t.expand(draws, *t.shape).flatten(0, 1)
 
         x, mask, context, evidence = fold(x), fold(batch.mask), fold(batch.context), fold(evidence)
+
+        label = fold(batch.label)
+        if every_class:
+            label = torch.eye(draws, dtype=x.dtype, device=x.device).unsqueeze(1)
+            label = label.expand(-1, len(batch.x), -1).flatten(0, 1)
 
         def likelihood_of(z: Tensor) -> tuple[Distribution, Tensor]:
             px = self.decode(z, context)
@@ -96,6 +112,7 @@ class VAEModule(Component):
             encode=lambda inputs: self._encode_pseudo(inputs, context),
             log_lik=lambda z: likelihood_of(z)[1],
             weight=fold(batch.weight),
+            label=label,
         )
         draw = self.latent.infer(evidence, scope, context, evidence.detach() if path_only else None)
         return replace(draw, updates=prefixed("latent", draw.updates)), likelihood_of
@@ -105,7 +122,11 @@ class VAEModule(Component):
         x = self.likelihood.observe(batch.x, scope)
         if batch.mask is not None:
             x = torch.where(batch.mask > 0, x, 0.0)
-        return x, scope, self._through(self.encoder, join(self.likelihood.features(x, batch.mask), batch.context))
+        return x, scope, self._encode(self.likelihood.features(x, batch.mask), batch.context)
+
+    def _encode(self, inputs: Tensor, context: Tensor | None) -> Tensor:
+        flat = context is not None and self._flat
+        return self._through(self.encoder, join(inputs.flatten(1) if flat else inputs, context))
 
     def _through(self, network: nn.Module, x: Tensor) -> Tensor:
         if self.low_precision is None or not self.training:
@@ -116,8 +137,8 @@ class VAEModule(Component):
 
     def _encode_pseudo(self, inputs: Tensor, context: Tensor | None) -> Tensor:
         if context is None:
-            return self._through(self.encoder, inputs)
-        return pairs(lambda u, c: self._through(self.encoder, join(u, c)), inputs, context)
+            return self._encode(inputs, None)
+        return pairs(self._encode, inputs, context)
 
     def decode(self, z: Tensor, context: Tensor | None = None) -> Distribution:
         """p(x | z)."""

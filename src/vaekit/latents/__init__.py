@@ -7,6 +7,7 @@ from .flows import MaskedAutoregressive as MaskedAutoregressive
 from .flows import PlanarFlow as PlanarFlow
 from .flows import RadialFlow as RadialFlow
 from .hamiltonian import Hamiltonian as Hamiltonian
+from .labelled import Labelled as Labelled
 from .ladder import Ladder as Ladder
 from .ladder import Rung as Rung
 from .latent import AbstractLatent as AbstractLatent

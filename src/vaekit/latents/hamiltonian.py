@@ -43,6 +43,8 @@ class Hamiltonian(AbstractLatent):
             )
         if inner.ratio != "exact":
             raise ValueError(f"Hamiltonian needs a latent with a density; {type(inner).__name__} has none")
+        if inner.labelled:
+            raise ValueError("Hamiltonian moves z along a gradient, and a label is a choice: leave Labelled out of it")
         self.inner, self.steps, self.step_size = inner, steps, step_size
         self.tempering, self.maximum_step = tempering, maximum_step
         start = math.log(step_size / (maximum_step - step_size))

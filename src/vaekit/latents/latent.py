@@ -7,10 +7,11 @@ from typing import Literal, Self
 
 from torch import Tensor
 
+from .. import distributions as dist
 from ..core import Bound, Component, Draw, Scope, prefixed
 from ..distributions import kl
 from .posteriors import Categorical, Posterior
-from .priors import Prior
+from .priors import GaussianMixture, Prior
 
 Ratio = Literal["exact", "bound", "none"]
 
@@ -20,11 +21,14 @@ class AbstractLatent(Component):
 
     shape: of z, per row. evidence_shape: what the encoder must give, per row. ratio: what exp(log_lik + log_ratio)
     is in evaluation: "exact", an unbiased estimate of p(x); "bound", no more than a lower bound; "none", nothing.
+    classes: how many the draw tells the probabilities of, None: of none. labelled: whether known labels are read.
     """
 
     shape: tuple[int, ...]
     evidence_shape: tuple[int, ...]
     ratio: Ratio = "exact"
+    classes: int | None = None
+    labelled: bool = False
 
     def infer(self, evidence: Tensor, scope: Scope, above: Tensor | None = None, held: Tensor | None = None) -> Draw:
         """One draw from q(z | evidence, above) per row.
@@ -72,6 +76,13 @@ class Latent(AbstractLatent):
         return (self.posterior.n_in,)
 
     @property
+    def classes(self) -> int | None:
+        """The categories of one categorical variable, or the components of a mixture prior."""
+        if isinstance(self.posterior, Categorical):
+            return self.posterior.categories if self.posterior.variables == 1 else None
+        return self.prior.components if isinstance(self.prior, GaussianMixture) else None
+
+    @property
     def ratio(self) -> Ratio:
         return "exact" if self.posterior.has_density else "none"
 
@@ -96,7 +107,13 @@ class Latent(AbstractLatent):
         else:
             z = q.draw(scope)
             log_q = Bound.of(self.posterior).held()(held).log_density(z)
-        return Draw(z, p.log_density(z) - log_q, kl(q, p), q, p)
+        return Draw(z, p.log_density(z) - log_q, kl(q, p), q, p, classes=self._log_classes(q, p, z))
+
+    def _log_classes(self, q: dist.Distribution, p: dist.Distribution, z: Tensor) -> Tensor | None:
+        """(B, classes): log q(class | x). Of a mixture it is p(component | z), for which training has no use."""
+        if isinstance(self.prior, GaussianMixture):
+            return None if self.training else p.log_responsibilities(z)
+        return None if self.classes is None else q.logits.squeeze(-2).log_softmax(-1)
 
     def generate(self, rows: int, scope: Scope, above: Tensor | None = None) -> Tensor:
         p = self._prior(scope, above)
@@ -108,6 +125,7 @@ class Latent(AbstractLatent):
 
     def prepare(self, inputs: Tensor, evidence: Tensor, scope: Scope, above: Tensor | None = None) -> None:
         self.prior.prepare(inputs, scope)
+        self.prior.start(self.posterior(evidence).mean, scope)
 
     def generative(self) -> list[str]:
         return list(prefixed("prior", dict(self.prior.named_parameters())))

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
-from typing import Self
+from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
 
 from .. import distributions as dist
 from ..core import Component, Scope
+from .clustering import fit_mixture
 from .posteriors import Posterior
 
 
 class Prior(Component):
     """`forward(scope, above)` is p(z | above); a prior that reads nothing leaves both aside.
 
-    `prepare(inputs, scope)` sees, once before training, rows of what the encoder reads. entangled: whether weights
+    `prepare(inputs, scope)` sees, once before training, rows of what the encoder reads, and `start(codes, scope)` what
+    it makes of them, before training and once more after a pre-training. entangled: whether weights
     of q serve p too. reads_above: whether p differs from row to row with what is above.
     """
 
@@ -27,6 +29,9 @@ class Prior(Component):
         raise NotImplementedError
 
     def prepare(self, inputs: Tensor, scope: Scope) -> None:
+        pass
+
+    def start(self, codes: Tensor, scope: Scope) -> None:
         pass
 
 
@@ -59,11 +64,20 @@ class UniformCategorical(Prior):
 
 
 class GaussianMixture(Prior):
-    """A learned mixture of `components` diagonal normals, spread at the start as draws of N(0, I)."""
+    """A learned mixture of `components` diagonal normals.
 
-    def __init__(self, components: int, size: int | None = None):
+    begins: "spread", as draws of N(0, I); "fitted", as the most likely mixture of the codes of training rows, by
+    expectation and maximisation (Jiang et al. 2017, arXiv:1611.05148: after the autoencoder was trained).
+    """
+
+    def __init__(self, components: int, begins: Literal["spread", "fitted"] = "spread", size: int | None = None):
         super().__init__()
-        self.components, self.size = components, size
+        if components < 1 or begins not in ("spread", "fitted"):
+            raise ValueError(
+                f'GaussianMixture({components}, begins={begins!r}): expected at least one component, and "spread" or '
+                '"fitted"'
+            )
+        self.components, self.begins, self.size = components, begins, size
         self.logits = nn.Parameter(torch.zeros(components))
         self.loc = nn.Parameter(torch.randn(components, size or 0))
         self.log_scale = nn.Parameter(torch.zeros(components, size or 0))
@@ -71,6 +85,14 @@ class GaussianMixture(Prior):
     def forward(self, scope: Scope, above: Tensor | None = None) -> dist.Mixture:
         parts = dist.Normal(self.loc, self.log_scale.exp())
         return dist.Mixture(parts, self.logits.log_softmax(-1))
+
+    @torch.no_grad()
+    def start(self, codes: Tensor, scope: Scope) -> None:
+        if self.begins == "fitted":
+            mixture = fit_mixture(codes, self.components, scope)
+            self.loc.copy_(mixture.components.loc)
+            self.log_scale.copy_(mixture.components.scale.log())
+            self.logits.copy_(mixture.log_weights)
 
 
 class VampPrior(Prior):

@@ -21,6 +21,8 @@ class MLP(Network):
     torch.Size([5, 4])
     """
 
+    flattens = True
+
     def __init__(
         self,
         hidden: int | Sequence[int] = (128,),

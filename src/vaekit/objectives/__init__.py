@@ -7,6 +7,7 @@ from .aggregate import TotalCorrelation as TotalCorrelation
 from .base import Objective as Objective
 from .base import penalty as penalty
 from .base import summary as summary
+from .classes import ClassELBO as ClassELBO
 from .elbo import ELBO as ELBO
 from .importance import IWAE as IWAE
 from .regularised import RAE as RAE
