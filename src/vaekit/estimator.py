@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import logging
-import math
 from collections.abc import Callable, Iterator
 from itertools import repeat
 from pathlib import Path
@@ -26,7 +25,7 @@ from .latents import AbstractLatent
 from .likelihoods import Likelihood
 from .manners import Manners, NotFittedError, available
 from .model import VAEModule
-from .networks import Network, as_network, ends_in, initialise
+from .networks import MLP, Network, as_network, ends_in, initialise
 from .objectives import Objective
 from .recipes import RECIPES, Parts, Pretraining, Recipe, as_recipe
 from .training import Adam, Learner, Training, fit, join
@@ -57,6 +56,7 @@ class VAE(Manners):
     encoder, decoder, latent, likelihood, objective: parts that replace the recipe's. Networks may be any `nn.Module`
         (or a Keras 3 model on the torch backend); sizes left open are settled. fit trains copies of them; parts that
         already have weights keep them, the rest is built from the seed.
+    context: a network that reads the context of a row into a vector; None: a small dense one for images, else none.
     epochs, batch_size, lr, schedule, warmup, clip, weight_decay: Adam's training; see `vaekit.training.Adam`.
     validation: held-out share of the training rows (0: none), or rows to hold out. The test set is never touched.
     patience: epochs without a better held-out ELBO before training stops and the best weights return; None: never.
@@ -89,6 +89,7 @@ class VAE(Manners):
         latent: AbstractLatent | None = None,
         likelihood: Likelihood | None = None,
         objective: Objective | None = None,
+        context: Network | None = None,
         epochs: int = 50,
         batch_size: int = 128,
         lr: float = 1e-3,
@@ -117,6 +118,7 @@ class VAE(Manners):
         self.latent = latent
         self.likelihood = likelihood
         self.objective = objective
+        self.context = context
         self.epochs = epochs
         self.batch_size = batch_size
         self.lr = lr
@@ -154,7 +156,7 @@ class VAE(Manners):
 
         y: classes (N,), -1 or None where one is not known; a model that has no classes to tell leaves it aside.
         context: what is known beside each row and is given whenever the model is used: classes (N,), whole numbers or
-        words, or numbers (N, C), which are standardised.
+        words; numbers (N, C), which are standardised; or images, which a network reads.
         run: a folder for checkpoints, the history and the result. resume: go on from its checkpoint, bit for bit.
         Started by torchrun, several processes train one model together; all make the same call, see `training.join`.
         """
@@ -299,7 +301,7 @@ class VAE(Manners):
         recipe = self._recipe(spec)
         if RECIPES[recipe.name].needs_context and spec.context is None:
             raise ValueError(f"recipe {recipe.name!r} reads context: pass fit(x, context=...), or use recipe='vae'")
-        given = {n: getattr(self, n) for n in ("encoder", "decoder", "latent", "likelihood", "objective")}
+        given = {n: getattr(self, n) for n in ("encoder", "decoder", "latent", "likelihood", "objective", "context")}
         for name in ("encoder", "decoder"):
             if given[name] is not None and not isinstance(given[name], Component):
                 given[name] = as_network(given[name])  # before the copy: Keras cannot copy every model of its own
@@ -307,6 +309,8 @@ class VAE(Manners):
         parts = {**parts, **{n: copy.deepcopy(v) for n, v in given.items() if v is not None}}
         if self.decoder is not None and not isinstance(self.decoder, Component):
             parts["likelihood"] = _reading(self.decoder, parts["likelihood"], fixed=self.likelihood is not None)
+        if parts["context"] is None and len(context_shape(spec)) > 1:
+            parts["context"] = MLP((128,))
         return Parts(**parts)
 
     def _learner(self, rows: AbstractRows) -> Learner:
@@ -320,10 +324,8 @@ class VAE(Manners):
             torch.manual_seed(self.seed)
             parts = self._parts(rows.spec)
             kept = {m for part in vars(parts).values() for m in _networks(part) if any(True for _ in m.parameters())}
-            model = VAEModule(parts.encoder, parts.latent, parts.decoder, parts.likelihood)
-            model = model.settled(
-                rows.spec.model_shape, math.prod(context_shape(rows.spec)) if rows.spec.context else 0
-            )
+            model = VAEModule(parts.encoder, parts.latent, parts.decoder, parts.likelihood, parts.context)
+            model = model.settled(rows.spec.model_shape, context_shape(rows.spec) or 0)
             learner = Learner(model, parts.objective.settled(**_counts(rows, model)))
             generator = torch.Generator().manual_seed(self.seed)
             initialise(nn.ModuleList(m for m in _networks(learner) if m not in kept), self.initialiser, generator)

@@ -18,6 +18,9 @@ from .latents.ladder import pairs
 from .likelihoods import Likelihood
 from .networks import Network, as_network
 
+CONTEXT = 32
+"""Numbers that a network of the context gives, unless it says how many."""
+
 
 def join(x: Tensor, context: Tensor | None) -> Tensor:
     """Rows and their context side by side: columns after columns, or constant planes after an image's channels."""
@@ -35,20 +38,37 @@ class VAEModule(Component):
     """p(x | z) p(z) with its inference network q(z | x).
 
     encoder: what the likelihood lets it read -> evidence. latent: evidence -> z. decoder: z -> the parameters of the
-    likelihood. Any of the user's own `nn.Module`s may stand as encoder or decoder. Sizes left open in the parts are
-    settled by `settled(shape)`. low_precision: a type, such as torch.bfloat16, that the products inside encoder and
+    likelihood. context: a network that reads what is known beside a row into a vector; None: it is read as it is. Any
+    of the user's own `nn.Module`s may stand as encoder or decoder. Sizes left open in the parts are settled by
+    `settled(shape)`. low_precision: a type, such as torch.bfloat16, that the products inside encoder and
     decoder are computed in while training; what they give, and everything after, is in the data's own.
     """
 
-    def __init__(self, encoder: nn.Module, latent: AbstractLatent, decoder: nn.Module, likelihood: Likelihood):
+    def __init__(
+        self,
+        encoder: nn.Module,
+        latent: AbstractLatent,
+        decoder: nn.Module,
+        likelihood: Likelihood,
+        context: Network | None = None,
+    ):
         super().__init__()
         self.low_precision: torch.dtype | None = None
         self.encoder = encoder if isinstance(encoder, Component) else as_network(encoder)
         self.decoder = decoder if isinstance(decoder, Component) else as_network(decoder)
-        self.latent, self.likelihood = latent, likelihood
+        self.latent, self.likelihood, self.context = latent, likelihood, context
 
-    def settled(self, shape: tuple[int, ...], context: int = 0, **sizes: object) -> Self:
-        """The model for rows of this shape, with `context` numbers known beside each."""
+    @property
+    def entangled(self) -> bool:
+        """Whether weights of q serve p too: those of the context's network."""
+        return self.context is not None
+
+    def settled(self, shape: tuple[int, ...], context: int | tuple[int, ...] = 0, **sizes: object) -> Self:
+        """The model for rows of this shape, with so many numbers, or numbers of this shape, known beside each.
+
+        Raises ValueError for context of more than one dimension without a network that reads it.
+        """
+        network, context = self._settled_context((context,) if isinstance(context, int) else tuple(context))
         likelihood = self.likelihood.settled(shape=tuple(shape))
         reads = likelihood.features_shape
         if context:
@@ -63,7 +83,21 @@ class VAEModule(Component):
             encoder = encoder.settled(in_shape=reads, out_shape=latent.evidence_shape)
         if isinstance(decoder, Network):
             decoder = decoder.settled(in_shape=joined(latent.shape, context), out_shape=likelihood.in_shape)
-        return type(self)(encoder, latent, decoder, likelihood)
+        return type(self)(encoder, latent, decoder, likelihood, network)
+
+    def _settled_context(self, shape: tuple[int, ...]) -> tuple[Network | None, int]:
+        """The network that reads context of this shape, and how many numbers the other parts see of it."""
+        known = math.prod(shape) > 0
+        if self.context is None and known and len(shape) > 1:
+            raise ValueError(f"context of {shape} per row is read by a network: pass context=MLP((128,), out_shape=32)")
+        if self.context is None or not known:
+            return None, math.prod(shape) if known else 0
+        network = self.context.settled(in_shape=shape, out_shape=self.context.out_shape or (CONTEXT,))
+        return network, math.prod(network.out_shape)
+
+    def _read(self, context: Tensor | None) -> Tensor | None:
+        """(B, C): the context as the other parts see it."""
+        return context if self.context is None or context is None else self._through(self.context, context).flatten(1)
 
     @property
     def _flat(self) -> bool:
@@ -90,6 +124,7 @@ class VAEModule(Component):
         self, batch: Batch, noise: Noise, draws: int, path_only: bool, every_class: bool = False
     ) -> tuple[Draw, Callable[[Tensor], tuple[Distribution, Tensor]]]:
         """The draw, and z -> (p(x | z), log p(x | z)) for the rows it was drawn for."""
+        batch = replace(batch, context=self._read(batch.context))
         x, scope, evidence = self._infer_inputs(batch, noise)
 
         def fold(t: Tensor | None) -> Tensor | None:
@@ -103,7 +138,7 @@ class VAEModule(Component):
             label = label.expand(-1, len(batch.x), -1).flatten(0, 1)
 
         def likelihood_of(z: Tensor) -> tuple[Distribution, Tensor]:
-            px = self.decode(z, context)
+            px = self._decode(z, context)
             cells = px.log_prob(x)
             return px, sum_cells(cells if mask is None else cells * mask)
 
@@ -141,7 +176,10 @@ class VAEModule(Component):
         return pairs(self._encode, inputs, context)
 
     def decode(self, z: Tensor, context: Tensor | None = None) -> Distribution:
-        """p(x | z)."""
+        """p(x | z), given the context as it stands in a batch."""
+        return self._decode(z, self._read(context))
+
+    def _decode(self, z: Tensor, context: Tensor | None) -> Distribution:
         return self.likelihood(self._through(self.decoder, join(z, context)))
 
     def prior_scope(self, noise: Noise, context: Tensor | None = None) -> Scope:
@@ -150,12 +188,14 @@ class VAEModule(Component):
 
     def generate(self, rows: int, noise: Noise, context: Tensor | None = None) -> Tensor:
         """(rows, *Z): draws of z from the prior."""
+        context = self._read(context)
         return self.latent.generate(rows, self.prior_scope(noise, context), context)
 
     @torch.no_grad()
     def prepare(self, batch: Batch, noise: Noise) -> None:
         """Once before the first step, on a sample of the data: what must see data starts from it (k-means,
         pseudo-inputs), and parts that do not fit one another are told now."""
+        batch = replace(batch, context=self._read(batch.context))
         x, _, evidence = self._infer_inputs(batch, noise)
         if tuple(evidence.shape[1:]) != self.latent.evidence_shape:
             raise ValueError(
@@ -163,10 +203,10 @@ class VAEModule(Component):
                 f"{tuple(evidence.shape[1:])}: let the encoder end in {self.latent.evidence_shape} outputs"
             )
         inputs = self.likelihood.features(x, batch.mask)
-        scope = self.prior_scope(noise, batch.context)
-        self.latent.prepare(inputs, evidence, scope, batch.context)
+        self.latent.prepare(inputs, evidence, self.prior_scope(noise, batch.context), batch.context)
         context = None if batch.context is None else batch.context[:2]
-        cells = self.decode(self.latent.generate(len(x[:2]), scope, context), context).log_prob(x[:2])
+        z = self.latent.generate(len(x[:2]), self.prior_scope(noise, context), context)
+        cells = self._decode(z, context).log_prob(x[:2])
         if cells.dim() == 0 or len(cells) != len(x[:2]):
             raise ValueError(
                 f"the log_prob of {type(self.likelihood).__name__} gives {tuple(cells.shape)} for {len(x[:2])} rows: "

@@ -74,6 +74,11 @@ class Rung(AbstractLatent):
             evidence = scope.encode(inputs)
             if above is None:
                 return self.network(evidence)
+            if evidence.dim() == 3:  # (B, K, width): read with each row's context already
+                given = above.unsqueeze(1).expand(-1, evidence.shape[1], -1)
+                return self._read(self.network, evidence.flatten(0, 1), given.flatten(0, 1)).unflatten(
+                    0, evidence.shape[:2]
+                )
             return pairs(lambda e, a: self._read(self.network, e, a), evidence, above)
 
         return replace(scope, encode=encode)

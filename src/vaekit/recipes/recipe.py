@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Self
 
@@ -43,6 +43,7 @@ class Parts:
     likelihood: Likelihood | None = None
     objective: Objective | None = None
     pretraining: Pretraining | None = None
+    context: nn.Module | None = None
 
 
 Builder = Callable[..., Parts]
@@ -74,14 +75,7 @@ class Recipe:
 
     def build(self, latent_dim: int, spec: DataSpec) -> Parts:
         parts = self._entry.builder(latent_dim, **self._settings)
-        return Parts(
-            parts.latent,
-            parts.encoder,
-            parts.decoder,
-            parts.likelihood or likelihood_for(spec),
-            parts.objective or ELBO(),
-            parts.pretraining,
-        )
+        return replace(parts, likelihood=parts.likelihood or likelihood_for(spec), objective=parts.objective or ELBO())
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         return {"name": self.name, **self._settings}
