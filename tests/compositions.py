@@ -24,6 +24,10 @@ def lower(size: int, prior: lt.Prior | None = None) -> lt.Rung:
     return lt.Rung(lt.Latent(lt.Normal(size), prior), MLP((6,)))
 
 
+def labelled(classes: int) -> lt.Rung:
+    return lt.Rung(lt.Labelled(lt.Latent(lt.Categorical(1, classes), lt.UniformCategorical())), MLP((6,)))
+
+
 @record
 class Chain(Distribution):
     """`prod_i p(x_i | x_<i, z)`: binary cells, each given those before it, by a network that the record holds."""
@@ -88,6 +92,7 @@ LATENTS: dict[str, Callable[[], lt.AbstractLatent]] = {
     ),
     "categorical": lambda: lt.Latent(lt.Categorical(2, 3), lt.UniformCategorical()),
     "mixture prior": lambda: lt.Latent(lt.Normal(2), lt.GaussianMixture(4)),
+    "mixture prior, full": lambda: lt.Latent(lt.Normal(2), lt.GaussianMixture(3, covariance="full")),
     "vamp": lambda: lt.Latent(lt.Normal(2), lt.VampPrior(4)),
     "exemplars": lambda: lt.Latent(lt.Normal(2), lt.ExemplarPrior(4)),
     "flow and vamp": lambda: lt.Latent(lt.Coupling(2, layers=2, hidden=6, context=2), lt.VampPrior(4)),
@@ -99,6 +104,7 @@ LATENTS: dict[str, Callable[[], lt.AbstractLatent]] = {
     "ladder over a codebook": lambda: lt.Ladder(
         [lt.Rung(lt.Codebook(4, 2, positions=2), MLP((6,))), lower(2)], width=6
     ),
+    "labelled": lambda: lt.Ladder([labelled(3), lower(2)], width=6),
     "codebook": lambda: lt.Codebook(4, 2, positions=3),
     "hamiltonian": lambda: lt.Hamiltonian(plain(), steps=2),
     "hamiltonian over a vamp": lambda: lt.Hamiltonian(lt.Latent(lt.Normal(2), lt.VampPrior(4)), steps=2, tempering=0.7),
@@ -123,23 +129,27 @@ OBJECTIVES: dict[str, Callable[[], ob.Objective]] = {
     "dip, of draws": lambda: ob.DIP(2),
     "wae": lambda: ob.WAE(weight=3.0),
     "info": lambda: ob.WAE(rate=0.5, kernel="rbf"),
+    "class elbo": lambda: ob.ClassELBO(alpha=2.0),
     "factor": lambda: ob.FactorTC(MLP((6,), activation="leaky_relu"), gamma=3.0),
 }
 
 ENTANGLED = [latent for latent in LATENTS if any(w in latent for w in ("vamp", "hamiltonian", "exemplar"))]
-DIMENSION_BY_DIMENSION = ("normal", "mixture prior", "vamp", "exemplars")
+DIMENSION_BY_DIMENSION = ("normal", "mixture prior", "mixture prior, full", "vamp", "exemplars")
 REFUSED = {(objective, latent) for objective in ("iwae dreg", "iwae partial") for latent in ENTANGLED} | {
     (objective, latent)
     for objective in OBJECTIVES
     for latent in LATENTS
-    if objective.startswith(("total correlation", "dip")) and latent not in DIMENSION_BY_DIMENSION
+    if (objective.startswith(("total correlation", "dip")) and latent not in DIMENSION_BY_DIMENSION)
+    or (objective == "class elbo" and latent != "labelled")
 }
 """(objective, latent) that are refused with a reason."""
 PAIRS = [
     (objective, latent)
     for objective in OBJECTIVES
     for latent in LATENTS
-    if (objective in ("elbo", "iwae dreg", "factor") or latent in ("normal", "vamp", "ladder", "codebook"))
+    if (
+        objective in ("elbo", "iwae dreg", "factor", "class elbo") or latent in ("normal", "vamp", "ladder", "codebook")
+    )
     and (objective, latent) not in REFUSED
 ]
 """What the laws are held to: every latent with three kinds of objective, every objective with four kinds of latent."""

@@ -84,7 +84,9 @@ def encoded_context(context: NDArray | Tensor | None, spec: DataSpec) -> Tensor 
         if isinstance(context, Tensor):
             raise ValueError(f"expected classes as context, as in fit ({want}), got numbers {tuple(context.shape)}")
         return want.encode(context)
-    context = context if isinstance(context, Tensor) else as_tensor(np.asarray(context).reshape(len(context), -1))[0]
+    if not isinstance(context, Tensor) and context.dtype.kind in "US":
+        raise ValueError(f"expected numbers as context, as in fit ({told(want)}), got words")
+    context = context if isinstance(context, Tensor) else as_tensor(context.reshape(-1, 1))[0]
     if tuple(context.shape[1:]) != want.shape:
         raise ValueError(f"expected context of {want.shape} per row, as in fit, got {tuple(context.shape[1:])}")
     return want.encode(context)

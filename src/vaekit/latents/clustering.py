@@ -14,11 +14,13 @@ LEAST = 1e-3
 
 
 @torch.no_grad()
-def fit_mixture(codes: Tensor, components: int, scope: Scope, starts: int = 5, rounds: int = 100) -> dist.Mixture:
-    """The most likely of `starts` mixtures of diagonal normals: k-means++ (Arthur & Vassilvitskii 2007), 20 rounds of
-    k-means, `rounds` of expectation and maximisation. codes: (N, D)."""
+def fit_mixture(
+    codes: Tensor, components: int, scope: Scope, full: bool = False, starts: int = 5, rounds: int = 100
+) -> dist.Mixture:
+    """The most likely of `starts` mixtures of normals, diagonal or of full covariance: k-means++ (Arthur &
+    Vassilvitskii 2007), 20 rounds of k-means, `rounds` of expectation and maximisation. codes: (N, D)."""
     codes = codes.double()
-    tries = [_expect_and_maximise(codes, _k_means(codes, components, scope), rounds) for _ in range(starts)]
+    tries = [_expect_and_maximise(codes, _k_means(codes, components, scope), full, rounds) for _ in range(starts)]
     return max(tries, key=lambda mixture: float(mixture.log_prob(codes).mean()))
 
 
@@ -36,13 +38,18 @@ def _k_means(codes: Tensor, components: int, scope: Scope) -> Tensor:
     return near
 
 
-def _expect_and_maximise(codes: Tensor, membership: Tensor, rounds: int) -> dist.Mixture:
+def _expect_and_maximise(codes: Tensor, membership: Tensor, full: bool, rounds: int) -> dist.Mixture:
     least = LEAST * codes.var(0, unbiased=False).clamp_min(1e-12)
     for _ in range(rounds):
         count = membership.sum(0).clamp_min(1e-6)
         loc = membership.T @ codes / count.unsqueeze(1)
-        variance = membership.T @ codes.square() / count.unsqueeze(1) - loc.square()
-        scale = torch.maximum(variance, least).sqrt()
-        mixture = dist.Mixture(dist.Normal(loc, scale), (count / count.sum()).log())
+        if full:
+            apart = codes - loc.unsqueeze(1)  # (K, N, D)
+            spread = (membership.T.unsqueeze(1) * apart.mT) @ apart / count.reshape(-1, 1, 1)
+            parts = dist.MultivariateNormal(loc, torch.linalg.cholesky(spread + least.diag()))
+        else:
+            variance = membership.T @ codes.square() / count.unsqueeze(1) - loc.square()
+            parts = dist.Normal(loc, torch.maximum(variance, least).sqrt())
+        mixture = dist.Mixture(parts, (count / count.sum()).log())
         membership = mixture.log_responsibilities(codes).exp()
     return mixture

@@ -64,35 +64,54 @@ class UniformCategorical(Prior):
 
 
 class GaussianMixture(Prior):
-    """A learned mixture of `components` diagonal normals.
+    """A learned mixture of `components` normals.
 
     begins: "spread", as draws of N(0, I); "fitted", as the most likely mixture of the codes of training rows, by
-    expectation and maximisation (Jiang et al. 2017, arXiv:1611.05148: after the autoencoder was trained).
+    expectation and maximisation (Jiang et al. 2017, arXiv:1611.05148: after an autoencoder was trained). covariance:
+    "diagonal", or "full", `L L^T` for each component, which finds heaps that lie across the axes.
     """
 
-    def __init__(self, components: int, begins: Literal["spread", "fitted"] = "spread", size: int | None = None):
+    def __init__(
+        self,
+        components: int,
+        begins: Literal["spread", "fitted"] = "spread",
+        covariance: Literal["diagonal", "full"] = "diagonal",
+        size: int | None = None,
+    ):
         super().__init__()
-        if components < 1 or begins not in ("spread", "fitted"):
+        if components < 1 or begins not in ("spread", "fitted") or covariance not in ("diagonal", "full"):
             raise ValueError(
-                f'GaussianMixture({components}, begins={begins!r}): expected at least one component, and "spread" or '
-                '"fitted"'
+                f"GaussianMixture({components}, begins={begins!r}, covariance={covariance!r}): expected at least one "
+                'component, "spread" or "fitted", "diagonal" or "full"'
             )
-        self.components, self.begins, self.size = components, begins, size
+        self.components, self.begins, self.covariance, self.size = components, begins, covariance, size
         self.logits = nn.Parameter(torch.zeros(components))
         self.loc = nn.Parameter(torch.randn(components, size or 0))
         self.log_scale = nn.Parameter(torch.zeros(components, size or 0))
+        if covariance == "full":
+            self.lower = nn.Parameter(torch.zeros(components, size or 0, size or 0))
 
     def forward(self, scope: Scope, above: Tensor | None = None) -> dist.Mixture:
-        parts = dist.Normal(self.loc, self.log_scale.exp())
+        scale = self.log_scale.exp()
+        if self.covariance == "full":
+            parts = dist.MultivariateNormal(self.loc, scale.diag_embed() + self.lower.tril(-1))
+        else:
+            parts = dist.Normal(self.loc, scale)
         return dist.Mixture(parts, self.logits.log_softmax(-1))
 
     @torch.no_grad()
     def start(self, codes: Tensor, scope: Scope) -> None:
-        if self.begins == "fitted":
-            mixture = fit_mixture(codes, self.components, scope)
-            self.loc.copy_(mixture.components.loc)
-            self.log_scale.copy_(mixture.components.scale.log())
-            self.logits.copy_(mixture.log_weights)
+        if self.begins == "spread":
+            return
+        full = self.covariance == "full"
+        mixture = fit_mixture(codes, self.components, scope, full)
+        parts = mixture.components
+        self.loc.copy_(parts.loc)
+        self.logits.copy_(mixture.log_weights)
+        scale = parts.scale_tril.diagonal(dim1=-2, dim2=-1) if full else parts.scale
+        self.log_scale.copy_(scale.log())
+        if full:
+            self.lower.copy_(parts.scale_tril.tril(-1))
 
 
 class VampPrior(Prior):
