@@ -248,7 +248,7 @@ class VAE(Manners):
                 raise ValueError(f"validation={given}: expected a share of the rows in [0, 1), or rows")
             count = round(len(x) * given)
             if count and count < len(x):
-                out = self._held_out(len(x), count)
+                out = self.holds_out(len(x))
                 held, x = x[out], x[~out]
         elif given is not None and context is not None:
             raise ValueError("validation rows have no context of their own: hold out a share, validation=0.1")
@@ -265,10 +265,10 @@ class VAE(Manners):
             return rows, None
         return rows, as_rows(held, spec, device, beside[out] if bool(out.any()) else NOTHING)
 
-    def _held_out(self, rows: int, count: int) -> Tensor:
-        """(rows,): which of them are held out."""
+    def holds_out(self, rows: int) -> Tensor:
+        """(rows,): which of so many rows `fit` holds out, where `validation` is a share."""
         out = torch.zeros(rows, dtype=torch.bool)
-        out[np.random.default_rng([self.seed, 2**31 + 1]).permutation(rows)[:count]] = True
+        out[np.random.default_rng([self.seed, 2**31 + 1]).permutation(rows)[: round(rows * self.validation)]] = True
         return out
 
     def _goes_on(self) -> bool:
