@@ -32,6 +32,10 @@ def stirred(latent: lt.AbstractLatent) -> lt.AbstractLatent:
     return latent
 
 
+def labelled(classes: int) -> lt.Rung:
+    return lt.Rung(lt.Labelled(lt.Latent(lt.Categorical(1, classes), lt.UniformCategorical())), MLP((6,)))
+
+
 @record
 class Chain(Distribution):
     """`prod_i p(x_i | x_<i, z)`: binary cells, each given those before it, by a network that the record holds."""
@@ -96,6 +100,7 @@ LATENTS: dict[str, Callable[[], lt.AbstractLatent]] = {
     ),
     "categorical": lambda: lt.Latent(lt.Categorical(2, 3), lt.UniformCategorical()),
     "mixture prior": lambda: lt.Latent(lt.Normal(2), lt.GaussianMixture(4)),
+    "mixture prior, full": lambda: lt.Latent(lt.Normal(2), lt.GaussianMixture(3, covariance="full")),
     "vamp": lambda: lt.Latent(lt.Normal(2), lt.VampPrior(4)),
     "exemplars": lambda: lt.Latent(lt.Normal(2), lt.ExemplarPrior(4)),
     "flow and vamp": lambda: lt.Latent(lt.Coupling(2, layers=2, hidden=6, context=2), lt.VampPrior(4)),
@@ -108,6 +113,7 @@ LATENTS: dict[str, Callable[[], lt.AbstractLatent]] = {
         [lt.Rung(lt.Codebook(4, 2, positions=2), MLP((6,))), lower(2)], width=6
     ),
     "very deep": lambda: stirred(lt.TopDown(((1, 1), (2, 2)), channels=1, width=4, bottleneck=3)),
+    "labelled": lambda: lt.Ladder([labelled(3), lower(2)], width=6),
     "codebook": lambda: lt.Codebook(4, 2, positions=3),
     "codebook turned": lambda: lt.Codebook(4, 2, positions=3, gradient="rotation"),
     "codebook and pixels": lambda: lt.Codebook(4, 2, positions=3, prior=lt.PixelPrior(4, layers=2)),
@@ -147,6 +153,7 @@ OBJECTIVES: dict[str, Callable[[], ob.Objective]] = {
     "info": lambda: ob.WAE(rate=0.5, kernel="rbf"),
     "two-stage": ob.TwoStage,
     "prior alone": ob.PriorFit,
+    "class elbo": lambda: ob.ClassELBO(alpha=2.0),
     "factor": lambda: ob.FactorTC(MLP((6,), activation="leaky_relu"), gamma=3.0),
     "aae": lambda: ob.AAE(MLP((6,)), weight=2.0),
     "vae-gan": lambda: ob.VAEGAN(MLP((6,), "tanh", out_shape=4), MLP((6,)), gamma=0.5),
@@ -156,7 +163,7 @@ OBJECTIVES: dict[str, Callable[[], ob.Objective]] = {
 }
 
 ENTANGLED = [latent for latent in LATENTS if any(w in latent for w in ("vamp", "hamiltonian", "exemplar", "deep"))]
-DIMENSION_BY_DIMENSION = ("normal", "mixture prior", "vamp", "exemplars", "second stage")
+DIMENSION_BY_DIMENSION = ("normal", "mixture prior", "mixture prior, full", "vamp", "exemplars", "second stage")
 LEARNING_PRIORS = ("vamp", "exemplar", "prior", "stage", "pixels", "transformer", "residuals", "finite")
 LEARN_A_PRIOR = [n for n in LATENTS if any(w in n for w in LEARNING_PRIORS) and "hamiltonian" not in n]
 REFUSED = {(objective, latent) for objective in ("iwae dreg", "iwae partial") for latent in ENTANGLED} | {
@@ -165,6 +172,7 @@ REFUSED = {(objective, latent) for objective in ("iwae dreg", "iwae partial") fo
     for latent in LATENTS
     if (objective.startswith(("total correlation", "dip", "two-stage")) and latent not in DIMENSION_BY_DIMENSION)
     or (objective in ("two-stage", "prior alone") and latent not in LEARN_A_PRIOR)
+    or (objective == "class elbo" and latent != "labelled")
 }
 """(objective, latent) that are refused with a reason."""
 PAIRS = [
@@ -172,7 +180,7 @@ PAIRS = [
     for objective in OBJECTIVES
     for latent in LATENTS
     if (
-        objective in ("elbo", "iwae dreg", "factor")
+        objective in ("elbo", "iwae dreg", "factor", "class elbo")
         or latent in ("normal", "vamp", "ladder", "codebook")
         or (objective in ("two-stage", "prior alone") and latent in ("second stage", "codebook and pixels"))
     )

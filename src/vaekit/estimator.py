@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -14,19 +16,21 @@ from torch.utils import _pytree as pytree
 
 from .core import Batch, Component, Noise, Scope, Source, Still
 from .data.arrays import column_names
+from .data.beside import NOTHING, Beside, context_shape, sampled, spread
 from .data.rows import AbstractRows, as_rows
 from .data.spec import DataSpec
 from .data.stored import Stored, as_data
 from .evaluation import Evaluation, evaluate_rows, score_rows
 from .latents import AbstractLatent, Prior
 from .likelihoods import Likelihood
-from .manners import Manners, NotFittedError
+from .manners import Manners, NotFittedError, available
 from .model import VAEModule
-from .networks import Network, as_network, ends_in, initialise
+from .networks import MLP, Network, as_network, ends_in, initialise
 from .objectives import Objective, PriorFit
-from .recipes import Parts, Recipe, as_recipe
+from .recipes import RECIPES, Parts, Pretraining, Recipe, as_recipe
 from .training import Adam, Learner, Training, fit, join
 from .training.display import display_for
+from .training.distributed import Processes
 from .training.fitting import Display
 from .training.history import Course
 from .training.loop import prepare
@@ -35,6 +39,10 @@ from .training.prior import holding, start_prior, with_prior
 if TYPE_CHECKING:
     from .report import Report
 
+log = logging.getLogger("vaekit")
+
+CODES = 10_000
+"""Rows whose codes a prior starts from after a pre-training."""
 CHUNK = 1024
 """Rows per pass when predicting: memory stays bounded for any number of rows."""
 
@@ -49,6 +57,7 @@ class VAE(Manners):
     encoder, decoder, latent, likelihood, objective: parts that replace the recipe's. Networks may be any `nn.Module`
         (or a Keras 3 model on the torch backend); sizes left open are settled. fit trains copies of them; parts that
         already have weights keep them, the rest is built from the seed.
+    context: a network that reads the context of a row into a vector; None: a small dense one for images, else none.
     epochs, batch_size, lr, schedule, warmup, clip, skip, average, weight_decay: Adam's training; see
         `vaekit.training.Adam`.
     validation: held-out share of the training rows (0: none), or rows to hold out. The test set is never touched.
@@ -82,6 +91,7 @@ class VAE(Manners):
         latent: AbstractLatent | None = None,
         likelihood: Likelihood | None = None,
         objective: Objective | None = None,
+        context: Network | None = None,
         epochs: int = 50,
         batch_size: int = 128,
         lr: float = 1e-3,
@@ -112,6 +122,7 @@ class VAE(Manners):
         self.latent = latent
         self.likelihood = likelihood
         self.objective = objective
+        self.context = context
         self.epochs = epochs
         self.batch_size = batch_size
         self.lr = lr
@@ -138,15 +149,25 @@ class VAE(Manners):
     # -- fitting -------------------------------------------------------------------------------------
 
     def fit(
-        self, x: object, y: object = None, *, run: str | Path | None = None, resume: bool = False, display: Any = None
+        self,
+        x: object,
+        y: object = None,
+        *,
+        context: object = None,
+        run: str | Path | None = None,
+        resume: bool = False,
+        display: Any = None,
     ) -> Self:
-        """Fits to rows (N, ...); `y` is not used. Ctrl-C ends it early with what was learned.
+        """Fits to rows (N, ...). Ctrl-C ends it early with what was learned.
 
+        y: classes (N,), -1 or None where one is not known; a model that has no classes to tell leaves it aside.
+        context: what is known beside each row and is given whenever the model is used: classes (N,), whole numbers or
+        words; numbers (N, C), which are standardised; or images, which a network reads.
         run: a folder for checkpoints, the history and the result. resume: go on from its checkpoint, bit for bit.
         Started by torchrun, several processes train one model together; all make the same call, see `training.join`.
         """
         names, processes = column_names(x), join()
-        rows, held = self._split(x)
+        rows, held = self._split(x, y, context)
         folder, display = None if run is None else Path(run), display or display_for(self.verbose)
         for fitted in ("members_", "feature_names_in_"):
             vars(self).pop(fitted, None)
@@ -196,6 +217,7 @@ class VAE(Manners):
         x: object,
         prior: Prior,
         *,
+        context: object = None,
         epochs: int | None = None,
         run: str | Path | None = None,
         resume: bool = False,
@@ -211,8 +233,8 @@ class VAE(Manners):
 
             vae.fit_prior(x, vk.latents.FlowPrior(), epochs=20).sample(64)
         """
-        self._seen(x)  # refuses other rows than it was fitted to
-        rows, held = self._split(x, self.spec_)
+        self._seen(x, context)  # refuses other rows than it was fitted to
+        rows, held = self._split(x, None, context, self.spec_)
         folder, display = None if run is None else Path(run), display or display_for(self.verbose)
         epochs, members = self.epochs if epochs is None else epochs, self.__dict__.get("members_", [])
         self._fit_prior(prior, rows, held, epochs, folder, resume, display)
@@ -280,31 +302,52 @@ class VAE(Manners):
 
     def held_out(self, x: object) -> np.ndarray | Stored | None:
         """The rows that `fit(x)` holds out to watch itself; None where `validation` is 0."""
-        held = self._split(x)[1]
+        held = self._split(x, None, None)[1]
         return held if held is None else held.x.cpu().numpy() if isinstance(held.x, Tensor) else held.x
 
-    def _split(self, data: object, spec: DataSpec | None = None) -> tuple[AbstractRows, AbstractRows | None]:
+    def _split(
+        self, data: object, y: object, context: object, spec: DataSpec | None = None
+    ) -> tuple[AbstractRows, AbstractRows | None]:
         """Training rows and held-out rows; what is inferred from the data, without a spec, is so from the former."""
         (x, dtype), given = self._rows(data), self.validation
         held: Tensor | Stored | None = None
+        out, total = torch.zeros(len(x), dtype=torch.bool), len(x)
         if isinstance(given, (int, float)):
             if not 0 <= given < 1:
                 raise ValueError(f"validation={given}: expected a share of the rows in [0, 1), or rows")
             count = round(len(x) * given)
             if count and count < len(x):
-                out = torch.zeros(len(x), dtype=torch.bool)
-                out[np.random.default_rng([self.seed, 2**31 + 1]).permutation(len(x))[:count]] = True
+                out = self.holds_out(len(x))
                 held, x = x[out], x[~out]
+        elif given is not None and context is not None:
+            raise ValueError("validation rows have no context of their own: hold out a share, validation=0.1")
         elif given is not None:
             held = self._rows(given)[0]
-        spec = spec or self._spec(x, dtype)
+        if spec is None:
+            spec = self._spec(x, dtype)
+            beside = Beside.of(total, y if self._labelled(spec) else None, context)
+            spec = spec if self._goes_on() else beside.inferred(spec, ~out)
+        else:
+            beside = Beside.of(total, None, context)
         if held is not None and tuple(held.shape[1:]) != spec.shape:
             raise ValueError(f"validation rows have shape {tuple(held.shape[1:])}, the training rows {spec.shape}")
         device = self._device()
-        return as_rows(x, spec, device), None if held is None else as_rows(held, spec, device)
+        rows = as_rows(x, spec, device, beside[~out])
+        if held is None:
+            return rows, None
+        return rows, as_rows(held, spec, device, beside[out] if bool(out.any()) else NOTHING)
+
+    def holds_out(self, rows: int) -> Tensor:
+        """(rows,): which of so many rows `fit` holds out, where `validation` is a share."""
+        out = torch.zeros(rows, dtype=torch.bool)
+        out[np.random.default_rng([self.seed, 2**31 + 1]).permutation(rows)[: round(rows * self.validation)]] = True
+        return out
+
+    def _goes_on(self) -> bool:
+        return self.warm_start and hasattr(self, "module_")
 
     def _spec(self, x: Tensor | Stored, dtype: str) -> DataSpec:
-        if self.warm_start and hasattr(self, "spec_"):
+        if self._goes_on():
             if tuple(x.shape[1:]) != self.spec_.shape:
                 raise ValueError(
                     f"warm_start: the model was fitted to rows of {self.spec_.shape}, got {tuple(x.shape[1:])}"
@@ -317,26 +360,34 @@ class VAE(Manners):
         likelihood = self.likelihood or self._recipe(spec).build(self.latent_dim, spec).likelihood
         return spec.for_likelihood(likelihood.support, x, own_layout=own)
 
+    def _labelled(self, spec: DataSpec) -> bool:
+        """Whether the model reads labels."""
+        return (self.latent or self._recipe(spec).build(self.latent_dim, spec).latent).labelled
+
     def _recipe(self, spec: DataSpec) -> Recipe:
         default = "vae" if spec.is_image and spec.kind in ("bytes", "unit", "binary") else "auto"
         return as_recipe(self.recipe or default)
 
     def _parts(self, spec: DataSpec) -> Parts:
         """The recipe's parts, replaced by the given ones (copied: fit never changes what it was given)."""
-        given = {n: getattr(self, n) for n in ("encoder", "decoder", "latent", "likelihood", "objective")}
+        recipe = self._recipe(spec)
+        if RECIPES[recipe.name].needs_context and spec.context is None:
+            raise ValueError(f"recipe {recipe.name!r} reads context: pass fit(x, context=...), or use recipe='vae'")
+        given = {n: getattr(self, n) for n in ("encoder", "decoder", "latent", "likelihood", "objective", "context")}
         for name in ("encoder", "decoder"):
             if given[name] is not None and not isinstance(given[name], Component):
                 given[name] = as_network(given[name])  # before the copy: Keras cannot copy every model of its own
-        parts = vars(self._recipe(spec).build(self.latent_dim, spec))
+        parts = vars(recipe.build(self.latent_dim, spec))
         parts = {**parts, **{n: copy.deepcopy(v) for n, v in given.items() if v is not None}}
         if self.decoder is not None and not isinstance(self.decoder, Component):
             parts["likelihood"] = _reading(self.decoder, parts["likelihood"], fixed=self.likelihood is not None)
+        if parts["context"] is None and len(context_shape(spec)) > 1:
+            parts["context"] = MLP((128,))
         return Parts(**parts)
 
     def _learner(self, rows: AbstractRows) -> Learner:
         """The model to train on these rows with its objective: a new one, or the last one where that goes on."""
-        goes_on = self.warm_start and hasattr(self, "module_")
-        learner = Learner(self.module_, self.objective_).to(rows.device) if goes_on else self._built(rows)
+        learner = Learner(self.module_, self.objective_).to(rows.device) if self._goes_on() else self._built(rows)
         learner.model.low_precision = self._low_precision()
         return learner
 
@@ -345,13 +396,27 @@ class VAE(Manners):
             torch.manual_seed(self.seed)
             parts = self._parts(rows.spec)
             kept = {m for part in vars(parts).values() for m in _networks(part) if any(True for _ in m.parameters())}
-            model = VAEModule(parts.encoder, parts.latent, parts.decoder, parts.likelihood)
-            learner = Learner(model.settled(rows.spec.model_shape), parts.objective.settled(rows=len(rows)))
+            model = VAEModule(parts.encoder, parts.latent, parts.decoder, parts.likelihood, parts.context)
+            model = model.settled(rows.spec.model_shape, context_shape(rows.spec) or 0)
+            learner = Learner(model, parts.objective.settled(**_counts(rows, model)))
             generator = torch.Generator().manual_seed(self.seed)
             initialise(nn.ModuleList(m for m in _networks(learner) if m not in kept), self.initialiser, generator)
             learner.to(rows.device)
             prepare(learner.model, rows, self.seed)
+        if parts.pretraining is not None:
+            self._pretrain(learner.model, parts.pretraining, rows)
         return learner
+
+    def _pretrain(self, model: VAEModule, pretraining: Pretraining, rows: AbstractRows) -> None:
+        """Trains a new model for another objective first, and lets its prior start from the codes that it then has."""
+        learner = Learner(model, pretraining.objective).to(rows.device)
+        epochs = min(pretraining.epochs, self.epochs)
+        training = Training(learner, rows, epochs, self.batch_size, self._adam(), self.seed, processes=Processes())
+        for _ in training:
+            if training.epoch_ended:
+                training.check()
+                log.info("pre-training, epoch %d of %d: %s", training.epoch, epochs, training.metrics())
+        prepare(model, rows, self.seed, sample=CODES)
 
     # -- using ---------------------------------------------------------------------------------------
 
@@ -360,8 +425,8 @@ class VAE(Manners):
             raise NotFittedError("this VAE is not fitted yet: call fit(x) first, or vaekit.load(run)")
         return self.module_
 
-    def _seen(self, x: object) -> AbstractRows:
-        """Rows like those the model was fitted to."""
+    def _seen(self, x: object, context: object = None) -> AbstractRows:
+        """Rows like those the model was fitted to, with their context."""
         model, (data, _) = self._fitted(), self._rows(x)
         if tuple(data.shape[1:]) != self.spec_.shape:
             got, want = tuple(data.shape[1:]), self.spec_.shape
@@ -371,7 +436,8 @@ class VAE(Manners):
                     "that it was fitted to"
                 )
             raise ValueError(f"expected rows of {want}, as in fit, got rows of {got}: reshape them")
-        return as_rows(data, self.spec_, next(model.parameters()).device).checked(model.likelihood.check)
+        beside = Beside.of(len(data), context=spread(context, len(data), self.spec_))
+        return as_rows(data, self.spec_, next(model.parameters()).device, beside).checked(model.likelihood.check)
 
     def _gather(self, rows: AbstractRows, f: Callable[[Batch], Tensor]) -> Tensor:
         with torch.no_grad():
@@ -380,51 +446,76 @@ class VAE(Manners):
     def _codes(self, batch: Batch, noise: Noise) -> Tensor:
         return self.module_.infer(batch, noise).z
 
-    def transform(self, x: object) -> np.ndarray:
+    def transform(self, x: object, context: object = None) -> np.ndarray:
         """(N, latent numbers): the centre of q(z | x), the posterior mean where it is normal; deterministic."""
         still = Still(Source.like(self._fitted()))
-        return self._gather(self._seen(x), lambda b: self._codes(b, still).flatten(1)).numpy()
+        return self._gather(self._seen(x, context), lambda b: self._codes(b, still).flatten(1)).numpy()
 
-    def inverse_transform(self, z: object) -> np.ndarray:
+    @available
+    def predict_proba(self, x: object, context: object = None) -> np.ndarray:
+        """(N, classes): q(class | x) in the order of `classes_`, of a model that tells classes or clusters."""
+        still = Still(Source.like(self._fitted()))
+        return self._gather(self._seen(x, context), lambda b: self.module_.infer(b, still).classes.exp()).numpy()
+
+    @available
+    def predict(self, x: object, context: object = None) -> np.ndarray:
+        """(N,): the likeliest class, one of `classes_`, or the number of the likeliest cluster."""
+        return self.classes_[self.predict_proba(x, context).argmax(1)]
+
+    def fit_predict(self, x: object, y: object = None, **settings: Any) -> np.ndarray:
+        return self.fit(x, y, **settings).predict(x, settings.get("context"))
+
+    def inverse_transform(self, z: object, context: object = None) -> np.ndarray:
         """Codes (N, latent numbers) -> the mean of p(x | z), in the data's own units, shape and dtype."""
         model = self._fitted()
         codes = torch.as_tensor(np.asarray(z), dtype=Source.like(model).dtype)
         size = int(np.prod(model.latent.shape))
         if codes.dim() != 2 or codes.shape[1] != size:
             raise ValueError(f"expected codes (N, {size}), got {tuple(codes.shape)}: pass what transform gives")
+        given = self._context(spread(context, len(codes), self.spec_), len(codes))
         device = next(model.parameters()).device
         with torch.no_grad():
             parts = [
-                self.spec_.decode(model.decode(c.to(device).reshape(-1, *model.latent.shape)).mean)
-                for c in codes.split(CHUNK)
+                self.spec_.decode(model.decode(c.to(device).reshape(-1, *model.latent.shape), g).mean)
+                for c, g in zip(codes.split(CHUNK), given)
             ]
         return np.concatenate(parts)
 
-    def reconstruct(self, x: object) -> np.ndarray:
-        """The mean of p(x | z) at the centre of q(z | x), in the data's own units, shape and dtype; deterministic."""
-        return self.inverse_transform(self.transform(x))
+    def _context(self, context: object, rows: int) -> Iterator[Tensor | None]:
+        """The context of rows to be decoded, as the model reads it, chunk by chunk."""
+        read = Beside.of(rows, context=context).encoded(self.spec_)["context"]
+        device = next(self._fitted().parameters()).device
+        return repeat(None) if read is None else iter(read.to(device).split(CHUNK))
 
-    def sample(self, n: int = 1, seed: int | None = None, mean: bool | None = None) -> np.ndarray:
+    def reconstruct(self, x: object, context: object = None) -> np.ndarray:
+        """The mean of p(x | z) at the centre of q(z | x), in the data's own units, shape and dtype; deterministic."""
+        return self.inverse_transform(self.transform(x, context), context)
+
+    def sample(
+        self, n: int = 1, seed: int | None = None, mean: bool | None = None, context: object = None
+    ) -> np.ndarray:
         """n new rows, in the data's own units, shape and dtype: z from the prior, then p(x | z).
 
         mean: take the mean of p(x | z) instead of a draw; None: only where log p is not a likelihood of the data
         (see `caveat_`), such as grey levels under the cross-entropy, whose draws would be black-and-white noise.
+        context: of each row, or one for all; classes that are not given are drawn as often as fit met them.
         """
         model = self._fitted()
         if n < 1:
             raise ValueError(f"sample({n}): expected at least one row")
-        noise = Source.like(model, self.seed if seed is None else seed)
+        seed = self.seed if seed is None else seed
+        noise, given = Source.like(model, seed), self._context(sampled(context, n, seed, self.spec_), n)
         take_mean = self.caveat_ is not None if mean is None else mean
         rows = []
         with torch.no_grad():
-            for start in range(0, n, CHUNK):
-                px = model.decode(model.generate(min(CHUNK, n - start), noise))
+            for start, own in zip(range(0, n, CHUNK), given):
+                px = model.decode(model.generate(min(CHUNK, n - start), noise, own), own)
                 rows.append(self.spec_.decode(px.mean if take_mean else px.draw(Scope.of(noise))))
         return np.concatenate(rows)
 
-    def posterior(self, x: object) -> torch.distributions.Distribution:
+    def posterior(self, x: object, context: object = None) -> torch.distributions.Distribution:
         """q(z | x) as a `torch.distributions` object, for a normal or categorical posterior."""
-        model, rows = self._fitted(), self._seen(x)
+        model, rows = self._fitted(), self._seen(x, context)
         still = Still(Source.like(model))
         with torch.no_grad():
             chunks = [model.infer(batch, still).q for batch in rows.batches(CHUNK)]
@@ -432,32 +523,43 @@ class VAE(Manners):
             raise TypeError(f"the posterior of {type(model.latent).__name__} has no torch.distributions form")
         return pytree.tree_map(lambda *parts: torch.cat(parts), *chunks).to_torch()
 
-    def score_samples(self, x: object, draws: int = 100, seed: int | None = None) -> np.ndarray:
+    def score_samples(self, x: object, draws: int = 100, seed: int | None = None, context: object = None) -> np.ndarray:
         """(N,), nats: the importance-weighted bound of log p(x), with `draws` draws, in the data's units."""
         seed = self.seed if seed is None else seed
-        return score_rows(self._fitted(), self._seen(x), draws=draws, seed=seed).bound.numpy()
+        return score_rows(self._fitted(), self._seen(x, context), draws=draws, seed=seed).bound.numpy()
 
-    def score(self, x: object, y: object = None) -> float:
+    def score(self, x: object, y: object = None, context: object = None) -> float:
         """The mean of `score_samples`: for model selection."""
-        return float(self.score_samples(x).mean())
+        return float(self.score_samples(x, context=context).mean())
 
-    def evaluate(self, x: object, draws: int = 100, seed: int | None = None) -> Evaluation:
+    def evaluate(self, x: object, draws: int = 100, seed: int | None = None, context: object = None) -> Evaluation:
         """Figures on held-out rows with their standard errors: ELBO, distortion, rate, bound, bits per dimension."""
-        model, rows, notes = self._fitted(), self._seen(x), [self.objective_.caveat] * bool(self.objective_.caveat)
+        model, rows = self._fitted(), self._seen(x, context)
+        notes = [self.objective_.caveat] * bool(self.objective_.caveat)
         own = evaluate_rows(model, rows, draws=draws, seed=self.seed if seed is None else seed, notes=notes)
         members = self.__dict__.get("members_", [])
         if len(members) < 2:
             return own
-        return own.among([m.evaluate(x, draws, seed) for m in members[1:]], diverged=self.seeds - len(members))
+        return own.among([m.evaluate(x, draws, seed, context) for m in members[1:]], diverged=self.seeds - len(members))
 
-    def report(self, x: object, labels: object = None, *, name: str | None = None, draws: int = 32) -> Report:
+    def report(
+        self, x: object, labels: object = None, *, name: str | None = None, draws: int = 32, context: object = None
+    ) -> Report:
         """A page of pictures and figures on held-out rows: `.save(path)` writes one self-contained HTML file.
 
         labels: of the rows, to colour the codes by. name: of the data, for the heading.
         """
         from .report import make
 
-        return make(self, x, labels, name=name, draws=draws)
+        return make(self, x, labels, name=name, draws=draws, context=context)
+
+    @property
+    def classes_(self) -> np.ndarray:
+        """The classes that `predict` chooses among: those of y in fit, or the numbers of clusters."""
+        count = self._fitted().latent.classes
+        if count is None:
+            raise AttributeError("this VAE tells no classes: fit a recipe that does, such as m2, vade or mixture")
+        return np.arange(count) if self.spec_.labels is None else np.asarray(self.spec_.labels.levels)
 
     @property
     def recipe_(self) -> Recipe:
@@ -479,8 +581,20 @@ class VAE(Manners):
         save(self, path)
 
 
-def _networks(part: nn.Module) -> list[Network]:
-    return [m for m in part.modules() if isinstance(m, Network)]
+def _counts(rows: AbstractRows, model: VAEModule) -> dict[str, int]:
+    """What an objective may ask of the rows. Raises ValueError for labels of another number of classes."""
+    if rows.spec.labels is None:
+        return {"rows": len(rows)}
+    if model.latent.classes != len(rows.spec.labels):
+        raise ValueError(
+            f"the model tells {model.latent.classes} classes and y holds {len(rows.spec.labels)}, {rows.spec.labels}: "
+            f"build it for as many, as vk.recipes.m2(classes={len(rows.spec.labels)}) does"
+        )
+    return {"rows": len(rows), "labelled": int(rows.label.sum())}
+
+
+def _networks(part: object) -> list[Network]:
+    return [m for m in part.modules() if isinstance(m, Network)] if isinstance(part, nn.Module) else []
 
 
 def _reading(decoder: nn.Module, likelihood: Likelihood, fixed: bool) -> Likelihood:

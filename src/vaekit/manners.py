@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
+from collections.abc import Callable
 from typing import Any, Self
 
 from torch import nn
@@ -14,6 +16,20 @@ from .suggest import nearest
 
 class NotFittedError(ValueError, AttributeError):
     """Used before `fit`."""
+
+
+class available:
+    """A method that a fitted estimator has where it tells classes, as scikit-learn's `available_if` makes them."""
+
+    def __init__(self, method: Callable[..., Any]):
+        self.method = method
+        functools.update_wrapper(self, method)
+
+    def __get__(self, owner: Any, kind: type | None = None) -> Any:
+        if owner is None:
+            return self.method
+        _ = owner.classes_  # raises AttributeError, with the reason, where there are none
+        return self.method.__get__(owner, kind)
 
 
 class Manners:

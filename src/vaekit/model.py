@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Self
@@ -16,6 +17,9 @@ from .latents import AbstractLatent
 from .latents.ladder import pairs
 from .likelihoods import Likelihood
 from .networks import Network, as_network
+
+CONTEXT = 32
+"""Numbers that a network of the context gives, unless it says how many."""
 
 
 def join(x: Tensor, context: Tensor | None) -> Tensor:
@@ -34,22 +38,41 @@ class VAEModule(Component):
     """p(x | z) p(z) with its inference network q(z | x).
 
     encoder: what the likelihood lets it read -> evidence. latent: evidence -> z. decoder: z -> the parameters of the
-    likelihood. Any of the user's own `nn.Module`s may stand as encoder or decoder. Sizes left open in the parts are
-    settled by `settled(shape)`. low_precision: a type, such as torch.bfloat16, that the products inside encoder and
+    likelihood. context: a network that reads what is known beside a row into a vector; None: it is read as it is. Any
+    of the user's own `nn.Module`s may stand as encoder or decoder. Sizes left open in the parts are settled by
+    `settled(shape)`. low_precision: a type, such as torch.bfloat16, that the products inside encoder and
     decoder are computed in while training; what they give, and everything after, is in the data's own.
     """
 
-    def __init__(self, encoder: nn.Module, latent: AbstractLatent, decoder: nn.Module, likelihood: Likelihood):
+    def __init__(
+        self,
+        encoder: nn.Module,
+        latent: AbstractLatent,
+        decoder: nn.Module,
+        likelihood: Likelihood,
+        context: Network | None = None,
+    ):
         super().__init__()
         self.low_precision: torch.dtype | None = None
         self.encoder = encoder if isinstance(encoder, Component) else as_network(encoder)
         self.decoder = decoder if isinstance(decoder, Component) else as_network(decoder)
-        self.latent, self.likelihood = latent, likelihood
+        self.latent, self.likelihood, self.context = latent, likelihood, context
 
-    def settled(self, shape: tuple[int, ...], context: int = 0, **sizes: object) -> Self:
-        """The model for rows of this shape, with `context` numbers known beside each."""
+    @property
+    def entangled(self) -> bool:
+        """Whether weights of q serve p too: those of the context's network."""
+        return self.context is not None
+
+    def settled(self, shape: tuple[int, ...], context: int | tuple[int, ...] = 0, **sizes: object) -> Self:
+        """The model for rows of this shape, with so many numbers, or numbers of this shape, known beside each.
+
+        Raises ValueError for context of more than one dimension without a network that reads it.
+        """
+        network, context = self._settled_context((context,) if isinstance(context, int) else tuple(context))
         likelihood = self.likelihood.settled(shape=tuple(shape))
-        reads = joined(likelihood.features_shape, context)
+        reads = likelihood.features_shape
+        if context:
+            reads = joined((math.prod(reads),) if self._flat else reads, context)
         latent = self.latent.settled(
             inputs_shape=likelihood.features_shape,
             above=context or None,
@@ -60,14 +83,36 @@ class VAEModule(Component):
             encoder = encoder.settled(in_shape=reads, out_shape=latent.evidence_shape)
         if isinstance(decoder, Network):
             decoder = decoder.settled(in_shape=joined(latent.emitted_shape, context), out_shape=likelihood.in_shape)
-        return type(self)(encoder, latent, decoder, likelihood)
+        return type(self)(encoder, latent, decoder, likelihood, network)
 
-    def forward(self, batch: Batch, noise: Noise, draws: int = 1, path_only: bool = False) -> Pass:
+    def _settled_context(self, shape: tuple[int, ...]) -> tuple[Network | None, int]:
+        """The network that reads context of this shape, and how many numbers the other parts see of it."""
+        known = math.prod(shape) > 0
+        if self.context is None and known and len(shape) > 1:
+            raise ValueError(f"context of {shape} per row is read by a network: pass context=MLP((128,), out_shape=32)")
+        if self.context is None or not known:
+            return None, math.prod(shape) if known else 0
+        network = self.context.settled(in_shape=shape, out_shape=self.context.out_shape or (CONTEXT,))
+        return network, math.prod(network.out_shape)
+
+    def _read(self, context: Tensor | None) -> Tensor | None:
+        """(B, C): the context as the other parts see it."""
+        return context if self.context is None or context is None else self._through(self.context, context).flatten(1)
+
+    @property
+    def _flat(self) -> bool:
+        """Whether the encoder reads rows as vectors, and so their context after them."""
+        return getattr(self.encoder, "flattens", False)
+
+    def forward(
+        self, batch: Batch, noise: Noise, draws: int = 1, path_only: bool = False, every_class: bool = False
+    ) -> Pass:
         """One pass, `draws` of z per row: S draws of B rows are S * B rows, the draws of one row B apart.
 
-        path_only: q's parameters are held fixed inside log q (Roeder et al. 2017, arXiv:1703.09194).
+        path_only: q's parameters are held fixed inside log q (Roeder et al. 2017, arXiv:1703.09194). every_class: draw
+        k of a row is of class k, whatever its label; there are as many draws as the latent has classes.
         """
-        draw, likelihood_of = self._infer(batch, noise, draws, path_only)
+        draw, likelihood_of = self._infer(batch, noise, draws, path_only, every_class)
         px, log_lik = likelihood_of(draw.z, draw.emitted)
         return Pass(draw, log_lik, px)
 
@@ -76,10 +121,11 @@ class VAEModule(Component):
         return self._infer(batch, noise, draws, False)[0]
 
     def _infer(
-        self, batch: Batch, noise: Noise, draws: int, path_only: bool
+        self, batch: Batch, noise: Noise, draws: int, path_only: bool, every_class: bool = False
     ) -> tuple[Draw, Callable[..., tuple[Distribution, Tensor]]]:
         """The draw, and z (with what is emitted of it, if known) -> (p(x | z), log p(x | z)) for the rows it was drawn
         for."""
+        batch = replace(batch, context=self._read(batch.context))
         x, scope, evidence = self._infer_inputs(batch, noise)
 
         def fold(t: Tensor | None) -> Tensor | None:
@@ -87,8 +133,13 @@ class VAEModule(Component):
 
         x, mask, context, evidence = fold(x), fold(batch.mask), fold(batch.context), fold(evidence)
 
+        label = fold(batch.label)
+        if every_class:
+            label = torch.eye(draws, dtype=x.dtype, device=x.device).unsqueeze(1)
+            label = label.expand(-1, len(batch.x), -1).flatten(0, 1)
+
         def likelihood_of(z: Tensor, emitted: Tensor | None = None) -> tuple[Distribution, Tensor]:
-            px = self.decode(z, context, emitted)
+            px = self._decode(z, context, emitted)
             cells = px.log_prob(x)
             return px, sum_cells(cells if mask is None else cells * mask)
 
@@ -97,6 +148,7 @@ class VAEModule(Component):
             encode=lambda inputs: self._encode_pseudo(inputs, context),
             log_lik=lambda z: likelihood_of(z)[1],
             weight=fold(batch.weight),
+            label=label,
         )
         draw = self.latent.infer(evidence, scope, context, evidence.detach() if path_only else None)
         return replace(draw, updates=prefixed("latent", draw.updates)), likelihood_of
@@ -106,7 +158,11 @@ class VAEModule(Component):
         x = self.likelihood.observe(batch.x, scope)
         if batch.mask is not None:
             x = torch.where(batch.mask > 0, x, 0.0)
-        return x, scope, self._through(self.encoder, join(self.likelihood.features(x, batch.mask), batch.context))
+        return x, scope, self._encode(self.likelihood.features(x, batch.mask), batch.context)
+
+    def _encode(self, inputs: Tensor, context: Tensor | None) -> Tensor:
+        flat = context is not None and self._flat
+        return self._through(self.encoder, join(inputs.flatten(1) if flat else inputs, context))
 
     def _through(self, network: nn.Module, x: Tensor) -> Tensor:
         if self.low_precision is None or not self.training:
@@ -117,11 +173,15 @@ class VAEModule(Component):
 
     def _encode_pseudo(self, inputs: Tensor, context: Tensor | None) -> Tensor:
         if context is None:
-            return self._through(self.encoder, inputs)
-        return pairs(lambda u, c: self._through(self.encoder, join(u, c)), inputs, context)
+            return self._encode(inputs, None)
+        return pairs(self._encode, inputs, context)
 
-    def decode(self, z: Tensor, context: Tensor | None = None, emitted: Tensor | None = None) -> Distribution:
-        """p(x | z). emitted: what the latent emits of z, where it is known already."""
+    def decode(self, z: Tensor, context: Tensor | None = None) -> Distribution:
+        """p(x | z), given the context as it stands in a batch."""
+        return self._decode(z, self._read(context))
+
+    def _decode(self, z: Tensor, context: Tensor | None, emitted: Tensor | None = None) -> Distribution:
+        """The same of the context as the other parts see it. emitted: what the latent emits of z, where it is known."""
         emitted = self.latent.emit(z, context) if emitted is None else emitted
         return self.likelihood(self._through(self.decoder, join(emitted, context)))
 
@@ -131,12 +191,14 @@ class VAEModule(Component):
 
     def generate(self, rows: int, noise: Noise, context: Tensor | None = None) -> Tensor:
         """(rows, *Z): draws of z from the prior."""
+        context = self._read(context)
         return self.latent.generate(rows, self.prior_scope(noise, context), context)
 
     @torch.no_grad()
     def prepare(self, batch: Batch, noise: Noise) -> None:
         """Once before the first step, on a sample of the data: what must see data starts from it (k-means,
         pseudo-inputs), and parts that do not fit one another are told now."""
+        batch = replace(batch, context=self._read(batch.context))
         x, _, evidence = self._infer_inputs(batch, noise)
         if tuple(evidence.shape[1:]) != self.latent.evidence_shape:
             raise ValueError(
@@ -144,10 +206,10 @@ class VAEModule(Component):
                 f"{tuple(evidence.shape[1:])}: let the encoder end in {self.latent.evidence_shape} outputs"
             )
         inputs = self.likelihood.features(x, batch.mask)
-        scope = self.prior_scope(noise, batch.context)
-        self.latent.prepare(inputs, evidence, scope, batch.context)
+        self.latent.prepare(inputs, evidence, self.prior_scope(noise, batch.context), batch.context)
         context = None if batch.context is None else batch.context[:2]
-        cells = self.decode(self.latent.generate(len(x[:2]), scope, context), context).log_prob(x[:2])
+        z = self.latent.generate(len(x[:2]), self.prior_scope(noise, context), context)
+        cells = self._decode(z, context).log_prob(x[:2])
         if cells.dim() == 1 and batch.mask is not None and x.dim() > 1:
             raise ValueError(
                 f"{type(self.likelihood).__name__} takes a row as one cell, so that a missing one cannot be left out: "

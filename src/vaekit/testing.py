@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from .core import Batch, Component, Recorder, Scope, Source, Tape
@@ -66,9 +67,7 @@ def assert_no_sync(model: VAEModule, batch: Batch, objective: Objective | None =
     with NoHostSync():
         step(batch, noise)
     learner.to("meta")
-    onto_meta = Batch(
-        *(None if t is None else t.to("meta") for t in (batch.x, batch.mask, batch.context, batch.weight))
-    )
+    onto_meta = pytree.tree_map_only(Tensor, lambda t: t.to("meta"), batch)
     terms = learner(onto_meta, Blank("meta", noise.dtype))
     sum(terms.losses.values()).backward()
 
@@ -150,7 +149,7 @@ def assert_rows_independent(model: VAEModule, batch: Batch) -> None:
     with torch.no_grad():
         whole = model(batch, recorder).log_weight
         order = torch.arange(len(batch.x)).flip(0)[: max(1, len(batch.x) - 1)]
-        rows = Batch(*(None if t is None else t[order] for t in (batch.x, batch.mask, batch.context, batch.weight)))
+        rows = pytree.tree_map_only(Tensor, lambda t: t[order], batch)
         tape = [t[order] if len(t) == len(batch.x) else t for t in recorder.tape]
         part = model(rows, Tape(tape)).log_weight
     torch.testing.assert_close(part, whole[order], rtol=1e-9 if whole.dtype == torch.float64 else 1e-4, atol=1e-6)

@@ -15,6 +15,9 @@ DATA = "mnist, digits, shapes[:N] (N random images), a .npy, .npz, .csv or .parq
 OWN_DATA = f"{DATA}; of a built-in, its test set (default: what fit evaluated on)"
 
 
+BESIDE = "a .npy or .csv file of as many rows, or own: the labels of a built-in"
+
+
 class UsageError(ValueError):
     """A command line that is none."""
 
@@ -181,6 +184,8 @@ def _fit(parser: Parser) -> None:
         metavar="FILE",
         help="rows to evaluate on at the end (default: a built-in's test set, else the held-out rows)",
     )
+    _context(parser, "none")
+    parser.add_argument("--labels", metavar="FILE|own", help=f"classes, -1 where unknown (default: none): {BESIDE}")
     parser.add_argument("--no-report", action="store_true", help="write no report.html (default: written)")
     parser.add_argument("--quiet", action="store_true", help="show no progress (default: shown on stderr)")
     _add_settings(parser)
@@ -233,9 +238,16 @@ def _sweep(parser: Parser) -> None:
     _add_settings(parser)
 
 
+def _context(parser: Parser, default: str) -> None:
+    parser.add_argument(
+        "--context", metavar="FILE|own", help=f"what is known beside each row (default: {default}): {BESIDE}"
+    )
+
+
 def _run_and_data(parser: Parser) -> None:
     parser.add_argument("run", metavar="RUN", help="a run folder")
     parser.add_argument("data", metavar="DATA", nargs="?", help=OWN_DATA)
+    _context(parser, "as in fit")
     _device(parser)
 
 
@@ -261,6 +273,11 @@ def _report(parser: Parser) -> None:
 def _sample(parser: Parser) -> None:
     parser.add_argument("run", metavar="RUN", help="a run folder")
     parser.add_argument("-n", "--rows", type=whole(1), default=64, metavar="N", help="new rows (default: 64)")
+    parser.add_argument(
+        "--context",
+        metavar="CLASS|FILE",
+        help="of all rows, a class, or a .npy or .csv file of one row for each (default: classes as in fit)",
+    )
     parser.add_argument("--seed", type=whole(0), metavar="N", help="of the draws (default: the run's)")
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--mean", action="store_true", default=None, help="means of p(x | z) (default for grey levels)")

@@ -21,11 +21,16 @@ LARGE = 2**30
 
 @dataclass(frozen=True)
 class Part:
-    """Rows, their labels where these are known, and what to call them."""
+    """Rows, their labels where these are known, what to call them, and what is given beside them.
+
+    context: see `VAE.fit`. classes: labels that the model learns from.
+    """
 
     x: NDArray | Stored
     labels: NDArray | None
     name: str
+    context: NDArray | None = None
+    classes: NDArray | None = None
 
 
 def is_built_in(data: str) -> bool:
@@ -90,6 +95,32 @@ def _csv(path: Path) -> NDArray:
         raise ValueError(f"expected columns of numbers in {path}, got {', '.join(words)}: encode or drop them first")
     plain = frame.to_numpy()
     return frame.to_numpy(dtype=float, na_value=np.nan) if plain.dtype.kind not in "biuf" else plain
+
+
+def beside(source: str | None, part: Part, flag: str) -> NDArray | None:
+    """What a file holds, or a built-in's own labels, beside the rows of a part. Raises ValueError where there are none,
+    or not as many."""
+    if source is None:
+        return None
+    if source == "own":
+        if part.labels is None:
+            raise ValueError(f"--{flag} own: {part.name} has no labels of its own; pass a file with one for each row")
+        return np.asarray(part.labels)
+    path = Path(source).expanduser()
+    values = _words(path) if path.suffix.lower() == ".csv" else files.read(path)
+    values = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
+    if len(values) != len(part.x):
+        raise ValueError(f"--{flag} {path.name} has {len(values)} rows, and {part.name} {len(part.x)}: pass as many")
+    return values
+
+
+def _words(path: Path) -> NDArray:
+    """A .csv of numbers, or of one column of words."""
+    import pandas as pd
+
+    frame = pd.read_csv(path)
+    whole = frame.shape[1] == 1 and not pd.api.types.is_numeric_dtype(frame.iloc[:, 0])
+    return frame.iloc[:, 0].to_numpy(dtype=object) if whole else _csv(path)
 
 
 def _is_number(name: object) -> bool:

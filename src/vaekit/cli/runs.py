@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shlex
 from argparse import Namespace
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -23,6 +25,8 @@ from .inputs import Part
 from .settings import recipe
 
 FILES = ("run.json", "config.json", "model.safetensors", "history.jsonl", "metrics.json", "report.html")
+BESIDE = ("context", "labels")
+"""What older runs do not tell of."""
 CHECKPOINT = ("state.safetensors", "best.safetensors")
 
 
@@ -33,7 +37,7 @@ class Plan:
     data, test: as on the command line, files by their whole path. settings: every entry of
     `arguments.SETTINGS`. digests: of the arrays as they were read, by part. over: what a sweep sweeps, as on the
     command line. rows_seed: of one of several models on the same rows, the seed that these were split by; None: its
-    own.
+    own. context, labels: what is given beside the rows, "own" or a file.
     """
 
     data: str
@@ -42,6 +46,8 @@ class Plan:
     digests: dict[str, str] = field(default_factory=dict)
     over: list[str] = field(default_factory=list)
     rows_seed: int | None = None
+    context: str | None = None
+    labels: str | None = None
 
     @classmethod
     def make(cls, data: str, test: str | None, given: dict[str, Any]) -> Plan:
@@ -49,7 +55,10 @@ class Plan:
         if isinstance(settings["validation"], str):
             settings["validation"] = _whole(settings["validation"])
         data = data if inputs.is_built_in(data) else _whole(data)
-        return cls(data, test and _whole(test), settings, over=given.get("over") or [])
+        beside = {n: v if (v := given.get(n)) in (None, "own") else _whole(v) for n in ("context", "labels")}
+        if beside["context"] and (test or isinstance(settings["validation"], str)):
+            raise ValueError("--context is of DATA's rows only: hold out a share of these, without --test FILE")
+        return cls(data, test and _whole(test), settings, over=given.get("over") or [], **beside)
 
     @classmethod
     def read(cls, folder: Path) -> Plan:
@@ -61,7 +70,7 @@ class Plan:
             raise FileNotFoundError(f"{folder} is not a run of `vaekit fit` (it has no run.json)") from error
         storage.check_format(config, path)
         try:
-            plan = cls(**{f.name: config[f.name] for f in fields(cls)})
+            plan = cls(**{f.name: config[f.name] for f in fields(cls) if f.name in config or f.name not in BESIDE})
             settings = {name: plan.settings[name] for name in SETTINGS}
             return replace(plan, settings=settings, digests=dict(plan.digests))
         except (KeyError, TypeError, ValueError) as error:
@@ -113,16 +122,27 @@ class Inputs:
         train, test = inputs.train_and_test(plan.data, plan.seed_of_rows)
         if plan.test is not None:
             test = Part(inputs.read(plan.test), None, Path(plan.test).name)
-        given = plan.settings["validation"]
-        held = Part(inputs.read(given), None, Path(given).name) if isinstance(given, str) else None
+        rows = plan.settings["validation"]
+        held = Part(inputs.read(rows), None, Path(rows).name) if isinstance(rows, str) else None
+        train = replace(
+            train,
+            context=inputs.beside(plan.context, train, "context"),
+            classes=inputs.beside(plan.labels, train, "labels"),
+        )
+        if plan.context == "own" and test is not None:
+            test = replace(test, context=inputs.beside("own", test, "context"))
+        elif plan.context is not None:
+            test = None
         found = {"data": train, "test": test, "validation": held}
         parts = {name: part for name, part in found.items() if part is not None}
         self.digests = {name: datasets.digest(part.x) for name, part in parts.items()}
+        given = {"context": train.context, "labels": train.classes}
+        self.digests |= {name: _digest(values) for name, values in given.items() if values is not None}
         for name, was in plan.digests.items():
             if self.digests.get(name) != was:
                 raise ValueError(
-                    f"the {name} rows have changed since the run began: {parts[name].name} had digest {was[:12]}..., "
-                    f"now {self.digests[name][:12]}...: bring them back, or begin a new run"
+                    f"the {name} rows have changed since the run began: {parts.get(name, train).name} had digest "
+                    f"{was[:12]}..., now {self.digests[name][:12]}...: bring them back, or begin a new run"
                 )
         for name, part in parts.items():
             if part.x.shape[1:] != train.x.shape[1:]:
@@ -142,11 +162,13 @@ class Inputs:
         if self.test is not None:
             return self.test
         vae = self.plan.estimator(self.held_rows).set_params(seed=self.plan.seed_of_rows)
-        held = vae.held_out(self.train.x)
+        held, beside = vae.held_out(self.train.x), self.train.context
+        if held is not None and beside is not None:
+            beside = beside[vae.holds_out(len(self.train.x)).numpy()]
         chose = "" if vae.patience is None else ", which also chose when to stop"
         if held is not None:
-            return Part(held, None, f"held-out rows of {self.train.name}{chose}")
-        return Part(self.train.x, None, f"the training rows of {self.train.name}: no others were kept")
+            return Part(held, None, f"held-out rows of {self.train.name}{chose}", beside)
+        return Part(self.train.x, None, f"the training rows of {self.train.name}: no others were kept", beside)
 
 
 def seen(plan: Plan, part: Part | None, stream: int) -> Part | None:
@@ -160,7 +182,12 @@ def seen(plan: Plan, part: Part | None, stream: int) -> Part | None:
         )
     if _is_binary(part.x):
         return part
-    return Part(datasets.binarise(part.x, plan.seed_of_rows + stream), part.labels, f"{part.name}, binarised")
+    return replace(part, x=datasets.binarise(part.x, plan.seed_of_rows + stream), name=f"{part.name}, binarised")
+
+
+def _digest(values: NDArray) -> str:
+    """Of labels or context, words too."""
+    return hashlib.sha256(json.dumps(np.asarray(values).tolist(), default=str).encode()).hexdigest()
 
 
 def _is_binary(x: NDArray) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import storage
+from ..data.labels import Classes
 from ..estimator import VAE
 from ..recipes import RECIPES, Recipe
 from ..saving import load
@@ -15,7 +16,7 @@ from ..training import join
 from ..training.display import display_for
 from . import INTERRUPTED, outputs
 from .arguments import UsageError
-from .inputs import Part, train_and_test
+from .inputs import Part, beside, train_and_test
 from .outputs import Outcome, say
 from .runs import Inputs, Plan, as_json, clear, device, place, remembered, resume_command, seen
 from .settings import kinds, prior
@@ -84,7 +85,8 @@ def _go_on(folder: Path) -> str:
 
 def _train(vae: VAE, given: Inputs, folder: Path, args: Namespace) -> None:
     try:
-        vae.fit(given.train.x, run=folder, resume=args.resume is not None, display=display_for(not args.quiet))
+        resume, display, rows = args.resume is not None, display_for(not args.quiet), given.train
+        vae.fit(rows.x, rows.classes, context=rows.context, run=folder, resume=resume, display=display)
     except (ValueError, TypeError):
         began = (folder / "checkpoint" / "state.safetensors").exists()
         if args.resume is None and not began and join().rank == 0:
@@ -133,7 +135,7 @@ def _interrupted(vae: VAE, folder: Path) -> Outcome:
 def _judged(vae: VAE, part: Part, folder: Path, args: Namespace) -> Outcome:
     """Evaluation and report at the end of a fit."""
     say(args, f"evaluating on {len(part.x):,} rows: {part.name}")
-    evaluation = vae.evaluate(part.x)
+    evaluation = vae.evaluate(part.x, context=part.context)
     ended = {"ended": vae.ended_, "epochs": len(vae.history_), "best_epoch": vae.best_epoch_, "pace": str(vae.pace_)}
     metrics = as_json({"on": part.name, **evaluation.to_dict(), **ended})
     storage.write_json(folder / "metrics.json", metrics)
@@ -143,7 +145,7 @@ def _judged(vae: VAE, part: Part, folder: Path, args: Namespace) -> Outcome:
     )
     if not args.no_report:
         report = folder / "report.html"
-        vae.report(part.x, part.labels, name=part.name).save(report)
+        vae.report(part.x, part.labels, name=part.name, context=part.context).save(report)
         lines.append(f"report: {report}")
     return Outcome("\n".join(lines), {"run": str(folder), "report": report and str(report), **metrics})
 
@@ -153,7 +155,7 @@ def _judged(vae: VAE, part: Part, folder: Path, args: Namespace) -> Outcome:
 
 def evaluate(args: Namespace) -> Outcome:
     vae, part = _opened(args)
-    evaluation = vae.evaluate(part.x, draws=args.draws, seed=args.seed)
+    evaluation = vae.evaluate(part.x, draws=args.draws, seed=args.seed, context=part.context)
     record = {"run": args.run, "on": part.name, **evaluation.to_dict()}
     return Outcome(f"{evaluation}\nevaluated on: {part.name}", as_json(record))
 
@@ -161,7 +163,7 @@ def evaluate(args: Namespace) -> Outcome:
 def report(args: Namespace) -> Outcome:
     path = outputs.chosen(args.output, Path(args.run) / "report.html", ".html", ".htm")
     vae, part = _opened(args)
-    vae.report(part.x, part.labels, name=part.name).save(path)
+    vae.report(part.x, part.labels, name=part.name, context=part.context).save(path)
     return _written(args, path, len(part.x), f"report on {part.name}")
 
 
@@ -169,7 +171,7 @@ def sample(args: Namespace) -> Outcome:
     vae = _loaded(args)
     default = Path(args.run, "samples").with_suffix(outputs.suffix(vae.spec_))
     path = outputs.chosen(args.output, default, ".png", ".npy", ".npz")
-    rows = vae.sample(args.rows, seed=args.seed, mean=args.mean)
+    rows = vae.sample(args.rows, seed=args.seed, mean=args.mean, context=_asked(vae, args))
     if path.suffix.lower() == ".png":
         outputs.sheet(path, rows, vae.spec_)
     else:
@@ -180,7 +182,7 @@ def sample(args: Namespace) -> Outcome:
 def embed(args: Namespace) -> Outcome:
     path = outputs.chosen(args.output, Path(args.run) / "codes.npy", ".npy", ".npz", ".csv", ".parquet")
     vae, part = _opened(args)
-    codes = vae.transform(part.x)
+    codes = vae.transform(part.x, part.context)
     if path.suffix.lower() in (".csv", ".parquet"):
         outputs.table(path, codes)
     else:
@@ -193,12 +195,27 @@ def reconstruct(args: Namespace) -> Outcome:
     default = Path(args.run, "reconstructions").with_suffix(outputs.suffix(vae.spec_))
     path = outputs.chosen(args.output, default, ".png", ".npy", ".npz")
     x = part.x[: args.rows]
-    again = vae.reconstruct(x)
+    again = vae.reconstruct(x, None if part.context is None else part.context[: args.rows])
     if path.suffix.lower() == ".png":
         outputs.sheet(path, x, vae.spec_, below=again)
     else:
         outputs.array(path, x=x, reconstruction=again)
     return _written(args, path, len(x), f"{len(x)} rows and their reconstructions, from {part.name}")
+
+
+def _asked(vae: VAE, args: Namespace) -> object:
+    """The context that samples are asked for: a class by its name, or what a file holds."""
+    text, want = args.context, vae.spec_.context
+    if text is None:
+        return None
+    if isinstance(want, Classes):
+        named = {str(level): level for level in want.levels}
+        if text in named:
+            return named[text]
+        if not Path(text).expanduser().exists():
+            raise ValueError(f"--context {text}: expected a class, one of {want}, or a file of one for each row")
+    rows = Part(range(args.rows), None, f"the sample of {args.rows} rows")
+    return beside(text, rows, "context")
 
 
 def _loaded(args: Namespace) -> VAE:
@@ -211,7 +228,11 @@ def _opened(args: Namespace) -> tuple[VAE, Part]:
     plan = Plan.read(folder) if (folder / "run.json").exists() else None
     if args.data is not None:
         train, test = train_and_test(args.data, vae.seed if plan is None else plan.seed_of_rows)
-        return vae, (test or train) if plan is None else seen(plan, test or train, 1)
+        part = (test or train) if plan is None else seen(plan, test or train, 1)
+        own = "own" if vae.spec_.context is not None and part.labels is not None else None
+        return vae, replace(part, context=beside(args.context or own, part, "context"))
+    if args.context is not None:
+        raise UsageError("--context is of the rows of DATA: name these too")
     if plan is None:
         raise ValueError(f"{folder} does not say what it was fitted to (it has no run.json): name the DATA")
     return vae, Inputs(plan).judged

@@ -21,13 +21,15 @@ class Batch:
     """Rows to learn from, in the likelihood's space.
 
     x: (B, *X). mask: (B, *cells), 1 where a cell is observed; None: all are. context: (B, C) known beside x.
-    weight: (B,), 0 for a row that is only padding; None: all ones.
+    weight: (B,), 0 for a row that is only padding; None: all ones. label: (B, K), the class of a row as a one-hot
+    vector, zeros where it is not known; None: nothing is known.
     """
 
     x: Tensor
     mask: Tensor | None = None
     context: Tensor | None = None
     weight: Tensor | None = None
+    label: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,8 @@ class Scope:
     """What a part may call but does not own: how a VampPrior reaches the encoder without sharing a submodule.
 
     encode: what the encoder reads -> evidence. posterior: what the encoder reads -> q, set by the owning Latent.
-    log_lik: z -> log p(x | z), (B,). randn, rand: noise. weight: the batch's row weights. peers: the processes that
-    the batch is spread over.
+    log_lik: z -> log p(x | z), (B,). randn, rand: noise. weight: the batch's row weights. label: its known classes.
+    peers: the processes that the batch is spread over.
     """
 
     randn: Callable[[Sequence[int]], Tensor]
@@ -45,6 +47,7 @@ class Scope:
     posterior: Callable[[Tensor], Any] | None = None
     log_lik: Callable[[Tensor], Tensor] | None = None
     weight: Tensor | None = None
+    label: Tensor | None = None
     peers: Peers = ALONE
 
     @classmethod
@@ -59,8 +62,9 @@ class Draw:
     z: (B, *Z). log_ratio: (B,) = log p - log q on the space drawn from, so that exp(log_lik + log_ratio) is an
     unbiased estimate of p(x); None for a point mass, which has no density. kl: (B, units) where a closed form exists.
     q, p: the distributions, where there is one of each. emitted: what the decoder reads of z, where inferring came by
-    it. penalty: (B,), added to the loss as it is. updates: new values of the latent's buffers, applied after the
-    optimiser's step. usage: of every codebook, (codes,), the share of the batch's positions that took each code.
+    it. penalty: (B,), added to the loss as it is. classes: (B, K), log q(class | x), where z tells of classes. updates:
+    new values of the latent's buffers, applied after the optimiser's step. usage: of every codebook, (codes,), the
+    share of the batch's positions that took each code.
     """
 
     z: Tensor
@@ -70,6 +74,7 @@ class Draw:
     p: Any = None
     emitted: Tensor | None = None
     penalty: Tensor | None = None
+    classes: Tensor | None = None
     updates: dict[str, Tensor] = field(default_factory=dict)
     usage: tuple[Tensor, ...] = ()
 

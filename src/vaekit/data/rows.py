@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ..core import Batch
+from .beside import NOTHING, Beside
 from .spec import DataSpec
 from .stored import Stored
 
@@ -59,13 +60,14 @@ class AbstractRows(ABC):
 
 @dataclass(frozen=True)
 class Rows(AbstractRows):
-    """Rows in memory. x: (N, *shape) in its own type, on the device. weight: (N,). context: (N, C)."""
+    """Rows in memory. x: (N, *shape) in its own type, on the device. weight: (N,). context: (N, C). label: (N, K)."""
 
     x: Tensor
     spec: DataSpec
     dtype: torch.dtype = torch.float32
     weight: Tensor | None = None
     context: Tensor | None = None
+    label: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -88,6 +90,7 @@ class Rows(AbstractRows):
             None if mask is None else mask.unflatten(0, lead),
             None if self.context is None else self.context[index],
             None if self.weight is None else self.weight[index],
+            None if self.label is None else self.label[index],
         )
 
     def stream(self, indices: Iterable[Index]) -> Iterator[Batch]:
@@ -150,9 +153,17 @@ class StoredRows(AbstractRows):
         return Batch(x, mask)
 
 
-def as_rows(x: Tensor | Stored, spec: DataSpec, device: torch.device | str) -> AbstractRows:
-    """Rows for a device, from memory or from where they are stored."""
-    return StoredRows(x, spec, torch.device(device)) if isinstance(x, Stored) else Rows(x.to(device), spec)
+def as_rows(x: Tensor | Stored, spec: DataSpec, device: torch.device | str, beside: Beside = NOTHING) -> AbstractRows:
+    """Rows for a device, from memory or from where they are stored, with what is given beside them.
+
+    Raises ValueError where something is given beside rows that are read from where they are stored.
+    """
+    given = {n: None if t is None else t.to(device) for n, t in beside.encoded(spec).items()}
+    if not isinstance(x, Stored):
+        return Rows(x.to(device), spec, **given)
+    if any(t is not None for t in given.values()):
+        raise ValueError("rows that are read from where they are stored have no labels or context: pass an array")
+    return StoredRows(x, spec, torch.device(device))
 
 
 def _encoded(raw: Tensor, spec: DataSpec, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:

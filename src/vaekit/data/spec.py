@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .labels import Classes
+
 if TYPE_CHECKING:
     from .stored import Stored
 
@@ -26,6 +28,7 @@ DESCRIPTIONS: dict[Kind, str] = {
 }
 
 
+BESIDE = ("labels", "context")
 PIECE = 2**17
 """Cells looked at at a time: what is inferred from data does not take a second copy of them."""
 
@@ -61,7 +64,8 @@ class DataSpec:
     """The type, shape and range of a data set, and the affine map into the space of a likelihood.
 
     `encode` maps data to the model: `(x - offset) / scale`, images with their channels first; `decode` maps back
-    into the data's own units, shape and dtype. offset and scale: one number, or one per column.
+    into the data's own units, shape and dtype. offset and scale: one number, or one per column. labels, context: of
+    what was given beside the rows, see `vaekit.data.beside`.
     """
 
     kind: Kind
@@ -73,6 +77,8 @@ class DataSpec:
     scale: tuple[float, ...] = (1.0,)
     low: float = 0.0
     high: float = 1.0
+    labels: Classes | None = None
+    context: Classes | DataSpec | None = None
 
     @classmethod
     def infer(cls, x: Tensor | Stored, dtype: str) -> DataSpec:
@@ -226,11 +232,19 @@ class DataSpec:
         return -float(np.log(self.scale).sum()) * (cells / len(self.scale))
 
     def to_dict(self) -> dict[str, Any]:
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        beside = {k: v.to_dict() for k in BESIDE if (v := getattr(self, k)) is not None}
+        own = {k: v for k, v in asdict(self).items() if k not in BESIDE}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in own.items()} | beside
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> DataSpec:
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        beside = {
+            k: Classes.from_dict(values[k]) if "levels" in values[k] else cls.from_dict(values[k])
+            for k in BESIDE
+            if k in values
+        }
+        own = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k not in BESIDE}
+        return cls(**own, **beside)
 
     def __str__(self) -> str:
         gaps = ", with missing cells" if self.missing else ""

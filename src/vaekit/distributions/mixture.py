@@ -25,8 +25,15 @@ class Mixture(Distribution):
     log_weights: Tensor
 
     def log_prob(self, x: Tensor) -> Tensor:
-        each = sum_cells(self.components.log_prob(x.unsqueeze(1)), batch_dims=2)
-        return torch.logsumexp(each + self.log_weights, dim=1)
+        return torch.logsumexp(self._each(x), dim=1)
+
+    def _each(self, x: Tensor) -> Tensor:
+        """(B, K): log w_k p_k(x)."""
+        return sum_cells(self.components.log_prob(x.unsqueeze(1)), batch_dims=2) + self.log_weights
+
+    def log_responsibilities(self, x: Tensor) -> Tensor:
+        """(B, K): the log-probability of each component given a row."""
+        return self._each(x).log_softmax(1)
 
     def draw(self, scope: Scope, rows: int | None = None) -> Tensor:
         n = rows if rows is not None else self.components.mean.shape[0]

@@ -161,7 +161,7 @@ class Scorer:
     def __call__(self, batch: Batch, noise: Noise) -> Iterator[Weighed]:
         """`_weigh` of all draws of a batch, some draws at a time."""
         # Binarising a binary x leaves it as it is, so every draw scores the same x.
-        batch = Batch(self.model.likelihood.observe(batch.x, Scope.of(noise)), batch.mask, batch.context)
+        batch = replace(batch, x=self.model.likelihood.observe(batch.x, Scope.of(noise)), weight=None, label=None)
         for done in range(0, self.draws, self.at_once):
             count = min(self.at_once, self.draws - done)
             start = time.perf_counter()

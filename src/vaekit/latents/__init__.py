@@ -12,6 +12,7 @@ from .flows import RadialFlow as RadialFlow
 from .grids import FiniteScalar as FiniteScalar
 from .grids import LookupFree as LookupFree
 from .hamiltonian import Hamiltonian as Hamiltonian
+from .labelled import Labelled as Labelled
 from .ladder import Ladder as Ladder
 from .ladder import Rung as Rung
 from .latent import AbstractLatent as AbstractLatent
@@ -29,6 +30,6 @@ from .priors import Prior as Prior
 from .priors import StandardNormal as StandardNormal
 from .priors import UniformCategorical as UniformCategorical
 from .priors import VampPrior as VampPrior
-from .topdown import TopDown as TopDown
 from .quantised import Quantised as Quantised
 from .second_stage import SecondStage as SecondStage
+from .topdown import TopDown as TopDown

@@ -169,7 +169,7 @@ class FlowPrior(Prior):
         return dist.Flow(base, tuple(layers))
 
     @torch.no_grad()
-    def start(self, codes: Tensor) -> None:
+    def start(self, codes: Tensor, scope: Scope) -> None:
         """The layer nearest to z starts as the scale and the shift that make such codes N(0, I)."""
         codes = codes[:, : self.size]
         log_scale = codes.std(0).clamp_min(1e-6).log().clamp(-1.9, 1.9)  # what one layer can do

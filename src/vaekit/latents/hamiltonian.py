@@ -45,6 +45,8 @@ class Hamiltonian(AbstractLatent):
         estimated = next((type(m).__name__ for m in inner.modules() if getattr(m, "estimates", False)), None)
         if estimated is not None:
             raise ValueError(f"Hamiltonian moves along log p(z), which {estimated} but estimates: use FlowPrior()")
+        if inner.labelled:
+            raise ValueError("Hamiltonian moves z along a gradient, and a label is a choice: leave Labelled out of it")
         self.inner, self.steps, self.step_size = inner, steps, step_size
         self.tempering, self.maximum_step = tempering, maximum_step
         start = math.log(step_size / (maximum_step - step_size))

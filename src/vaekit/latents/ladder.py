@@ -48,6 +48,14 @@ class Rung(AbstractLatent):
         inner = self.latent.own_prior
         return None if inner is None else f"latent.{inner}"
 
+    @property
+    def classes(self) -> int | None:
+        return self.latent.classes
+
+    @property
+    def labelled(self) -> bool:
+        return self.latent.labelled
+
     def settled(
         self,
         *,
@@ -71,6 +79,11 @@ class Rung(AbstractLatent):
             evidence = scope.encode(inputs)
             if above is None:
                 return self.network(evidence)
+            if evidence.dim() == 3:  # (B, K, width): read with each row's context already
+                given = above.unsqueeze(1).expand(-1, evidence.shape[1], -1)
+                return self._read(self.network, evidence.flatten(0, 1), given.flatten(0, 1)).unflatten(
+                    0, evidence.shape[:2]
+                )
             return pairs(lambda e, a: self._read(self.network, e, a), evidence, above)
 
         return replace(scope, encode=encode)
@@ -106,6 +119,8 @@ class Ladder(AbstractLatent):
         super().__init__()
         if not rungs:
             raise ValueError("Ladder([]): expected at least one rung")
+        if sum(rung.labelled for rung in rungs) > 1:
+            raise ValueError("Ladder takes one Labelled rung: a row has one label")
         self.rungs, self.width = nn.ModuleList(rungs), width
 
     @property
@@ -130,6 +145,19 @@ class Ladder(AbstractLatent):
     def ratio(self) -> Ratio:
         return max((r.ratio for r in self.rungs), key=["exact", "bound", "none"].index)
 
+    @property
+    def _told(self) -> Rung | None:
+        """The rung whose classes are the hierarchy's: the labelled one, else the first that has any."""
+        return next((r for r in self.rungs if r.labelled), next((r for r in self.rungs if r.classes), None))
+
+    @property
+    def classes(self) -> int | None:
+        return None if self._told is None else self._told.classes
+
+    @property
+    def labelled(self) -> bool:
+        return any(r.labelled for r in self.rungs)
+
     def settled(
         self, *, inputs_shape: tuple[int, ...] | None = None, above: int | None = None, **sizes: object
     ) -> Self:
@@ -145,12 +173,14 @@ class Ladder(AbstractLatent):
             draws.append(rung.infer(evidence, scope, above, held))
             above = below(above, draws[-1].z)
         closed, ratios = [d.kl for d in draws], [d.log_ratio for d in draws]
+        told = [d.classes for d, rung in zip(draws, self.rungs) if rung is self._told]
         penalties = [d.penalty for d in draws if d.penalty is not None]
         return Draw(
             z=torch.cat([d.z for d in draws], 1),
             log_ratio=None if any(r is None for r in ratios) else sum(ratios),
             kl=None if any(k is None for k in closed) else torch.stack([k.sum(1) for k in closed], 1),
             penalty=sum(penalties) if penalties else None,
+            classes=told[0] if told else None,
             updates={k: v for i, d in enumerate(draws) for k, v in prefixed(f"rungs.{i}", d.updates).items()},
             usage=tuple(share for d in draws for share in d.usage),
         )

@@ -7,10 +7,11 @@ from typing import Literal, Self
 
 from torch import Tensor
 
+from .. import distributions as dist
 from ..core import Bound, Component, Draw, Scope, prefixed
 from ..distributions import kl
 from .posteriors import Categorical, Posterior
-from .priors import Prior
+from .priors import GaussianMixture, Prior
 
 Ratio = Literal["exact", "bound", "none"]
 
@@ -22,12 +23,15 @@ class AbstractLatent(Component):
     is in evaluation: "exact", an unbiased estimate of p(x); "bound", no more than a lower bound; "none", nothing.
     own_prior: the name of the part that is the prior of the topmost code, where q does not depend on it, so that it can
     be replaced after training; None where there is none.
+    classes: how many the draw tells the probabilities of, None: of none. labelled: whether known labels are read.
     """
 
     shape: tuple[int, ...]
     evidence_shape: tuple[int, ...]
     ratio: Ratio = "exact"
     own_prior: str | None = None
+    classes: int | None = None
+    labelled: bool = False
 
     @property
     def emitted_shape(self) -> tuple[int, ...]:
@@ -86,6 +90,13 @@ class Latent(AbstractLatent):
         return (self.posterior.n_in,)
 
     @property
+    def classes(self) -> int | None:
+        """The categories of one categorical variable, or the components of a mixture prior."""
+        if isinstance(self.posterior, Categorical):
+            return self.posterior.categories if self.posterior.variables == 1 else None
+        return self.prior.components if isinstance(self.prior, GaussianMixture) else None
+
+    @property
     def ratio(self) -> Ratio:
         return "exact" if self.posterior.has_density else "none"
 
@@ -115,7 +126,13 @@ class Latent(AbstractLatent):
         else:
             z = q.draw(scope)
             log_q = Bound.of(self.posterior).held()(held).log_density(z)
-        return Draw(z, p.log_density(z) - log_q, kl(q, p), q, p)
+        return Draw(z, p.log_density(z) - log_q, kl(q, p), q, p, classes=self._log_classes(q, p, z))
+
+    def _log_classes(self, q: dist.Distribution, p: dist.Distribution, z: Tensor) -> Tensor | None:
+        """(B, classes): log q(class | x). Of a mixture it is p(component | z), for which training has no use."""
+        if isinstance(self.prior, GaussianMixture):
+            return None if self.training else p.log_responsibilities(z)
+        return None if self.classes is None else q.logits.squeeze(-2).log_softmax(-1)
 
     def generate(self, rows: int, scope: Scope, above: Tensor | None = None) -> Tensor:
         p = self._prior(scope, above)
@@ -127,6 +144,8 @@ class Latent(AbstractLatent):
 
     def prepare(self, inputs: Tensor, evidence: Tensor, scope: Scope, above: Tensor | None = None) -> None:
         self.prior.prepare(inputs, scope)
+        if self.prior.begins == "fitted":
+            self.prior.start(self.posterior(evidence).mean, scope)
 
     def generative(self) -> list[str]:
         return list(prefixed("prior", dict(self.prior.named_parameters())))

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import math
-from typing import Self
+from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
 
 from .. import distributions as dist
 from ..core import Component, Scope
+from .clustering import fit_mixture
 from .posteriors import Posterior
 
 
 class Prior(Component):
     """`forward(scope, above)` is p(z | above); a prior that reads nothing leaves both aside.
 
-    `prepare(inputs, scope)` sees, once before training, rows of what the encoder reads. entangled: whether weights
-    of q serve p too. reads_above: whether p differs from row to row with what is above. estimates: whether log p(z) is
-    an estimate that differs from call to call. over_codes: whether it is over the indices of a `Quantised`.
+    `prepare(inputs, scope)` sees, once before training, rows of what the encoder reads. begins: "fitted" where `start`
+    sees the codes, too, before training and once more after a pre-training. entangled: whether weights of q serve p
+    too. reads_above: whether p differs from row to row with what is above. estimates: whether log p(z) is an estimate
+    that differs from call to call. over_codes: whether it is over the indices of a `Quantised`.
     """
 
+    begins = "spread"
     entangled = False
     reads_above = False
     estimates = False
@@ -32,8 +35,8 @@ class Prior(Component):
     def prepare(self, inputs: Tensor, scope: Scope) -> None:
         pass
 
-    def start(self, codes: Tensor) -> None:
-        """Sees codes (N, D) of a trained model, a ladder's top first, once before it is trained on them alone."""
+    def start(self, codes: Tensor, scope: Scope) -> None:
+        """Sees codes (N, D), a ladder's top first: of a trained model, before it is trained on them alone."""
 
 
 class StandardNormal(Prior):
@@ -65,26 +68,53 @@ class UniformCategorical(Prior):
 
 
 class GaussianMixture(Prior):
-    """A learned mixture of `components` diagonal normals, spread at the start as draws of N(0, I)."""
+    """A learned mixture of `components` normals.
 
-    def __init__(self, components: int, size: int | None = None):
+    begins: "spread", as draws of N(0, I); "fitted", as the most likely mixture of the codes of training rows, by
+    expectation and maximisation (Jiang et al. 2017, arXiv:1611.05148: after an autoencoder was trained). covariance:
+    "diagonal", or "full", `L L^T` for each component, which finds heaps that lie across the axes.
+    """
+
+    def __init__(
+        self,
+        components: int,
+        begins: Literal["spread", "fitted"] = "spread",
+        covariance: Literal["diagonal", "full"] = "diagonal",
+        size: int | None = None,
+    ):
         super().__init__()
-        self.components, self.size = components, size
+        if components < 1 or begins not in ("spread", "fitted") or covariance not in ("diagonal", "full"):
+            raise ValueError(
+                f"GaussianMixture({components}, begins={begins!r}, covariance={covariance!r}): expected at least one "
+                'component, "spread" or "fitted", "diagonal" or "full"'
+            )
+        self.components, self.begins, self.covariance, self.size = components, begins, covariance, size
         self.logits = nn.Parameter(torch.zeros(components))
         self.loc = nn.Parameter(torch.randn(components, size or 0))
         self.log_scale = nn.Parameter(torch.zeros(components, size or 0))
+        if covariance == "full":
+            self.lower = nn.Parameter(torch.zeros(components, size or 0, size or 0))
 
     def forward(self, scope: Scope, above: Tensor | None = None) -> dist.Mixture:
-        parts = dist.Normal(self.loc, self.log_scale.exp())
+        scale = self.log_scale.exp()
+        if self.covariance == "full":
+            parts = dist.MultivariateNormal(self.loc, scale.diag_embed() + self.lower.tril(-1))
+        else:
+            parts = dist.Normal(self.loc, scale)
         return dist.Mixture(parts, self.logits.log_softmax(-1))
 
     @torch.no_grad()
-    def start(self, codes: Tensor) -> None:
-        """The components start around codes, as wide as these are spread."""
-        codes = codes[:, : self.size]
-        spread = torch.linspace(0, len(codes) - 1, self.components, device=codes.device).long()
-        self.loc.copy_(codes[spread])
-        self.log_scale.copy_(codes.std(0).clamp_min(1e-6).log().expand_as(self.log_scale))
+    def start(self, codes: Tensor, scope: Scope) -> None:
+        """The most likely mixture of the codes; see `fit_mixture`."""
+        full = self.covariance == "full"
+        mixture = fit_mixture(codes[:, : self.size], self.components, scope, full)
+        parts = mixture.components
+        self.loc.copy_(parts.loc)
+        self.logits.copy_(mixture.log_weights)
+        scale = parts.scale_tril.diagonal(dim1=-2, dim2=-1) if full else parts.scale
+        self.log_scale.copy_(scale.log())
+        if full:
+            self.lower.copy_(parts.scale_tril.tril(-1))
 
 
 class VampPrior(Prior):

@@ -22,6 +22,8 @@ class MLP(Network):
     torch.Size([5, 4])
     """
 
+    flattens = True
+
     def __init__(
         self,
         hidden: int | Sequence[int] = (128,),

@@ -10,9 +10,10 @@ from .aggregate import TotalCorrelation as TotalCorrelation
 from .base import Objective as Objective
 from .base import penalty as penalty
 from .base import summary as summary
+from .classes import ClassELBO as ClassELBO
 from .elbo import ELBO as ELBO
 from .importance import IWAE as IWAE
 from .regularised import RAE as RAE
-from .turns import Lagging as Lagging
 from .second_stage import PriorFit as PriorFit
 from .second_stage import TwoStage as TwoStage
+from .turns import Lagging as Lagging

@@ -8,6 +8,7 @@ A recipe is called with its own settings and gives a `Recipe`; the estimator add
 # In the order in which they are listed to users.
 from .recipe import RECIPES as RECIPES
 from .recipe import Parts as Parts
+from .recipe import Pretraining as Pretraining
 from .recipe import Recipe as Recipe
 from .recipe import as_recipe as as_recipe
 from .recipe import likelihood_for as likelihood_for
@@ -51,6 +52,11 @@ from .hierarchies import two_level_vamp as two_level_vamp
 from .hierarchies import conv_two_level_vamp as conv_two_level_vamp
 from .hierarchies import very_deep as very_deep
 from .hierarchies import very_deep_dense as very_deep_dense
+from .labels import conditional as conditional
+from .labels import conditional_prior as conditional_prior
+from .labels import m2 as m2
+from .labels import vade as vade
+from .labels import gm_vae as gm_vae
 from .quantised import vq as vq
 from .quantised import vq_rotation as vq_rotation
 from .quantised import vq_transformer as vq_transformer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Self
 
@@ -26,14 +26,24 @@ from ..suggest import nearest
 
 
 @dataclass(frozen=True)
+class Pretraining:
+    """What a model is trained for first, and for how many epochs; its prior then starts from the codes it has."""
+
+    objective: Objective
+    epochs: int
+
+
+@dataclass(frozen=True)
 class Parts:
-    """What a model is made of; sizes may be open. A part that is None is inferred from the data."""
+    """What a model is made of; sizes may be open. A part that is None is inferred from the data, or not needed."""
 
     latent: AbstractLatent
     encoder: nn.Module
     decoder: nn.Module
     likelihood: Likelihood | None = None
     objective: Objective | None = None
+    pretraining: Pretraining | None = None
+    context: nn.Module | None = None
 
 
 Builder = Callable[..., Parts]
@@ -65,13 +75,7 @@ class Recipe:
 
     def build(self, latent_dim: int, spec: DataSpec) -> Parts:
         parts = self._entry.builder(latent_dim, **self._settings)
-        return Parts(
-            parts.latent,
-            parts.encoder,
-            parts.decoder,
-            parts.likelihood or likelihood_for(spec),
-            parts.objective or ELBO(),
-        )
+        return replace(parts, likelihood=parts.likelihood or likelihood_for(spec), objective=parts.objective or ELBO())
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         return {"name": self.name, **self._settings}
@@ -94,10 +98,14 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Entry:
-    """A recipe in the table: its builder, paper, one-line description and the defaults of its settings."""
+    """A recipe in the table: its builder, paper, one-line description and the defaults of its settings.
+
+    needs_context: whether it is fitted with context only.
+    """
 
     builder: Builder
     paper: str
+    needs_context: bool = False
 
     @property
     def summary(self) -> str:
@@ -112,12 +120,12 @@ RECIPES: dict[str, Entry] = {}
 """Every recipe by its name."""
 
 
-def recipe(paper: str) -> Callable[[Builder], Callable[..., Recipe]]:
+def recipe(paper: str, needs_context: bool = False) -> Callable[[Builder], Callable[..., Recipe]]:
     """Enters a builder into the table; the name in the module becomes the maker of its `Recipe`."""
 
     def enter(builder: Builder) -> Callable[..., Recipe]:
         name = builder.__name__.replace("_", "-")
-        RECIPES[name] = Entry(builder, paper)
+        RECIPES[name] = Entry(builder, paper, needs_context)
 
         def make(**settings: Any) -> Recipe:
             return Recipe(name, **settings)

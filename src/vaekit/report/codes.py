@@ -30,8 +30,8 @@ class Codes:
     continuous: bool
 
     @classmethod
-    def of(cls, vae: VAE, x: NDArray, kl_per_unit: list[float]) -> Codes:
-        z, latent = vae.transform(x), vae.module_.latent
+    def of(cls, vae: VAE, x: NDArray, kl_per_unit: list[float], context: NDArray | None = None) -> Codes:
+        z, latent = vae.transform(x, context), vae.module_.latent
         by_kl = len(kl_per_unit) == z.shape[1]
         activity = np.asarray(kl_per_unit) if by_kl else z.var(0)
         inner = latent.inner if isinstance(latent, Hamiltonian) else latent

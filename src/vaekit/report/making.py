@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from .. import storage
+from ..data.beside import spread
 from ..data.stored import Stored, stored
 from ..evaluation import Evaluation
 from . import describe, figures, page
@@ -54,12 +55,18 @@ class Report:
 
 
 def make(
-    vae: VAE, x: ArrayLike, labels: ArrayLike | None = None, *, name: str | None = None, draws: int = DRAWS
+    vae: VAE,
+    x: ArrayLike,
+    labels: ArrayLike | None = None,
+    *,
+    name: str | None = None,
+    draws: int = DRAWS,
+    context: ArrayLike | None = None,
 ) -> Report:
     """The report of a fitted VAE on held-out rows.
 
     labels: (N,), classes, names or values, for colours. name: of the data. draws: per row, for `vae.evaluate`.
-    Raises ValueError where labels and rows differ in number.
+    context: of the rows. Raises ValueError where labels and rows differ in number.
     """
     columns = getattr(x, "columns", None)
     rows = _rows(x)
@@ -68,8 +75,9 @@ def make(
         raise ValueError(
             f"expected a label for each of the {len(rows)} rows, got {len(labels)}: pass labels of these rows"
         )
-    evaluation = vae.evaluate(x, draws=draws)
-    few = _Few(vae, evaluation, np.asarray(rows[:ROWS]), None if labels is None else labels[:ROWS])
+    evaluation = vae.evaluate(x, draws=draws, context=context)
+    few, beside = slice(ROWS), None if context is None else spread(context, len(rows), vae.spec_)[:ROWS]
+    few = _Few(vae, evaluation, np.asarray(rows[few]), None if labels is None else labels[few], beside)
     shown = few.pictures() if shows_pictures(vae.spec_) else few.columns(_column_names(vae, columns))
     heading = page.heading(vae, name or describe.data_line(vae.spec_, rows), evaluation)
     sections = [*shown, *few.training(), *few.units(), page.figures_table(evaluation), page.configuration(vae, rows)]
@@ -97,6 +105,18 @@ class _Few:
     evaluation: Evaluation
     x: NDArray
     labels: NDArray | None
+    context: NDArray | None = None
+
+    def _context(self, index: NDArray | slice) -> NDArray | None:
+        return None if self.context is None else self.context[index]
+
+    def _samples(self, rows: int) -> NDArray:
+        """Samples, with the context of the rows: from the first again where these are fewer."""
+        return self.vae.sample(rows, context=self._context(np.arange(rows) % len(self.x)))
+
+    def _decoded(self, z: NDArray) -> NDArray:
+        """What codes decode to, with the context of the first row."""
+        return self.vae.inverse_transform(z, self._context(np.zeros(len(z), int)))
 
     def pictures(self) -> Iterator[page.Section]:
         vae, spec = self.vae, self.vae.spec_
@@ -104,8 +124,9 @@ class _Few:
         def levels(rows: NDArray) -> NDArray:
             return displayable(rows, spec)
 
-        pairs = self.x[self._telling()]
-        figure = figures.reconstructions(levels(pairs), levels(vae.reconstruct(pairs)))
+        chosen = self._telling()
+        pairs = self.x[chosen]
+        figure = figures.reconstructions(levels(pairs), levels(vae.reconstruct(pairs, self._context(chosen))))
         yield page.Section(
             "Reconstructions",
             "Held-out originals above, what the model makes of their codes below: look for details that are lost, and "
@@ -117,13 +138,13 @@ class _Few:
             "Samples",
             f"{taken} of p(x | z) for codes drawn from the prior: they should look like the data and differ from one "
             "another.",
-            inline(figures.image_grid(levels(vae.sample(SAMPLES))), "samples", "Samples from the prior"),
+            inline(figures.image_grid(levels(self._samples(SAMPLES))), "samples", "Samples from the prior"),
         )
-        codes = Codes.of(vae, self.x, self.evaluation.kl_per_unit)
+        codes = Codes.of(vae, self.x, self.evaluation.kl_per_unit, self.context)
         yield self._plane(codes)
         if codes.continuous and codes.size == 2:
             z, ticks = codes.lattice()
-            figure = figures.decoded_grid(levels(vae.inverse_transform(z)), ticks)
+            figure = figures.decoded_grid(levels(self._decoded(z)), ticks)
             yield page.Section(
                 "The decoded plane",
                 f"What the codes decode to, at the normal quantiles from 5% to 95% {_about(codes)}: neighbours should "
@@ -132,7 +153,7 @@ class _Few:
             )
         elif codes.continuous:
             z, moved, ticks = codes.walks()
-            figure = figures.traversals(levels(vae.inverse_transform(z)), [f"z[{i}]" for i in moved], ticks)
+            figure = figures.traversals(levels(self._decoded(z)), [f"z[{i}]" for i in moved], ticks)
             all_of = (
                 f"the {len(moved)} most active of {codes.size}" if len(moved) < codes.size else "the most active first"
             )
@@ -148,7 +169,7 @@ class _Few:
         x = self.x.reshape(len(self.x), -1)
         names = names[:COLUMNS]
         of = f" The first {len(names)} of {x.shape[1]} columns." if x.shape[1] > len(names) else ""
-        again = vae.reconstruct(self.x).reshape(x.shape)
+        again = vae.reconstruct(self.x, self.context).reshape(x.shape)
         yield page.Section(
             "Reconstructions",
             "Each held-out value across, its reconstruction upwards: on the dashed line the two agree; a flat cloud is "
@@ -162,7 +183,7 @@ class _Few:
                 for i, n in enumerate(names)
             ),
         )
-        samples = vae.sample(len(x)).reshape(x.shape)
+        samples = self._samples(len(x)).reshape(x.shape)
         yield page.Section(
             "Samples",
             "Held-out values, filled, and samples from the model, as a line: the two should have the same shape, "
@@ -172,7 +193,7 @@ class _Few:
                 for i, n in enumerate(names)
             ),
         )
-        yield self._plane(Codes.of(vae, self.x, self.evaluation.kl_per_unit))
+        yield self._plane(Codes.of(vae, self.x, self.evaluation.kl_per_unit, self.context))
 
     def _plane(self, codes: Codes) -> page.Section:
         z, names, chosen = codes.plane()

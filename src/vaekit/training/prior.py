@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from ..core import Source
+from ..data.beside import context_shape
 from ..data.rows import AbstractRows
 from ..latents import Prior
 from ..model import VAEModule
@@ -29,9 +30,8 @@ def with_prior(model: VAEModule, prior: Prior, rows: AbstractRows) -> VAEModule:
         )
     owner, _, name = latent.own_prior.rpartition(".")
     setattr(latent.get_submodule(owner), name, copy.deepcopy(prior))
-    context = rows.batch(slice(0, 1)).context
-    changed = VAEModule(model.encoder, latent, model.decoder, model.likelihood)
-    return changed.settled(rows.spec.model_shape, 0 if context is None else context.shape[1])
+    changed = VAEModule(model.encoder, latent, model.decoder, model.likelihood, model.context)
+    return changed.settled(rows.spec.model_shape, context_shape(rows.spec) or 0)
 
 
 @torch.no_grad()
@@ -39,11 +39,11 @@ def start_prior(model: VAEModule, rows: AbstractRows, seed: int, sample: int = 2
     """Shows a new prior a random sample of the rows and of their codes, once before its first step."""
     batch = rows.batch(rows.order(seed, 2**31)[:sample].sort().values)
     noise = Source.like(model, seed + 1)
-    prior, scope = model.latent.get_submodule(model.latent.own_prior), model.prior_scope(noise, batch.context)
+    prior, scope = model.latent.get_submodule(model.latent.own_prior), model.prior_scope(noise)
     with evaluating(model):
         x = model.likelihood.observe(batch.x, scope)
         prior.prepare(model.likelihood.features(x, batch.mask), scope)
-        prior.start(model.infer(batch, noise).z.flatten(1))
+        prior.start(model.infer(batch, noise).z.flatten(1), scope)
 
 
 @contextmanager

@@ -1,0 +1,75 @@
+"""A class that is known for some rows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from ..core import Draw, Scope, prefixed
+from .latent import AbstractLatent, Latent
+from .posteriors import Categorical
+
+
+class Labelled(AbstractLatent):
+    """A class y that labels tell: `q(y | x)` is a classifier, and a known label takes the place of its draw.
+
+    Kingma et al. 2014, arXiv:1406.5298. inner: a latent of one categorical variable. In a row whose label is known (in
+    the batch, one-hot) z is the label and `log_ratio = log p(y)`, so that `exp(log_lik + log_ratio)` estimates p(x, y);
+    in the others it estimates p(x).
+    """
+
+    labelled = True
+
+    def __init__(self, inner: Latent):
+        super().__init__()
+        posterior = getattr(inner, "posterior", None)
+        if not isinstance(posterior, Categorical) or posterior.variables != 1:
+            raise ValueError(
+                "Labelled reads one class per row: build it as Labelled(Latent(Categorical(1, classes), "
+                "UniformCategorical()))"
+            )
+        self.inner = inner
+
+    @property
+    def classes(self) -> int:
+        return self.inner.posterior.categories
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.inner.shape
+
+    @property
+    def evidence_shape(self) -> tuple[int, ...]:
+        return self.inner.evidence_shape
+
+    def settled(self, **sizes: object) -> Self:
+        inner = self.inner.settled(**sizes)
+        return self if inner is self.inner else type(self)(inner)
+
+    def infer(self, evidence: Tensor, scope: Scope, above: Tensor | None = None, held: Tensor | None = None) -> Draw:
+        draw = self.inner.infer(evidence, scope, above, held)
+        if scope.label is None:
+            return draw
+        known = scope.label.sum(1) > 0
+        log_p = draw.p.log_density(scope.label)
+        return replace(
+            draw,
+            z=torch.where(known.unsqueeze(1), scope.label, draw.z),
+            log_ratio=torch.where(known, log_p, draw.log_ratio),
+            kl=torch.where(known.unsqueeze(1), -log_p.unsqueeze(1), draw.kl),
+        )
+
+    def generate(self, rows: int, scope: Scope, above: Tensor | None = None) -> Tensor:
+        return self.inner.generate(rows, scope, above)
+
+    def log_prior(self, z: Tensor, scope: Scope, above: Tensor | None = None) -> Tensor:
+        return self.inner.log_prior(z, scope, above)
+
+    def prepare(self, inputs: Tensor, evidence: Tensor, scope: Scope, above: Tensor | None = None) -> None:
+        self.inner.prepare(inputs, evidence, scope, above)
+
+    def generative(self) -> list[str]:
+        return list(prefixed("inner", dict.fromkeys(self.inner.generative())))
