@@ -22,7 +22,7 @@ from .latents import AbstractLatent
 from .likelihoods import Likelihood
 from .manners import Manners, NotFittedError
 from .model import VAEModule
-from .networks import Network, as_network, ends_in, initialise
+from .networks import Network, SequenceEncoder, as_network, ends_in, initialise
 from .objectives import Objective
 from .recipes import Parts, Recipe, as_recipe
 from .training import Adam, Learner, Training, fit, join
@@ -248,8 +248,10 @@ class VAE(Manners):
         if self.missing:
             spec = spec.with_missing()
         own = any(p is not None and not isinstance(p, Component) for p in (self.encoder, self.decoder))
-        likelihood = self.likelihood or self._recipe(spec).build(self.latent_dim, spec).likelihood
-        return spec.for_likelihood(likelihood.support, x, own_layout=own)
+        parts = self._recipe(spec).build(self.latent_dim, spec)
+        likelihood, encoder = self.likelihood or parts.likelihood, self.encoder or parts.encoder
+        series = isinstance(encoder, SequenceEncoder)
+        return spec.for_likelihood(likelihood.support, x, own_layout=own, series=series)
 
     def _recipe(self, spec: DataSpec) -> Recipe:
         default = "vae" if spec.is_image and spec.kind in ("bytes", "unit", "binary") else "auto"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Self
@@ -35,8 +36,9 @@ class VAEModule(Component):
 
     encoder: what the likelihood lets it read -> evidence. latent: evidence -> z. decoder: z -> the parameters of the
     likelihood. Any of the user's own `nn.Module`s may stand as encoder or decoder. Sizes left open in the parts are
-    settled by `settled(shape)`. low_precision: a type, such as torch.bfloat16, that the products inside encoder and
-    decoder are computed in while training; what they give, and everything after, is in the data's own.
+    settled by `settled(shape)`. An encoder with `reads_mask` reads which cells are there before that. low_precision: a
+    type, such as torch.bfloat16, that the products inside encoder and decoder are computed in while training; what they
+    give, and everything after, is in the data's own.
     """
 
     def __init__(self, encoder: nn.Module, latent: AbstractLatent, decoder: nn.Module, likelihood: Likelihood):
@@ -49,9 +51,12 @@ class VAEModule(Component):
     def settled(self, shape: tuple[int, ...], context: int = 0, **sizes: object) -> Self:
         """The model for rows of this shape, with `context` numbers known beside each."""
         likelihood = self.likelihood.settled(shape=tuple(shape))
-        reads = joined(likelihood.features_shape, context)
+        inputs = likelihood.features_shape
+        if self._shows_mask:
+            inputs = joined(inputs, math.prod(likelihood.shape) // math.prod(inputs[1:]))
+        reads = joined(inputs, context)
         latent = self.latent.settled(
-            inputs_shape=likelihood.features_shape,
+            inputs_shape=inputs,
             above=context or None,
             map_size=self.encoder.map_size(reads) if hasattr(self.encoder, "map_size") else None,
         )
@@ -87,7 +92,7 @@ class VAEModule(Component):
         x, mask, context, evidence = fold(x), fold(batch.mask), fold(batch.context), fold(evidence)
 
         def likelihood_of(z: Tensor) -> tuple[Distribution, Tensor]:
-            px = self.decode(z, context)
+            px = self.likelihood.reading(self.decode(z, context), mask, scope)
             cells = px.log_prob(x)
             return px, sum_cells(cells if mask is None else cells * mask)
 
@@ -105,7 +110,19 @@ class VAEModule(Component):
         x = self.likelihood.observe(batch.x, scope)
         if batch.mask is not None:
             x = torch.where(batch.mask > 0, x, 0.0)
-        return x, scope, self._through(self.encoder, join(self.likelihood.features(x, batch.mask), batch.context))
+        return x, scope, self._through(self.encoder, join(self._inputs(x, batch.mask), batch.context))
+
+    @property
+    def _shows_mask(self) -> bool:
+        return getattr(self.encoder, "reads_mask", False)
+
+    def _inputs(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """What the encoder reads of x: what the likelihood lets it read, after the mask where it reads that."""
+        features = self.likelihood.features(x, mask)
+        if not self._shows_mask:
+            return features
+        seen = torch.ones_like(x) if mask is None else mask
+        return torch.cat([seen.reshape(len(x), -1, *features.shape[2:]), features], 1)
 
     def _through(self, network: nn.Module, x: Tensor) -> Tensor:
         if self.low_precision is None or not self.training:
@@ -141,7 +158,7 @@ class VAEModule(Component):
                 f"{type(self.latent).__name__} reads {self.latent.evidence_shape} per row but the encoder gives "
                 f"{tuple(evidence.shape[1:])}: let the encoder end in {self.latent.evidence_shape} outputs"
             )
-        inputs = self.likelihood.features(x, batch.mask)
+        inputs = self._inputs(x, batch.mask)
         scope = self.prior_scope(noise, batch.context)
         self.latent.prepare(inputs, evidence, scope, batch.context)
         context = None if batch.context is None else batch.context[:2]

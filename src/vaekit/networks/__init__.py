@@ -5,6 +5,8 @@ from .foreign import Adapter, Foreign, KerasNetwork, as_network, ends_in, evalua
 from .initialise import initialise
 from .mlp import MLP
 from .network import ACTIVATIONS, Network
+from .sequences import SequenceDecoder, SequenceEncoder
+from .steps import Recurrent, Steps, TemporalConv, Transformer
 
 __all__ = [
     "ACTIVATIONS",
@@ -16,8 +18,14 @@ __all__ = [
     "Foreign",
     "KerasNetwork",
     "Network",
+    "Recurrent",
     "ResidualDecoder",
     "ResidualEncoder",
+    "SequenceDecoder",
+    "SequenceEncoder",
+    "Steps",
+    "TemporalConv",
+    "Transformer",
     "as_network",
     "ends_in",
     "evaluating",

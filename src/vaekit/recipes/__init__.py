@@ -51,3 +51,7 @@ from .quantised import vq as vq
 from .autoencoders import rae as rae
 from .autoencoders import wae as wae
 from .autoencoders import info_vae as info_vae
+from .sequences import recurrent as recurrent
+from .sequences import temporal_conv as temporal_conv
+from .sequences import transformer as transformer
+from .sequences import sentence as sentence

@@ -27,12 +27,15 @@ from ..suggest import nearest
 
 @dataclass(frozen=True)
 class Parts:
-    """What a model is made of; sizes may be open. A part that is None is inferred from the data."""
+    """What a model is made of; sizes may be open. A part that is None is inferred from the data.
+
+    likelihood: one, or what makes one of the data's kind.
+    """
 
     latent: AbstractLatent
     encoder: nn.Module
     decoder: nn.Module
-    likelihood: Likelihood | None = None
+    likelihood: Likelihood | Callable[[DataSpec], Likelihood] | None = None
     objective: Objective | None = None
 
 
@@ -65,11 +68,12 @@ class Recipe:
 
     def build(self, latent_dim: int, spec: DataSpec) -> Parts:
         parts = self._entry.builder(latent_dim, **self._settings)
+        likelihood = parts.likelihood or likelihood_for
         return Parts(
             parts.latent,
             parts.encoder,
             parts.decoder,
-            parts.likelihood or likelihood_for(spec),
+            likelihood if isinstance(likelihood, Likelihood) else likelihood(spec),
             parts.objective or ELBO(),
         )
 
