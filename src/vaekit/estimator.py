@@ -23,6 +23,7 @@ from .likelihoods import Likelihood
 from .manners import Manners, NotFittedError
 from .model import VAEModule
 from .networks import Network, SequenceEncoder, as_network, ends_in, initialise
+from .networks.sequences import until_last
 from .objectives import Objective
 from .recipes import Parts, Recipe, as_recipe
 from .training import Adam, Learner, Training, fit, join
@@ -337,8 +338,16 @@ class VAE(Manners):
         return np.concatenate(parts)
 
     def reconstruct(self, x: object) -> np.ndarray:
-        """The mean of p(x | z) at the centre of q(z | x), in the data's own units, shape and dtype; deterministic."""
-        return self.inverse_transform(self.transform(x))
+        """The mean of p(x | z) at the centre of q(z | x), in the data's own units, shape and dtype; deterministic.
+
+        Missing cells are filled, but for those of series, (N, T) or (N, T, C), after their last step: that is padding.
+        """
+        rows, shape = self.inverse_transform(self.transform(x)), self.spec_.shape
+        ends = isinstance(self.module_.encoder, SequenceEncoder) and self.spec_.missing and len(shape) < 3
+        if ends and rows.dtype.kind == "f":
+            there = self._gather(self._seen(x), lambda b: until_last(b.mask.reshape(len(b.mask), shape[0], -1)))
+            rows[there.numpy() == 0] = np.nan
+        return rows
 
     def sample(self, n: int = 1, seed: int | None = None, mean: bool | None = None) -> np.ndarray:
         """n new rows, in the data's own units, shape and dtype: z from the prior, then p(x | z).
