@@ -10,7 +10,16 @@ from vaekit import objectives as ob
 from vaekit.core import Batch, Bound, Cycle, Ramp, record
 from vaekit.distributions import Distribution
 from vaekit.model import VAEModule
-from vaekit.networks import MLP, ConvDecoder, ConvEncoder
+from vaekit.networks import (
+    MLP,
+    ConvDecoder,
+    ConvEncoder,
+    Recurrent,
+    SequenceDecoder,
+    SequenceEncoder,
+    TemporalConv,
+    Transformer,
+)
 
 CELLS = 5
 
@@ -202,6 +211,14 @@ LIKELIHOODS: dict[str, Callable[[], lk.Likelihood]] = {
     "categorical": lambda: lk.Categorical(levels=4),
     "logistic mixture": lambda: lk.DiscretisedLogisticMixture(2, levels=4),
     "a decoder that reads x": Autoregressive,
+    "categorical, one-hot": lambda: lk.Categorical(levels=4, one_hot=True),
+    "autoregressive": lambda: lk.Autoregressive(lk.Bernoulli(), SequenceDecoder(Recurrent(4)), 3, dropout=0.5),
+    "autoregressive, of levels": lambda: lk.Autoregressive(
+        lk.Categorical(levels=4, one_hot=True), SequenceDecoder(Transformer(4, 1, 2)), 3
+    ),
+    "autoregressive, of reals": lambda: lk.Autoregressive(
+        lk.Gaussian("per_dimension"), SequenceDecoder(TemporalConv(4, 2)), 3, dropout=0.5
+    ),
     "poisson": lk.Poisson,
     "negative binomial": lk.NegativeBinomial,
     "mixed": lambda: lk.Mixed(
@@ -245,6 +262,21 @@ def conv() -> VAEModule:
     torch.manual_seed(0)
     model = VAEModule(ConvEncoder((4, 8), 16), plain(), ConvDecoder((8, 4), 16), lk.Bernoulli())
     return model.settled((1, 8, 8)).double()
+
+
+STEPS = {
+    "gru": lambda: Recurrent(6),
+    "lstm": lambda: Recurrent(6, layers=2, cell="lstm"),
+    "temporal convolution": lambda: TemporalConv(6, layers=2),
+    "transformer": lambda: Transformer(6, layers=2, heads=2),
+}
+
+
+def series(steps: str, length: int = 7, latent: str = "normal") -> VAEModule:
+    """A model of series of 3 numbers a step."""
+    torch.manual_seed(0)
+    networks = SequenceEncoder(STEPS[steps]()), LATENTS[latent](), SequenceDecoder(STEPS[steps]())
+    return VAEModule(*networks, lk.Gaussian()).settled((1, length, 3)).double()
 
 
 def spatial_codebook() -> VAEModule:

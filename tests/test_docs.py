@@ -19,7 +19,7 @@ from vaekit.training.learner import Learner, unstackable
 ROOT = Path(__file__).parent.parent
 README, DOCS = ROOT / "README.md", ROOT / "docs"
 DESIGN, LOSS, FRENCH = DOCS / "design.md", DOCS / "loss.md", DOCS / "architecture.fr.md"
-SWEEPS, MODELS = DOCS / "sweeps.md", DOCS / "models.md"
+SWEEPS, MODELS, SERIES = DOCS / "sweeps.md", DOCS / "models.md", DOCS / "sequences.md"
 PAGES = [README, ROOT / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]
 
 
@@ -96,6 +96,14 @@ def test_code_runs_as_it_is_written(page, few_digits):
     assert made.transform(np.zeros((3, 28, 28), "uint8")).shape == (3, 2)
 
 
+def test_code_for_series_runs_as_it_is_written():
+    names = {}
+    for number, block in enumerate(blocks(SERIES, "python")):
+        exec(compile(block, f"docs/sequences.md, block {number}", "exec"), names)
+    assert names["filled"].shape == names["x"].shape
+    assert all(set(text) <= set(names["letters"]) for text in names["texts"])
+
+
 def test_the_ten_lines_are_ten():
     assert len(blocks(README, "python")[0].splitlines()) <= 12
 
@@ -137,7 +145,8 @@ def test_a_line_of_the_composition_table_is_what_its_recipe_makes(row):
     spec = DataSpec.infer(x, "uint8")
     parts = vk.recipes.Recipe(code(row[0])).build(2, spec)
     assert [storage.describe(p) for p in own] == [storage.describe(p) for p in (parts.latent, parts.objective)]
-    follows = vk.recipes.likelihood_for(spec) if likelihood == "auto" else eval(likelihood, dict(NAMES))
+    own_names = {**NAMES, **vars(likelihoods)}  # a latent and a likelihood may have the same name
+    follows = vk.recipes.likelihood_for(spec) if likelihood == "auto" else eval(likelihood, own_names)
     assert storage.describe(parts.likelihood) == storage.describe(follows)
 
 

@@ -96,12 +96,14 @@ def test_estimates_of_p_sum_to_one_over_all_binary_rows(latent):
     testing.assert_unbiased(build(latent, cells=4), draws=4000)
 
 
-def test_estimates_of_p_sum_to_one_where_the_decoder_reads_x():
-    testing.assert_unbiased(build(likelihood="a decoder that reads x", cells=4), draws=4000)
+@pytest.mark.parametrize("likelihood", ["a decoder that reads x", "autoregressive"])
+def test_estimates_of_p_sum_to_one_where_the_decoder_reads_x(likelihood):
+    testing.assert_unbiased(build(likelihood=likelihood, cells=4), draws=4000)
 
 
-def test_an_ensemble_of_decoders_that_read_x_equals_its_members():
-    learners = [Learner(build("hamiltonian", "a decoder that reads x", seed=s), IWAE(2)).double() for s in range(2)]
+@pytest.mark.parametrize("likelihood", ["a decoder that reads x", "autoregressive"])
+def test_an_ensemble_of_decoders_that_read_x_equals_its_members(likelihood):
+    learners = [Learner(build("hamiltonian", likelihood, seed=s), IWAE(2)).double() for s in range(2)]
     alone, rows_ = copy.deepcopy(learners), [batch(learners[0].model, seed=t) for t in range(5)]
     for k, learner in enumerate(alone):
         train_alone(learner, rows_, Source.like(learner, k), Adam())

@@ -25,7 +25,8 @@ from .latents import AbstractLatent, Prior
 from .likelihoods import Likelihood
 from .manners import Manners, NotFittedError, available
 from .model import VAEModule
-from .networks import MLP, Network, as_network, ends_in, initialise
+from .networks import MLP, Network, SequenceEncoder, as_network, ends_in, initialise
+from .networks.sequences import until_last
 from .objectives import Objective, PriorFit
 from .recipes import RECIPES, Parts, Pretraining, Recipe, as_recipe
 from .training import Adam, Learner, Training, fit, join
@@ -357,8 +358,10 @@ class VAE(Manners):
         if self.missing:
             spec = spec.with_missing()
         own = any(p is not None and not isinstance(p, Component) for p in (self.encoder, self.decoder))
-        likelihood = self.likelihood or self._recipe(spec).build(self.latent_dim, spec).likelihood
-        return spec.for_likelihood(likelihood.support, x, own_layout=own)
+        parts = self._recipe(spec).build(self.latent_dim, spec)
+        likelihood, encoder = self.likelihood or parts.likelihood, self.encoder or parts.encoder
+        series = isinstance(encoder, SequenceEncoder)
+        return spec.for_likelihood(likelihood.support, x, own_layout=own, series=series)
 
     def _labelled(self, spec: DataSpec) -> bool:
         """Whether the model reads labels."""
@@ -488,8 +491,17 @@ class VAE(Manners):
         return repeat(None) if read is None else iter(read.to(device).split(CHUNK))
 
     def reconstruct(self, x: object, context: object = None) -> np.ndarray:
-        """The mean of p(x | z) at the centre of q(z | x), in the data's own units, shape and dtype; deterministic."""
-        return self.inverse_transform(self.transform(x, context), context)
+        """The mean of p(x | z) at the centre of q(z | x), in the data's own units, shape and dtype; deterministic.
+
+        Missing cells are filled, but for those of series, (N, T) or (N, T, C), after their last step: that is padding.
+        """
+        rows, shape = self.inverse_transform(self.transform(x, context), context), self.spec_.shape
+        ends = isinstance(self.module_.encoder, SequenceEncoder) and self.spec_.missing and len(shape) < 3
+        if ends and rows.dtype.kind == "f":
+            seen = self._seen(x, context)
+            there = self._gather(seen, lambda b: until_last(b.mask.reshape(len(b.mask), shape[0], -1)))
+            rows[there.numpy() == 0] = np.nan
+        return rows
 
     def sample(
         self, n: int = 1, seed: int | None = None, mean: bool | None = None, context: object = None

@@ -40,8 +40,9 @@ class VAEModule(Component):
     encoder: what the likelihood lets it read -> evidence. latent: evidence -> z. decoder: z -> the parameters of the
     likelihood. context: a network that reads what is known beside a row into a vector; None: it is read as it is. Any
     of the user's own `nn.Module`s may stand as encoder or decoder. Sizes left open in the parts are settled by
-    `settled(shape)`. low_precision: a type, such as torch.bfloat16, that the products inside encoder and
-    decoder are computed in while training; what they give, and everything after, is in the data's own.
+    `settled(shape)`. An encoder with `reads_mask` reads which cells are there before what the likelihood lets it read.
+    low_precision: a type, such as torch.bfloat16, that the products inside encoder and decoder are computed in while
+    training; what they give, and everything after, is in the data's own.
     """
 
     def __init__(
@@ -70,11 +71,12 @@ class VAEModule(Component):
         """
         network, context = self._settled_context((context,) if isinstance(context, int) else tuple(context))
         likelihood = self.likelihood.settled(shape=tuple(shape))
-        reads = likelihood.features_shape
-        if context:
-            reads = joined((math.prod(reads),) if self._flat else reads, context)
+        inputs = likelihood.features_shape
+        if self._shows_mask:
+            inputs = joined(inputs, math.prod(likelihood.shape) // math.prod(inputs[1:]))
+        reads = joined((math.prod(inputs),) if self._flat else inputs, context) if context else inputs
         latent = self.latent.settled(
-            inputs_shape=likelihood.features_shape,
+            inputs_shape=inputs,
             above=context or None,
             map_size=self.encoder.map_size(reads) if hasattr(self.encoder, "map_size") else None,
         )
@@ -139,7 +141,7 @@ class VAEModule(Component):
             label = label.expand(-1, len(batch.x), -1).flatten(0, 1)
 
         def likelihood_of(z: Tensor, emitted: Tensor | None = None) -> tuple[Distribution, Tensor]:
-            px = self._decode(z, context, emitted)
+            px = self.likelihood.reading(self._decode(z, context, emitted), mask, scope)
             cells = px.log_prob(x)
             return px, sum_cells(cells if mask is None else cells * mask)
 
@@ -158,11 +160,23 @@ class VAEModule(Component):
         x = self.likelihood.observe(batch.x, scope)
         if batch.mask is not None:
             x = torch.where(batch.mask > 0, x, 0.0)
-        return x, scope, self._encode(self.likelihood.features(x, batch.mask), batch.context)
+        return x, scope, self._encode(self._inputs(x, batch.mask), batch.context)
 
     def _encode(self, inputs: Tensor, context: Tensor | None) -> Tensor:
         flat = context is not None and self._flat
         return self._through(self.encoder, join(inputs.flatten(1) if flat else inputs, context))
+
+    @property
+    def _shows_mask(self) -> bool:
+        return getattr(self.encoder, "reads_mask", False)
+
+    def _inputs(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """What the encoder reads of x: what the likelihood lets it read, after the mask where it reads that."""
+        features = self.likelihood.features(x, mask)
+        if not self._shows_mask:
+            return features
+        seen = torch.ones_like(x) if mask is None else mask
+        return torch.cat([seen.reshape(len(x), -1, *features.shape[2:]), features], 1)
 
     def _through(self, network: nn.Module, x: Tensor) -> Tensor:
         if self.low_precision is None or not self.training:
@@ -205,7 +219,7 @@ class VAEModule(Component):
                 f"{type(self.latent).__name__} reads {self.latent.evidence_shape} per row but the encoder gives "
                 f"{tuple(evidence.shape[1:])}: let the encoder end in {self.latent.evidence_shape} outputs"
             )
-        inputs = self.likelihood.features(x, batch.mask)
+        inputs = self._inputs(x, batch.mask)
         self.latent.prepare(inputs, evidence, self.prior_scope(noise, batch.context), batch.context)
         context = None if batch.context is None else batch.context[:2]
         z = self.latent.generate(len(x[:2]), self.prior_scope(noise, context), context)

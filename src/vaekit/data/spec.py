@@ -53,6 +53,12 @@ def has_gaps(x: Tensor) -> bool:
     return x.is_floating_point() and bool(x.min().isnan())
 
 
+def whole_numbers(x: Tensor | Stored) -> bool:
+    """Whether all that is not missing is a whole number, from 0 on."""
+    ranges = [value_range(part) for part in pieces(x)]
+    return all(seen is None or (seen[0] >= 0 and seen[2]) for seen in ranges)
+
+
 @lru_cache(maxsize=64)
 def constants(values: tuple[float, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
     """Numbers on a device, copied there once: a copy at every step would wait for the host."""
@@ -122,19 +128,22 @@ class DataSpec:
             return (self.shape[-1], *self.shape[:-1])
         return (1, *self.shape) if len(self.shape) == 2 and self.is_image else self.shape
 
-    def for_likelihood(self, support: str, x: Tensor | Stored, own_layout: bool = False) -> Self:
+    def for_likelihood(self, support: str, x: Tensor | Stored, own_layout: bool = False, series: bool = False) -> Self:
         """The spec that brings rows `x` into a likelihood's support.
 
-        own_layout leaves the axes as they are, for networks of the user's that read the data as they come. Raises
-        ValueError where the data cannot lie in the support.
+        own_layout leaves the axes as they are, for networks of the user's that read the data as they come. series:
+        rows (T, C) are steps, whose C numbers each have a scale of their own. Raises ValueError where the data cannot
+        lie in the support.
         """
-        offset, scale = self._affine(support, x)
+        if self.missing and support in ("count", "levels") and self.kind == "real" and whole_numbers(x):
+            self = replace(self, kind="count")  # floats only because no whole number can be missing
+        offset, scale = self._affine(support, x, series)
         last = (
             not own_layout and len(self.shape) == 3 and self.shape[-1] in (1, 3, 4) and self.shape[0] not in (1, 3, 4)
         )
         return replace(self, offset=offset, scale=scale, channels_last=last)
 
-    def _affine(self, support: str, x: Tensor | Stored) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    def _affine(self, support: str, x: Tensor | Stored, series: bool) -> tuple[tuple[float, ...], tuple[float, ...]]:
         if support == "unit":
             fits = {"binary": (0.0, 1.0), "unit": (0.0, 1.0), "bytes": (0.0, 255.0)}
         elif support == "signed":
@@ -144,7 +153,7 @@ class DataSpec:
         elif support in ("count", "levels"):
             fits = dict.fromkeys(("binary", "bytes", "count"), (0.0, 1.0))
         elif support == "real":
-            return self._standardisation(x)
+            return self._standardisation(x, series)
         elif support == "columns":
             return (0.0,), (1.0,)
         else:
@@ -164,12 +173,12 @@ class DataSpec:
         offset, scale = fits[self.kind]
         return (offset,), (scale,)
 
-    def _standardisation(self, x: Tensor | Stored) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Mean and standard deviation: of each column for flat rows, of all cells otherwise."""
+    def _standardisation(self, x: Tensor | Stored, series: bool = False) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation: of each column for flat rows and for series, of all cells otherwise."""
+        columns = self.shape[-1] if len(self.shape) == 1 or (series and len(self.shape) == 2) else 1
         count = mean = squares = torch.zeros((), dtype=torch.float64)
         for part in pieces(x):  # Chan, Golub & LeVeque 1983: means and sums of squared deviations of parts, joined
-            values = part.to(torch.float64)
-            values = values if len(self.shape) == 1 else values.reshape(-1, 1)
+            values = part.to(torch.float64).reshape(-1, columns)
             seen = (~values.isnan()).sum(0)
             own = values.nansum(0) / seen.clamp(min=1)
             apart, both = own - mean, (count + seen).clamp(min=1)

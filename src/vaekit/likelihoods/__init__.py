@@ -1,5 +1,6 @@
 """p(x | z): what the decoder's numbers say about the data."""
 
+from .autoregressive import Autoregressive
 from .base import Likelihood
 from .counts import NegativeBinomial, Poisson
 from .judged import Judge, MultiScaleSimilarity, Perceptual
@@ -9,6 +10,7 @@ from .real import Gaussian
 from .unit import Bernoulli, ContinuousBernoulli
 
 __all__ = [
+    "Autoregressive",
     "Bernoulli",
     "Categorical",
     "ContinuousBernoulli",

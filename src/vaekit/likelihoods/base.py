@@ -81,6 +81,10 @@ class Likelihood(Component):
         """The x that is explained this time."""
         return x
 
+    def reading(self, px: Distribution, mask: Tensor | None, scope: Scope) -> Distribution:
+        """p(x | z) for rows of this mask, where the distribution itself reads x: what it may read of it this time."""
+        return px
+
     def check(self, x: Any) -> None:
         """Raises ValueError where a sample of the data lies outside the support; NaN is taken for missing."""
         if self.support not in BOUNDS:

@@ -37,11 +37,13 @@ class Levels(Likelihood):
 class Categorical(Levels):
     """Each level with a probability of its own: the decoder gives `levels` logits per cell.
 
-    x: the index of the level. As a column of a table (see `Mixed`) the encoder reads it one-hot.
+    x: the index of the level. one_hot: whether the encoder reads a number per level, stacked as the logits are, instead
+    of one; of a column of a table (see `Mixed`) it always does.
     """
 
-    def __init__(self, levels: int = 256, shape: tuple[int, ...] | None = None):
+    def __init__(self, levels: int = 256, one_hot: bool = False, shape: tuple[int, ...] | None = None):
         super().__init__(levels, shape)
+        self.one_hot = one_hot
 
     @property
     def per_cell(self) -> int:
@@ -49,6 +51,17 @@ class Categorical(Levels):
 
     def distribution(self, parameters: Tensor) -> distributions.Categorical:
         return distributions.Categorical(parameters.unflatten(1, (self.levels, -1)).movedim(1, -1))
+
+    @property
+    def features_shape(self) -> tuple[int, ...]:
+        return self.in_shape if self.one_hot else super().features_shape
+
+    def features(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        if not self.one_hot:
+            return super().features(x, mask)
+        level = torch.arange(self.levels, device=x.device).reshape(-1, *[1] * (x.dim() - 1))
+        one_hot = (x.unsqueeze(1) == level).to(x.dtype)
+        return masked(one_hot, None if mask is None else mask.unsqueeze(1)).flatten(1, 2)
 
     @property
     def column_features_shape(self) -> tuple[int, ...]:

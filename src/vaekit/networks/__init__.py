@@ -5,7 +5,9 @@ from .foreign import Adapter, Foreign, KerasNetwork, as_network, ends_in, evalua
 from .initialise import initialise
 from .mlp import MLP
 from .network import ACTIVATIONS, Network
+from .sequences import SequenceDecoder, SequenceEncoder
 from .spectral import Spectral
+from .steps import Recurrent, Steps, TemporalConv, Transformer
 
 __all__ = [
     "ACTIVATIONS",
@@ -17,10 +19,16 @@ __all__ = [
     "Foreign",
     "KerasNetwork",
     "Network",
+    "Recurrent",
     "ResidualDecoder",
     "ResidualEncoder",
     "Spectral",
     "as_map",
+    "SequenceDecoder",
+    "SequenceEncoder",
+    "Steps",
+    "TemporalConv",
+    "Transformer",
     "as_network",
     "ends_in",
     "evaluating",

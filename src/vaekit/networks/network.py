@@ -46,10 +46,12 @@ class Network(Component):
     A shape left out is settled by the neighbours; until then the network is open: it has no layers and its
     `forward` raises ValueError. `stackable`: whether `vmap` over stacked parameters gives what a loop gives.
     `flattens`: whether it reads a row of any shape as a vector.
+    `reads_mask`: whether, as an encoder, it is given the mask too, before what the likelihood lets it read.
     """
 
     stackable: bool = True
     flattens: bool = False
+    reads_mask: bool = False
     layers: nn.Module
 
     def __init__(self, in_shape: int | Sequence[int] | None = None, out_shape: int | Sequence[int] | None = None):

@@ -74,3 +74,7 @@ from .autoencoders import info_vae as info_vae
 from .images import ms_ssim as ms_ssim
 from .images import perceptual as perceptual
 from .images import vae_gan as vae_gan
+from .sequences import recurrent as recurrent
+from .sequences import temporal_conv as temporal_conv
+from .sequences import transformer as transformer
+from .sequences import sentence as sentence

@@ -35,12 +35,15 @@ class Pretraining:
 
 @dataclass(frozen=True)
 class Parts:
-    """What a model is made of; sizes may be open. A part that is None is inferred from the data, or not needed."""
+    """What a model is made of; sizes may be open. A part that is None is inferred from the data, or not needed.
+
+    likelihood: one, or what makes one of the data's kind.
+    """
 
     latent: AbstractLatent
     encoder: nn.Module
     decoder: nn.Module
-    likelihood: Likelihood | None = None
+    likelihood: Likelihood | Callable[[DataSpec], Likelihood] | None = None
     objective: Objective | None = None
     pretraining: Pretraining | None = None
     context: nn.Module | None = None
@@ -75,7 +78,10 @@ class Recipe:
 
     def build(self, latent_dim: int, spec: DataSpec) -> Parts:
         parts = self._entry.builder(latent_dim, **self._settings)
-        return replace(parts, likelihood=parts.likelihood or likelihood_for(spec), objective=parts.objective or ELBO())
+        likelihood = parts.likelihood or likelihood_for
+        if not isinstance(likelihood, Likelihood):
+            likelihood = likelihood(spec)
+        return replace(parts, likelihood=likelihood, objective=parts.objective or ELBO())
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         return {"name": self.name, **self._settings}

@@ -1,0 +1,132 @@
+"""Encoders and decoders of series.
+
+A row is (T, C), T steps of C numbers, or (K, T, C), K planes of such: the numbers that a likelihood reads per cell, or
+what an encoder reads of it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from math import prod
+
+import torch
+from torch import Tensor, nn
+
+from .network import Network, Shape, as_shape
+from .steps import Steps
+
+POSITIONS = 16
+"""Numbers that tell a step its place."""
+
+
+def series_shape(shape: Shape) -> tuple[int, int, int]:
+    """(K, T, C); a series (T, C) is one plane. Raises ValueError where a row has no steps."""
+    if len(shape) not in (2, 3):
+        got = "flat rows" if len(shape) < 2 else f"rows of {shape}"
+        raise ValueError(
+            f"expected series of (T, C), T steps of C numbers, got {got}: give rows of one number a step as "
+            "x[..., None], of shape (N, T, 1), or use an MLP"
+        )
+    return (1, *shape) if len(shape) == 2 else tuple(shape)
+
+
+def steps_of(planes: Tensor) -> Tensor:
+    """(B, K, T, C) -> (B, T, K C)."""
+    return planes.movedim(1, 2).flatten(2)
+
+
+def planes_of(steps: Tensor, planes: int) -> Tensor:
+    """(B, T, K C) -> (B, K, T, C)."""
+    return steps.unflatten(-1, (planes, -1)).movedim(2, 1)
+
+
+def placed(steps: Tensor) -> Tensor:
+    """(B, T, n) -> (B, T, n + POSITIONS): every step beside sines and cosines of its place, from the first on.
+
+    Vaswani et al. 2017, arXiv:1706.03762, section 3.5. They do not depend on how many steps follow.
+    """
+    half = POSITIONS // 2
+    rates = torch.exp(torch.arange(half, device=steps.device, dtype=steps.dtype) * (-math.log(10000) / half))
+    angles = torch.arange(steps.shape[1], device=steps.device, dtype=steps.dtype)[:, None] * rates
+    places = torch.cat([angles.sin(), angles.cos()], -1)
+    return torch.cat([steps, places.expand(len(steps), -1, -1)], -1)
+
+
+def until_last(seen: Tensor) -> Tensor:
+    """(B, T, C), 1 where a cell is there -> (B, T), 1 up to the last step of which something is."""
+    return (seen > 0.5).any(-1).flip(1).to(seen.dtype).cumsum(1).flip(1).clamp(max=1)
+
+
+class SequenceEncoder(Network):
+    """Series -> `out_shape`, by `steps` over all of it, pooled.
+
+    It reads the mask: the first plane of a row says which cells are there. The row ends with the last step of which
+    something is; what follows is padding, and neither its content nor its length changes anything. A gap before the
+    end is a step like another, of which the mask is told.
+
+    >>> SequenceEncoder(Recurrent(8), in_shape=(2, 9, 3), out_shape=4)(torch.ones(5, 2, 9, 3)).shape
+    torch.Size([5, 4])
+    """
+
+    reads_mask = True
+
+    def __init__(
+        self,
+        steps: Steps,
+        in_shape: int | Sequence[int] | None = None,
+        out_shape: int | Sequence[int] | None = None,
+    ):
+        super().__init__(in_shape, out_shape)
+        self.steps = steps
+        if self.in_shape is not None:
+            planes, _, columns = series_shape(self.in_shape)
+        if not self.open:
+            self.steps = steps.settled(n_in=planes * columns + POSITIONS)
+            self.give = nn.Linear(steps.width, prod(self.out_shape))
+
+    def run(self, x: Tensor) -> Tensor:
+        planes = x.reshape(len(x), *series_shape(self.in_shape))
+        there = until_last(planes[:, 0])
+        return self.give(self.steps.pooled(self.steps(placed(steps_of(planes)), there), there))
+
+
+class SequenceDecoder(Network):
+    """Flat codes -> series `out_shape`, by `steps` whose step t reads the code, its place, and what is before it.
+
+    No step reads a later one, so that the first steps are the same however many follow. reads: the shape, (K, T, C),
+    of what it may be told beside the code, `decoder(z, before)`: step t reads `before[:, :, :t + 1]` only; the steps
+    may be fewer than those of `out_shape`, and as many come out.
+
+    >>> SequenceDecoder(Recurrent(8), in_shape=4, out_shape=(9, 3))(torch.zeros(5, 4)).shape
+    torch.Size([5, 9, 3])
+    """
+
+    def __init__(
+        self,
+        steps: Steps,
+        reads: Sequence[int] | None = None,
+        in_shape: int | Sequence[int] | None = None,
+        out_shape: int | Sequence[int] | None = None,
+    ):
+        super().__init__(in_shape, out_shape)
+        self.steps, self.reads = steps, as_shape(reads)
+        if self.out_shape is not None:
+            planes, _, columns = series_shape(self.out_shape)
+        if not self.open:
+            told = 0 if self.reads is None else self.reads[0] * self.reads[2]
+            self.steps = steps.settled(n_in=prod(self.in_shape) + told + POSITIONS)
+            self.give = nn.Linear(steps.width, planes * columns)
+
+    def forward(self, x: Tensor, before: Tensor | None = None) -> Tensor:
+        if self.reads is None:
+            return super().forward(x)
+        codes = x.flatten(1)[:, None].expand(-1, before.shape[2], -1)
+        return self._series(torch.cat([codes, steps_of(before)], -1))
+
+    def run(self, x: Tensor) -> Tensor:
+        length = series_shape(self.out_shape)[1]
+        return self._series(x.flatten(1)[:, None].expand(-1, length, -1))
+
+    def _series(self, steps: Tensor) -> Tensor:
+        return planes_of(self.give(self.steps(placed(steps))), series_shape(self.out_shape)[0])
