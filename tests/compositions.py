@@ -78,6 +78,13 @@ class Autoregressive(lk.Likelihood):
 LATENTS: dict[str, Callable[[], lt.AbstractLatent]] = {
     "normal": plain,
     "full normal": lambda: lt.Latent(lt.FullNormal(3), lt.StandardNormal()),
+    "low rank": lambda: lt.Latent(lt.LowRankNormal(3, rank=2), lt.StandardNormal()),
+    "low rank and vamp": lambda: lt.Latent(lt.LowRankNormal(2), lt.VampPrior(4)),
+    "laplace": lambda: lt.Latent(lt.Laplace(2), lt.StandardLaplace()),
+    "laplace, normal": lambda: lt.Latent(lt.Laplace(2), lt.StandardNormal()),
+    "von mises-fisher": lambda: lt.Latent(lt.VonMisesFisher(3), lt.UniformSphere()),
+    "power spherical": lambda: lt.Latent(lt.PowerSpherical(2), lt.UniformSphere()),
+    "von mises-fisher and vamp": lambda: lt.Latent(lt.VonMisesFisher(3), lt.VampPrior(4)),
     "flow": lambda: lt.Latent(lt.Coupling(3, layers=2, hidden=6, context=2), lt.StandardNormal()),
     "planar": lambda: lt.Latent(lt.PlanarFlow(2, layers=2), lt.StandardNormal()),
     "planar and vamp": lambda: lt.Latent(lt.PlanarFlow(2, layers=2), lt.VampPrior(4)),
@@ -134,6 +141,7 @@ REFUSED = {(objective, latent) for objective in ("iwae dreg", "iwae partial") fo
     for latent in LATENTS
     if objective.startswith(("total correlation", "dip")) and latent not in DIMENSION_BY_DIMENSION
 }
+REFUSED |= {("factor", latent) for latent in LATENTS if LATENTS[latent]().space in ("sphere", "ball", "simplex")}
 """(objective, latent) that are refused with a reason."""
 PAIRS = [
     (objective, latent)

@@ -4,10 +4,12 @@ from .base import KL, Distribution, closed_form, kl, per_row, sum_cells
 from .counts import NegativeBinomial, Poisson
 from .flow import CouplingFlow
 from .joint import Joint
+from .laplace import Laplace
 from .levels import Categorical, DiscretisedLogisticMixture
 from .mixture import Mixture, gumbel
-from .normal import Delta, MultivariateNormal, Normal
+from .normal import Delta, LowRankNormal, MultivariateNormal, Normal
 from .onehot import OneHot
+from .spherical import PowerSpherical, UniformSphere, VonMisesFisher
 from .transforms import Flow
 from .unit import Bernoulli, ContinuousBernoulli
 
@@ -22,12 +24,17 @@ __all__ = [
     "Distribution",
     "Flow",
     "Joint",
+    "Laplace",
+    "LowRankNormal",
     "Mixture",
     "MultivariateNormal",
     "NegativeBinomial",
     "Normal",
     "OneHot",
     "Poisson",
+    "PowerSpherical",
+    "UniformSphere",
+    "VonMisesFisher",
     "closed_form",
     "gumbel",
     "kl",

@@ -14,6 +14,8 @@ from .latent import Latent as Latent
 from .posteriors import Categorical as Categorical
 from .posteriors import Coupling as Coupling
 from .posteriors import FullNormal as FullNormal
+from .posteriors import Laplace as Laplace
+from .posteriors import LowRankNormal as LowRankNormal
 from .posteriors import Normal as Normal
 from .posteriors import PointMass as PointMass
 from .posteriors import Posterior as Posterior
@@ -21,6 +23,10 @@ from .priors import Conditional as Conditional
 from .priors import ExemplarPrior as ExemplarPrior
 from .priors import GaussianMixture as GaussianMixture
 from .priors import Prior as Prior
+from .priors import StandardLaplace as StandardLaplace
 from .priors import StandardNormal as StandardNormal
 from .priors import UniformCategorical as UniformCategorical
 from .priors import VampPrior as VampPrior
+from .spherical import PowerSpherical as PowerSpherical
+from .spherical import UniformSphere as UniformSphere
+from .spherical import VonMisesFisher as VonMisesFisher

@@ -25,6 +25,7 @@ class Codebook(AbstractLatent):
     """
 
     ratio: Ratio = "bound"
+    space = "codes"
     book: Tensor
     count: Tensor
     total: Tensor

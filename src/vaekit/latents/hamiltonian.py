@@ -43,6 +43,11 @@ class Hamiltonian(AbstractLatent):
             )
         if inner.ratio != "exact":
             raise ValueError(f"Hamiltonian needs a latent with a density; {type(inner).__name__} has none")
+        if inner.space != "real":
+            raise ValueError(
+                f"Hamiltonian moves z freely in R^d, and this z lives in the space {inner.space!r}: take a posterior "
+                "over real numbers, such as Normal"
+            )
         self.inner, self.steps, self.step_size = inner, steps, step_size
         self.tempering, self.maximum_step = tempering, maximum_step
         start = math.log(step_size / (maximum_step - step_size))

@@ -43,6 +43,10 @@ class Rung(AbstractLatent):
     def ratio(self) -> Ratio:
         return self.latent.ratio
 
+    @property
+    def space(self) -> str:
+        return self.latent.space
+
     def settled(
         self,
         *,
@@ -118,6 +122,11 @@ class Ladder(AbstractLatent):
     @property
     def ratio(self) -> Ratio:
         return max((r.ratio for r in self.rungs), key=["exact", "bound", "none"].index)
+
+    @property
+    def space(self) -> str:
+        """Of all rungs; of the first that is not "real", where they differ."""
+        return next((r.space for r in self.rungs if r.space != "real"), "real")
 
     def settled(
         self, *, inputs_shape: tuple[int, ...] | None = None, above: int | None = None, **sizes: object

@@ -13,6 +13,8 @@ from .posteriors import Categorical, Posterior
 from .priors import Prior
 
 Ratio = Literal["exact", "bound", "none"]
+BOUNDED = {"sphere": "UniformSphere"}
+"""The spaces that are not all of R^d, each with the prior that is at home in it."""
 
 
 class AbstractLatent(Component):
@@ -20,11 +22,13 @@ class AbstractLatent(Component):
 
     shape: of z, per row. evidence_shape: what the encoder must give, per row. ratio: what exp(log_lik + log_ratio)
     is in evaluation: "exact", an unbiased estimate of p(x); "bound", no more than a lower bound; "none", nothing.
+    space: where z lives: "real" (R^d), "sphere", "ball", "simplex" or "codes".
     """
 
     shape: tuple[int, ...]
     evidence_shape: tuple[int, ...]
     ratio: Ratio = "exact"
+    space: str = "real"
 
     def infer(self, evidence: Tensor, scope: Scope, above: Tensor | None = None, held: Tensor | None = None) -> Draw:
         """One draw from q(z | evidence, above) per row.
@@ -61,7 +65,18 @@ class Latent(AbstractLatent):
 
     def __init__(self, posterior: Posterior, prior: Prior):
         super().__init__()
+        spaces = {posterior.space, prior.space or posterior.space}
+        if len(spaces) > 1 and posterior.has_density and spaces & BOUNDED.keys():
+            raise ValueError(
+                f"Latent({type(posterior).__name__}, {type(prior).__name__}): the posterior's z lives in the space "
+                f"{posterior.space!r}, the prior's in {prior.space!r}, so that their densities cannot be compared: for "
+                f"the posterior take {BOUNDED.get(posterior.space, 'StandardNormal')} or VampPrior"
+            )
         self.posterior, self.prior = posterior, prior
+
+    @property
+    def space(self) -> str:
+        return self.posterior.space
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -12,14 +12,20 @@ from ..latents import (
     GaussianMixture,
     Hamiltonian,
     InverseAutoregressive,
+    Laplace,
     Latent,
+    LowRankNormal,
     MaskedAutoregressive,
     Normal,
     PlanarFlow,
+    PowerSpherical,
     RadialFlow,
+    StandardLaplace,
     StandardNormal,
     UniformCategorical,
+    UniformSphere,
     VampPrior,
+    VonMisesFisher,
 )
 from ..objectives import ELBO
 from .recipe import Parts, classic, plain, recipe
@@ -29,6 +35,30 @@ from .recipe import Parts, classic, plain, recipe
 def full_covariance(latent_dim: int, hidden: tuple[int, ...] = (128,)) -> Parts:
     """A normal posterior whose dimensions may be correlated."""
     return classic(Latent(FullNormal(latent_dim), StandardNormal()), hidden)
+
+
+@recipe("Ong et al. 2018, arXiv:1701.03208")
+def low_rank(latent_dim: int, rank: int = 1, hidden: tuple[int, ...] = (128,)) -> Parts:
+    """A normal posterior whose dimensions may be correlated along `rank` directions."""
+    return classic(Latent(LowRankNormal(latent_dim, rank), StandardNormal()), hidden)
+
+
+@recipe("Kingma & Welling 2014, arXiv:1312.6114, section 2.4")
+def laplace(latent_dim: int, hidden: tuple[int, ...] = (128,)) -> Parts:
+    """A Laplace posterior and prior: codes with a sharp peak and heavy tails."""
+    return classic(Latent(Laplace(latent_dim), StandardLaplace()), hidden, heads=2)
+
+
+@recipe("Davidson et al. 2018, arXiv:1804.00891")
+def spherical(latent_dim: int, hidden: tuple[int, ...] = (256, 128)) -> Parts:
+    """A von Mises-Fisher posterior on the unit sphere in latent_dim dimensions, and its uniform prior."""
+    return classic(Latent(VonMisesFisher(latent_dim), UniformSphere()), hidden)
+
+
+@recipe("De Cao & Aziz 2020, arXiv:2006.04437")
+def power_spherical(latent_dim: int, hidden: tuple[int, ...] = (256, 128)) -> Parts:
+    """The same with the power spherical posterior, whose normaliser is closed."""
+    return classic(Latent(PowerSpherical(latent_dim), UniformSphere()), hidden)
 
 
 @recipe("Rezende & Mohamed 2015, arXiv:1505.05770; Dinh et al. 2017, arXiv:1605.08803")
