@@ -201,5 +201,7 @@ def test_a_point_mass_has_no_density():
 
 
 def test_a_rank_that_is_none_is_told():
-    with pytest.raises(ValueError, match=r"LowRankNormal\(2, rank=2\): expected a rank of at least 1 and below the size"):
+    with pytest.raises(
+        ValueError, match=r"LowRankNormal\(2, rank=2\): expected a rank of at least 1 and below the size"
+    ):
         lt.LowRankNormal(2, rank=2)

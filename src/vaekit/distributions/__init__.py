@@ -3,6 +3,7 @@
 from .base import KL, Distribution, closed_form, kl, per_row, sum_cells
 from .counts import NegativeBinomial, Poisson
 from .flow import CouplingFlow
+from .hyperbolic import UniformBall, WrappedNormal
 from .joint import Joint
 from .laplace import Laplace
 from .levels import Categorical, DiscretisedLogisticMixture
@@ -33,8 +34,10 @@ __all__ = [
     "OneHot",
     "Poisson",
     "PowerSpherical",
+    "UniformBall",
     "UniformSphere",
     "VonMisesFisher",
+    "WrappedNormal",
     "closed_form",
     "gumbel",
     "kl",

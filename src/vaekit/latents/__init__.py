@@ -7,6 +7,9 @@ from .flows import MaskedAutoregressive as MaskedAutoregressive
 from .flows import PlanarFlow as PlanarFlow
 from .flows import RadialFlow as RadialFlow
 from .hamiltonian import Hamiltonian as Hamiltonian
+from .hyperbolic import StandardWrappedNormal as StandardWrappedNormal
+from .hyperbolic import UniformBall as UniformBall
+from .hyperbolic import WrappedNormal as WrappedNormal
 from .ladder import Ladder as Ladder
 from .ladder import Rung as Rung
 from .latent import AbstractLatent as AbstractLatent

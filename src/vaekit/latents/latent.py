@@ -9,11 +9,11 @@ from torch import Tensor
 
 from ..core import Bound, Component, Draw, Scope, prefixed
 from ..distributions import kl
-from .posteriors import Categorical, Posterior
+from .posteriors import Posterior
 from .priors import Prior
 
 Ratio = Literal["exact", "bound", "none"]
-BOUNDED = {"sphere": "UniformSphere"}
+BOUNDED = {"sphere": "UniformSphere", "ball": "StandardWrappedNormal"}
 """The spaces that are not all of R^d, each with the prior that is at home in it."""
 
 
@@ -93,10 +93,7 @@ class Latent(AbstractLatent):
     def settled(
         self, *, inputs_shape: tuple[int, ...] | None = None, above: int | None = None, **sizes: object
     ) -> Self:
-        known = dict(size=self.posterior.size, inputs_shape=inputs_shape, above=above)
-        if isinstance(self.posterior, Categorical):
-            known |= dict(variables=self.posterior.variables, categories=self.posterior.categories)
-        prior = self.prior.settled(**known)
+        prior = self.prior.settled(**self.posterior.shared, inputs_shape=inputs_shape, above=above)
         return self if prior is self.prior else type(self)(self.posterior, prior)
 
     def _prior(self, scope: Scope, above: Tensor | None) -> object:

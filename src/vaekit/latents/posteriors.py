@@ -24,6 +24,11 @@ class Posterior(Component):
     def n_in(self) -> int:
         raise NotImplementedError
 
+    @property
+    def shared(self) -> dict[str, object]:
+        """Arguments that a prior has to agree with: by them its open ones are settled."""
+        return {"size": self.size}
+
     def forward(self, evidence: Tensor) -> dist.Distribution:
         raise NotImplementedError
 
@@ -161,6 +166,10 @@ class Categorical(Posterior):
         return self.variables * self.categories
 
     n_in = size
+
+    @property
+    def shared(self) -> dict[str, object]:
+        return {**super().shared, "variables": self.variables, "categories": self.categories}
 
     def forward(self, evidence: Tensor) -> dist.OneHot:
         logits = evidence.unflatten(-1, (self.variables, self.categories))

@@ -3,13 +3,14 @@
 from .conv import ConvDecoder, ConvEncoder, ConvNetwork, ResidualDecoder, ResidualEncoder
 from .foreign import Adapter, Foreign, KerasNetwork, as_network, ends_in, evaluating, is_keras
 from .initialise import initialise
-from .mlp import MLP
+from .mlp import MLP, BallMLP
 from .network import ACTIVATIONS, Network
 
 __all__ = [
     "ACTIVATIONS",
     "MLP",
     "Adapter",
+    "BallMLP",
     "ConvDecoder",
     "ConvEncoder",
     "ConvNetwork",

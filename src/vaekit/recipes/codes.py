@@ -22,11 +22,15 @@ from ..latents import (
     RadialFlow,
     StandardLaplace,
     StandardNormal,
+    StandardWrappedNormal,
     UniformCategorical,
     UniformSphere,
     VampPrior,
     VonMisesFisher,
+    WrappedNormal,
 )
+from ..likelihoods import Bernoulli
+from ..networks import MLP, BallMLP
 from ..objectives import ELBO
 from .recipe import Parts, classic, plain, recipe
 
@@ -59,6 +63,13 @@ def spherical(latent_dim: int, hidden: tuple[int, ...] = (256, 128)) -> Parts:
 def power_spherical(latent_dim: int, hidden: tuple[int, ...] = (256, 128)) -> Parts:
     """The same with the power spherical posterior, whose normaliser is closed."""
     return classic(Latent(PowerSpherical(latent_dim), UniformSphere()), hidden)
+
+
+@recipe("Mathieu et al. 2019, arXiv:1901.06033; Nagano et al. 2019, arXiv:1902.02992")
+def poincare(latent_dim: int, curvature: float = 1.0, hidden: tuple[int, ...] = (128,)) -> Parts:
+    """Codes in the Poincaré ball, where distances grow towards the edge: room for trees."""
+    latent, hidden = Latent(WrappedNormal(latent_dim, curvature), StandardWrappedNormal()), tuple(hidden)
+    return Parts(latent, MLP(hidden, heads=2), BallMLP(hidden[::-1], curvature=curvature), Bernoulli())
 
 
 @recipe("Rezende & Mohamed 2015, arXiv:1505.05770; Dinh et al. 2017, arXiv:1605.08803")
