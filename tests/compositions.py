@@ -1,6 +1,7 @@
 """The compositions that the laws are tried on: every latent, likelihood and objective, small and in fp64."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 
@@ -22,6 +23,14 @@ def plain(size: int = 2) -> lt.Latent:
 def lower(size: int, prior: lt.Prior | None = None) -> lt.Rung:
     prior = prior or lt.Conditional(MLP((6,)), lt.Normal(size))
     return lt.Rung(lt.Latent(lt.Normal(size), prior), MLP((6,)))
+
+
+class Wide(lt.WrappedNormal):
+    """Wider than it reads: a uniform ball thins out less towards its edge, and the weights would vary too much."""
+
+    def forward(self, evidence):
+        q = super().forward(evidence)
+        return replace(q, scale=4 * q.scale)
 
 
 @record
@@ -86,8 +95,10 @@ LATENTS: dict[str, Callable[[], lt.AbstractLatent]] = {
     "power spherical": lambda: lt.Latent(lt.PowerSpherical(2), lt.UniformSphere()),
     "von mises-fisher and vamp": lambda: lt.Latent(lt.VonMisesFisher(3), lt.VampPrior(4)),
     "wrapped normal": lambda: lt.Latent(lt.WrappedNormal(2), lt.StandardWrappedNormal()),
-    "wrapped normal in a uniform ball": lambda: lt.Latent(lt.WrappedNormal(3, curvature=0.5), lt.UniformBall()),
+    "wrapped normal in a uniform ball": lambda: lt.Latent(Wide(2, curvature=0.5), lt.UniformBall()),
     "wrapped normal and vamp": lambda: lt.Latent(lt.WrappedNormal(2), lt.VampPrior(4)),
+    "logistic normal": lambda: lt.Latent(lt.LogisticNormal(3), lt.LaplaceDirichlet(0.5)),
+    "logistic normal and vamp": lambda: lt.Latent(lt.LogisticNormal(3), lt.VampPrior(4)),
     "flow": lambda: lt.Latent(lt.Coupling(3, layers=2, hidden=6, context=2), lt.StandardNormal()),
     "planar": lambda: lt.Latent(lt.PlanarFlow(2, layers=2), lt.StandardNormal()),
     "planar and vamp": lambda: lt.Latent(lt.PlanarFlow(2, layers=2), lt.VampPrior(4)),
@@ -169,6 +180,7 @@ LIKELIHOODS: dict[str, Callable[[], lk.Likelihood]] = {
     "logistic mixture": lambda: lk.DiscretisedLogisticMixture(2, levels=4),
     "a decoder that reads x": Autoregressive,
     "poisson": lk.Poisson,
+    "multinomial": lambda: lk.Multinomial(total=7),
     "negative binomial": lk.NegativeBinomial,
     "mixed": lambda: lk.Mixed(
         [lk.Gaussian("per_dimension", shape=(2,)), lk.Categorical(4, shape=(2,)), lk.Poisson(shape=(1,))]

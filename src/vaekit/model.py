@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from .core import Batch, Component, Draw, Noise, Pass, Scope, prefixed
 from .distributions import Distribution
-from .distributions.base import sum_cells
 from .latents import AbstractLatent
 from .latents.ladder import pairs
 from .likelihoods import Likelihood
@@ -88,8 +87,7 @@ class VAEModule(Component):
 
         def likelihood_of(z: Tensor) -> tuple[Distribution, Tensor]:
             px = self.decode(z, context)
-            cells = px.log_prob(x)
-            return px, sum_cells(cells if mask is None else cells * mask)
+            return px, px.log_density(x, mask)
 
         scope = replace(
             scope,

@@ -134,6 +134,10 @@ KLS = {
         lambda: d.PowerSpherical(unit(tensor(4, 5)), 9 * tensor(4, seed=1).exp()),
         lambda: d.UniformSphere(torch.zeros(5, dtype=torch.float64)),
     ),
+    "logistic normal, logistic normal": (
+        lambda: d.LogisticNormal(tensor(4, 3), tensor(4, 3, seed=1).exp()),
+        lambda: d.LogisticNormal(tensor(3, seed=8), tensor(3, seed=9).exp()),
+    ),
     "one-hot, one-hot": (FAMILIES["one-hot"], lambda: d.OneHot(tensor(2, 3, seed=8))),
 }
 

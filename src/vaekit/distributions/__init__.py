@@ -1,7 +1,7 @@
 """The families: small frozen records of tensors, and the table of their closed KLs."""
 
 from .base import KL, Distribution, closed_form, kl, per_row, sum_cells
-from .counts import NegativeBinomial, Poisson
+from .counts import Multinomial, NegativeBinomial, Poisson
 from .flow import CouplingFlow
 from .hyperbolic import UniformBall, WrappedNormal
 from .joint import Joint
@@ -10,6 +10,7 @@ from .levels import Categorical, DiscretisedLogisticMixture
 from .mixture import Mixture, gumbel
 from .normal import Delta, LowRankNormal, MultivariateNormal, Normal
 from .onehot import OneHot
+from .simplex import LogisticNormal
 from .spherical import PowerSpherical, UniformSphere, VonMisesFisher
 from .transforms import Flow
 from .unit import Bernoulli, ContinuousBernoulli
@@ -26,8 +27,10 @@ __all__ = [
     "Flow",
     "Joint",
     "Laplace",
+    "LogisticNormal",
     "LowRankNormal",
     "Mixture",
+    "Multinomial",
     "MultivariateNormal",
     "NegativeBinomial",
     "Normal",

@@ -30,6 +30,8 @@ from .priors import StandardLaplace as StandardLaplace
 from .priors import StandardNormal as StandardNormal
 from .priors import UniformCategorical as UniformCategorical
 from .priors import VampPrior as VampPrior
+from .simplex import LaplaceDirichlet as LaplaceDirichlet
+from .simplex import LogisticNormal as LogisticNormal
 from .spherical import PowerSpherical as PowerSpherical
 from .spherical import UniformSphere as UniformSphere
 from .spherical import VonMisesFisher as VonMisesFisher

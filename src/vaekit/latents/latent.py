@@ -13,7 +13,7 @@ from .posteriors import Posterior
 from .priors import Prior
 
 Ratio = Literal["exact", "bound", "none"]
-BOUNDED = {"sphere": "UniformSphere", "ball": "StandardWrappedNormal"}
+BOUNDED = {"sphere": "UniformSphere", "ball": "StandardWrappedNormal", "simplex": "LaplaceDirichlet"}
 """The spaces that are not all of R^d, each with the prior that is at home in it."""
 
 

@@ -1,7 +1,7 @@
 """p(x | z): what the decoder's numbers say about the data."""
 
 from .base import Likelihood
-from .counts import NegativeBinomial, Poisson
+from .counts import Multinomial, NegativeBinomial, Poisson
 from .levels import Categorical, DiscretisedLogisticMixture
 from .mixed import Mixed
 from .real import Gaussian
@@ -15,6 +15,7 @@ __all__ = [
     "Gaussian",
     "Likelihood",
     "Mixed",
+    "Multinomial",
     "NegativeBinomial",
     "Poisson",
 ]

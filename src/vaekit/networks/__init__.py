@@ -5,6 +5,7 @@ from .foreign import Adapter, Foreign, KerasNetwork, as_network, ends_in, evalua
 from .initialise import initialise
 from .mlp import MLP, BallMLP
 from .network import ACTIVATIONS, Network
+from .topics import TopicMixture
 
 __all__ = [
     "ACTIVATIONS",
@@ -19,6 +20,7 @@ __all__ = [
     "Network",
     "ResidualDecoder",
     "ResidualEncoder",
+    "TopicMixture",
     "as_network",
     "ends_in",
     "evaluating",

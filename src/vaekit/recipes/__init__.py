@@ -38,6 +38,7 @@ from .codes import laplace as laplace
 from .codes import spherical as spherical
 from .codes import power_spherical as power_spherical
 from .codes import poincare as poincare
+from .codes import topics as topics
 from .codes import flow as flow
 from .codes import planar as planar
 from .codes import radial as radial

@@ -13,7 +13,9 @@ from ..latents import (
     Hamiltonian,
     InverseAutoregressive,
     Laplace,
+    LaplaceDirichlet,
     Latent,
+    LogisticNormal,
     LowRankNormal,
     MaskedAutoregressive,
     Normal,
@@ -29,8 +31,8 @@ from ..latents import (
     VonMisesFisher,
     WrappedNormal,
 )
-from ..likelihoods import Bernoulli
-from ..networks import MLP, BallMLP
+from ..likelihoods import Bernoulli, Multinomial
+from ..networks import MLP, BallMLP, TopicMixture
 from ..objectives import ELBO
 from .recipe import Parts, classic, plain, recipe
 
@@ -70,6 +72,20 @@ def poincare(latent_dim: int, curvature: float = 1.0, hidden: tuple[int, ...] = 
     """Codes in the Poincaré ball, where distances grow towards the edge: room for trees."""
     latent, hidden = Latent(WrappedNormal(latent_dim, curvature), StandardWrappedNormal()), tuple(hidden)
     return Parts(latent, MLP(hidden, heads=2), BallMLP(hidden[::-1], curvature=curvature), Bernoulli())
+
+
+@recipe("Srivastava & Sutton 2017, arXiv:1703.01488")
+def topics(
+    latent_dim: int,
+    concentration: float = 0.1,
+    mixture: bool = True,
+    warm_up: int = 1000,
+    hidden: tuple[int, ...] = (100,),
+) -> Parts:
+    """latent_dim topics of counted words, which a document mixes (LDA), or without `mixture` multiplies (ProdLDA)."""
+    latent = Latent(LogisticNormal(latent_dim), LaplaceDirichlet(concentration))
+    decoder = TopicMixture() if mixture else MLP(())
+    return Parts(latent, MLP(tuple(hidden), heads=2), decoder, Multinomial(), ELBO(Ramp(1.0, warm_up)))
 
 
 @recipe("Rezende & Mohamed 2015, arXiv:1505.05770; Dinh et al. 2017, arXiv:1605.08803")
