@@ -1,6 +1,7 @@
 """The compositions that the laws are tried on: every latent, likelihood and objective, small and in fp64."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 
@@ -43,6 +44,14 @@ def stirred(latent: lt.AbstractLatent) -> lt.AbstractLatent:
 
 def labelled(classes: int) -> lt.Rung:
     return lt.Rung(lt.Labelled(lt.Latent(lt.Categorical(1, classes), lt.UniformCategorical())), MLP((6,)))
+
+
+class Wide(lt.WrappedNormal):
+    """Wider than it reads: a uniform ball thins out less towards its edge, and the weights would vary too much."""
+
+    def forward(self, evidence):
+        q = super().forward(evidence)
+        return replace(q, scale=4 * q.scale)
 
 
 @record
@@ -99,6 +108,18 @@ class Autoregressive(lk.Likelihood):
 LATENTS: dict[str, Callable[[], lt.AbstractLatent]] = {
     "normal": plain,
     "full normal": lambda: lt.Latent(lt.FullNormal(3), lt.StandardNormal()),
+    "low rank": lambda: lt.Latent(lt.LowRankNormal(3, rank=2), lt.StandardNormal()),
+    "low rank and vamp": lambda: lt.Latent(lt.LowRankNormal(2), lt.VampPrior(4)),
+    "laplace": lambda: lt.Latent(lt.Laplace(2), lt.StandardLaplace()),
+    "laplace, normal": lambda: lt.Latent(lt.Laplace(2), lt.StandardNormal()),
+    "von mises-fisher": lambda: lt.Latent(lt.VonMisesFisher(3), lt.UniformSphere()),
+    "power spherical": lambda: lt.Latent(lt.PowerSpherical(2), lt.UniformSphere()),
+    "von mises-fisher and vamp": lambda: lt.Latent(lt.VonMisesFisher(3), lt.VampPrior(4)),
+    "wrapped normal": lambda: lt.Latent(lt.WrappedNormal(2), lt.StandardWrappedNormal()),
+    "wrapped normal in a uniform ball": lambda: lt.Latent(Wide(2, curvature=0.5), lt.UniformBall()),
+    "wrapped normal and vamp": lambda: lt.Latent(lt.WrappedNormal(2), lt.VampPrior(4)),
+    "logistic normal": lambda: lt.Latent(lt.LogisticNormal(3), lt.LaplaceDirichlet(0.5)),
+    "logistic normal and vamp": lambda: lt.Latent(lt.LogisticNormal(3), lt.VampPrior(4)),
     "flow": lambda: lt.Latent(lt.Coupling(3, layers=2, hidden=6, context=2), lt.StandardNormal()),
     "planar": lambda: lt.Latent(lt.PlanarFlow(2, layers=2), lt.StandardNormal()),
     "planar and vamp": lambda: lt.Latent(lt.PlanarFlow(2, layers=2), lt.VampPrior(4)),
@@ -183,6 +204,7 @@ REFUSED = {(objective, latent) for objective in ("iwae dreg", "iwae partial") fo
     or (objective in ("two-stage", "prior alone") and latent not in LEARN_A_PRIOR)
     or (objective == "class elbo" and latent != "labelled")
 }
+REFUSED |= {("factor", latent) for latent in LATENTS if LATENTS[latent]().space in ("sphere", "ball", "simplex")}
 """(objective, latent) that are refused with a reason."""
 PAIRS = [
     (objective, latent)
@@ -220,6 +242,7 @@ LIKELIHOODS: dict[str, Callable[[], lk.Likelihood]] = {
         lk.Gaussian("per_dimension"), SequenceDecoder(TemporalConv(4, 2)), 3, dropout=0.5
     ),
     "poisson": lk.Poisson,
+    "multinomial": lambda: lk.Multinomial(total=7),
     "negative binomial": lk.NegativeBinomial,
     "mixed": lambda: lk.Mixed(
         [lk.Gaussian("per_dimension", shape=(2,)), lk.Categorical(4, shape=(2,)), lk.Poisson(shape=(1,))]

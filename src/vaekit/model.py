@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from .core import Batch, Component, Draw, Noise, Pass, Scope, prefixed
 from .distributions import Distribution
-from .distributions.base import sum_cells
 from .latents import AbstractLatent
 from .latents.ladder import pairs
 from .likelihoods import Likelihood
@@ -142,8 +141,7 @@ class VAEModule(Component):
 
         def likelihood_of(z: Tensor, emitted: Tensor | None = None) -> tuple[Distribution, Tensor]:
             px = self.likelihood.reading(self._decode(z, context, emitted), mask, scope)
-            cells = px.log_prob(x)
-            return px, sum_cells(cells if mask is None else cells * mask)
+            return px, px.log_density(x, mask)
 
         scope = replace(
             scope,
@@ -223,8 +221,10 @@ class VAEModule(Component):
         self.latent.prepare(inputs, evidence, self.prior_scope(noise, batch.context), batch.context)
         context = None if batch.context is None else batch.context[:2]
         z = self.latent.generate(len(x[:2]), self.prior_scope(noise, context), context)
-        cells = self._decode(z, context).log_prob(x[:2])
-        if cells.dim() == 1 and batch.mask is not None and x.dim() > 1:
+        px = self._decode(z, context)
+        cells = px.log_prob(x[:2])
+        leaves_out = type(px).log_density is not Distribution.log_density  # in a way of its own
+        if cells.dim() == 1 and batch.mask is not None and x.dim() > 1 and not leaves_out:
             raise ValueError(
                 f"{type(self.likelihood).__name__} takes a row as one cell, so that a missing one cannot be left out: "
                 "fill the gaps, or use a likelihood of cells"

@@ -9,6 +9,7 @@ from scipy import stats
 from vaekit import distributions as d
 from vaekit import latents as lt
 from vaekit.core import Bound, Scope, Source
+from vaekit.distributions.spherical import unit
 
 N = 200_000
 
@@ -34,6 +35,8 @@ def flow(rows=1):
 FAMILIES = {
     "normal": lambda: d.Normal(tensor(4, 3), tensor(4, 3, seed=1).exp()),
     "full normal": lambda: d.MultivariateNormal(tensor(4, 3), triangle(4, 3)),
+    "low rank": lambda: d.LowRankNormal(tensor(4, 3), tensor(4, 3, seed=1).exp(), tensor(4, 3, 2, seed=2)),
+    "laplace": lambda: d.Laplace(tensor(4, 3), tensor(4, 3, seed=1).exp()),
     "one-hot": lambda: d.OneHot(tensor(4, 2, 3)),
 }
 
@@ -56,7 +59,7 @@ def test_draws_have_the_moments_of_the_family(name):
     assert ((drawn.mean(0) - q.mean[0]).abs() < 4.5 * error + 1e-12).all()
     torch.testing.assert_close(q.mean, reference.mean.flatten(1), rtol=1e-12, atol=1e-12)
     covariance = torch.cov(drawn.T)
-    if name == "full normal":
+    if name in ("full normal", "low rank"):
         torch.testing.assert_close(covariance, reference.covariance_matrix[0], rtol=0.03, atol=0.01)
 
 
@@ -120,6 +123,21 @@ def test_a_categorical_posterior_is_relaxed_in_training_and_hard_in_evaluation()
 KLS = {
     "normal, normal": (FAMILIES["normal"], lambda: d.Normal(tensor(3, seed=8), tensor(3, seed=9).exp())),
     "full normal, normal": (FAMILIES["full normal"], lambda: d.Normal(tensor(3, seed=8), tensor(3, seed=9).exp())),
+    "low rank, normal": (FAMILIES["low rank"], lambda: d.Normal(tensor(3, seed=8), tensor(3, seed=9).exp())),
+    "laplace, laplace": (FAMILIES["laplace"], lambda: d.Laplace(tensor(3, seed=8), tensor(3, seed=9).exp())),
+    "laplace, normal": (FAMILIES["laplace"], lambda: d.Normal(tensor(3, seed=8), tensor(3, seed=9).exp())),
+    "von mises-fisher, uniform": (
+        lambda: d.VonMisesFisher(unit(tensor(4, 3)), tensor(4, seed=1).exp()),
+        lambda: d.UniformSphere(torch.zeros(3, dtype=torch.float64)),
+    ),
+    "power spherical, uniform": (
+        lambda: d.PowerSpherical(unit(tensor(4, 5)), 9 * tensor(4, seed=1).exp()),
+        lambda: d.UniformSphere(torch.zeros(5, dtype=torch.float64)),
+    ),
+    "logistic normal, logistic normal": (
+        lambda: d.LogisticNormal(tensor(4, 3), tensor(4, 3, seed=1).exp()),
+        lambda: d.LogisticNormal(tensor(3, seed=8), tensor(3, seed=9).exp()),
+    ),
     "one-hot, one-hot": (FAMILIES["one-hot"], lambda: d.OneHot(tensor(2, 3, seed=8))),
 }
 
@@ -156,6 +174,8 @@ def test_detaching_holds_parameters_but_not_what_they_are_asked_about(name):
     part = {
         "normal": lt.Normal(2),
         "full normal": lt.FullNormal(2),
+        "low rank": lt.LowRankNormal(2),
+        "laplace": lt.Laplace(2),
         "one-hot": lt.Categorical(1, 2),
         "flow": lt.Coupling(2, layers=2, hidden=4, context=1),
     }[name].double()
@@ -182,3 +202,10 @@ def test_a_point_mass_has_no_density():
     assert torch.equal(point.draw(Scope.of(Source())), point.mean)
     with pytest.raises(ValueError, match="no density"):
         point.log_prob(torch.zeros(2, 3))
+
+
+def test_a_rank_that_is_none_is_told():
+    with pytest.raises(
+        ValueError, match=r"LowRankNormal\(2, rank=2\): expected a rank of at least 1 and below the size"
+    ):
+        lt.LowRankNormal(2, rank=2)

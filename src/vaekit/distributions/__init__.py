@@ -2,15 +2,19 @@
 
 from .base import KL, Distribution, closed_form, kl, per_row, sum_cells
 from .codes import CodeGrid
-from .counts import NegativeBinomial, Poisson
+from .counts import Multinomial, NegativeBinomial, Poisson
 from .flow import CouplingFlow
+from .hyperbolic import UniformBall, WrappedNormal
 from .joint import Joint
 from .judged import Judged
+from .laplace import Laplace
 from .levels import Categorical, DiscretisedLogisticMixture
 from .marginal import Marginal
 from .mixture import Mixture, gumbel
-from .normal import Delta, MultivariateNormal, Normal
+from .normal import Delta, LowRankNormal, MultivariateNormal, Normal
 from .onehot import OneHot
+from .simplex import LogisticNormal
+from .spherical import PowerSpherical, UniformSphere, VonMisesFisher
 from .transforms import Flow
 from .unit import Bernoulli, ContinuousBernoulli
 
@@ -28,12 +32,21 @@ __all__ = [
     "Joint",
     "Judged",
     "Marginal",
+    "Laplace",
+    "LogisticNormal",
+    "LowRankNormal",
     "Mixture",
+    "Multinomial",
     "MultivariateNormal",
     "NegativeBinomial",
     "Normal",
     "OneHot",
     "Poisson",
+    "PowerSpherical",
+    "UniformBall",
+    "UniformSphere",
+    "VonMisesFisher",
+    "WrappedNormal",
     "closed_form",
     "gumbel",
     "kl",

@@ -48,9 +48,10 @@ class Distribution:
     def mode(self) -> Tensor:
         raise NotImplementedError
 
-    def log_density(self, x: Tensor) -> Tensor:
-        """(B,): the log-probability of whole rows."""
-        return sum_cells(self.log_prob(x))
+    def log_density(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B,): the log-probability of whole rows; given a mask, of the cells where it is 1, the others unknown."""
+        cells = self.log_prob(x)
+        return sum_cells(cells if mask is None else cells * mask)
 
     def map(self, f: Callable[[Tensor], Tensor]) -> Self:
         """`f` on every parameter that has rows (networks inside the record are left as they are)."""

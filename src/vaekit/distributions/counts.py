@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor
 
-from ..core import Scope, record
+from ..core import Scope, record, static
 from .base import Distribution, per_row
 from .unit import horner
 
@@ -84,6 +84,42 @@ class NegativeBinomial(Distribution):
     @property
     def mode(self) -> Tensor:
         return (self.mean - self.mean / bounded_exp(self.log_theta)).clamp(min=0).floor()
+
+
+@record
+class Multinomial(Distribution):
+    """How often each of V words stands in a document: `log N! - sum_v log x_v! + sum_v x_v log softmax(logits)_v`.
+
+    logits: (B, *V). N, the sum of x, is given by x; `total` is that of documents that are drawn. One cell per row,
+    since the counts share N. With a mask, the counts of the words where it is 1, given how many these are together:
+    the probabilities of these words are divided by their sum.
+    """
+
+    logits: Tensor
+    total: int = static()
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        return self.log_density(x)
+
+    def log_density(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        logits = self.logits
+        if mask is not None:
+            x, logits = torch.where(mask > 0, x, 0.0), torch.where(mask > 0, logits, -1e30)
+        x, log_p = x.flatten(1), logits.flatten(1).log_softmax(1)
+        words = x.sum(1, keepdim=True)
+        some = torch.where(x > 0, x, 1.0)
+        surprise = torch.where(x > 0, some * (some.log() - words.clamp(min=1).log() - log_p), 0.0)
+        return stirling_rest(words.squeeze(1)) - (stirling_rest(x) + surprise).sum(1)
+
+    def draw(self, scope: Scope, rows: int | None = None) -> Tensor:
+        u = scope.rand((len(self.logits), self.total))
+        below = self.logits.flatten(1).softmax(1).cumsum(1)
+        words = torch.searchsorted(below, u * below[:, -1:]).clamp(max=below.shape[1] - 1)
+        return torch.zeros_like(below).scatter_add(1, words, torch.ones_like(u)).reshape(self.logits.shape)
+
+    @property
+    def mean(self) -> Tensor:
+        return self.total * self.logits.flatten(1).softmax(1).reshape(self.logits.shape)
 
 
 def bounded_exp(log: Tensor) -> Tensor:

@@ -64,6 +64,50 @@ class MultivariateNormal(Distribution):
 
 
 @record
+class LowRankNormal(Distribution):
+    """`N(loc, diag(scale^2) + W W^T)`, `factor` = W: (B, D), (B, D) and (B, D, R) with R below D.
+
+    With A = diag(1 / scale) W and y = (x - loc) / scale: `|y|^2 - |L^-1 A^T y|^2`, L L^T = I + A^T A, which is R x R
+    (Woodbury), so that a density takes of the order of D R^2 operations.
+    """
+
+    loc: Tensor
+    scale: Tensor
+    factor: Tensor
+
+    def _inner(self) -> tuple[Tensor, Tensor]:
+        """A and L. The matrix has no eigenvalue below 1, so that its factorisation need not be checked."""
+        a = self.factor / self.scale.unsqueeze(-1)
+        identity = torch.eye(a.shape[-1], device=a.device, dtype=a.dtype)
+        return a, torch.linalg.cholesky_ex(identity + a.mT @ a)[0]
+
+    def _log_det(self, lower: Tensor) -> Tensor:
+        return self.scale.log().sum(-1) + lower.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        a, lower = self._inner()
+        y = (x - self.loc) / self.scale
+        within = torch.linalg.solve_triangular(lower, a.mT @ y.unsqueeze(-1), upper=False).squeeze(-1)
+        distance = y.square().sum(-1) - within.square().sum(-1)
+        return -0.5 * distance - self._log_det(lower) - 0.5 * self.loc.shape[-1] * LOG_2PI
+
+    def draw(self, scope: Scope, rows: int | None = None) -> Tensor:
+        shape = per_row(self.loc.shape, rows)
+        own, shared = scope.randn(shape), scope.randn((*shape[:-1], self.factor.shape[-1]))
+        return self.loc + self.scale * own + (self.factor @ shared.unsqueeze(-1)).squeeze(-1)
+
+    @property
+    def mean(self) -> Tensor:
+        return self.loc
+
+    mode = mean
+
+    def to_torch(self) -> torch.distributions.Distribution:
+        """The same as a `torch.distributions` object."""
+        return torch.distributions.LowRankMultivariateNormal(self.loc, self.factor, self.scale.square())
+
+
+@record
 class Delta(Distribution):
     """All the mass on one point: it has no density, so `log_prob` refuses."""
 
@@ -94,3 +138,10 @@ def _(q: MultivariateNormal, p: Normal) -> Tensor:
     shift = ((q.loc - p.loc) / p.scale).square().sum(-1)
     log_det = p.scale.log().expand_as(q.loc).sum(-1) - q._log_det
     return (0.5 * (spread + shift - q.loc.shape[-1]) + log_det).unsqueeze(-1)
+
+
+@closed_form(LowRankNormal, Normal)
+def _(q: LowRankNormal, p: Normal) -> Tensor:
+    variance = q.scale.square() + q.factor.square().sum(-1)
+    cells = (variance + (q.loc - p.loc).square()) / p.scale.square() - 1 + 2 * p.scale.log()
+    return (0.5 * cells.sum(-1) - q._log_det(q._inner()[1])).unsqueeze(-1)

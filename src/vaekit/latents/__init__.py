@@ -12,6 +12,9 @@ from .flows import RadialFlow as RadialFlow
 from .grids import FiniteScalar as FiniteScalar
 from .grids import LookupFree as LookupFree
 from .hamiltonian import Hamiltonian as Hamiltonian
+from .hyperbolic import StandardWrappedNormal as StandardWrappedNormal
+from .hyperbolic import UniformBall as UniformBall
+from .hyperbolic import WrappedNormal as WrappedNormal
 from .labelled import Labelled as Labelled
 from .ladder import Ladder as Ladder
 from .ladder import Rung as Rung
@@ -20,6 +23,8 @@ from .latent import Latent as Latent
 from .posteriors import Categorical as Categorical
 from .posteriors import Coupling as Coupling
 from .posteriors import FullNormal as FullNormal
+from .posteriors import Laplace as Laplace
+from .posteriors import LowRankNormal as LowRankNormal
 from .posteriors import Normal as Normal
 from .posteriors import PointMass as PointMass
 from .posteriors import Posterior as Posterior
@@ -27,9 +32,15 @@ from .priors import Conditional as Conditional
 from .priors import ExemplarPrior as ExemplarPrior
 from .priors import GaussianMixture as GaussianMixture
 from .priors import Prior as Prior
+from .priors import StandardLaplace as StandardLaplace
 from .priors import StandardNormal as StandardNormal
 from .priors import UniformCategorical as UniformCategorical
 from .priors import VampPrior as VampPrior
 from .quantised import Quantised as Quantised
 from .second_stage import SecondStage as SecondStage
+from .simplex import LaplaceDirichlet as LaplaceDirichlet
+from .simplex import LogisticNormal as LogisticNormal
+from .spherical import PowerSpherical as PowerSpherical
+from .spherical import UniformSphere as UniformSphere
+from .spherical import VonMisesFisher as VonMisesFisher
 from .topdown import TopDown as TopDown

@@ -47,6 +47,11 @@ class Hamiltonian(AbstractLatent):
             raise ValueError(f"Hamiltonian moves along log p(z), which {estimated} but estimates: use FlowPrior()")
         if inner.labelled:
             raise ValueError("Hamiltonian moves z along a gradient, and a label is a choice: leave Labelled out of it")
+        if inner.space != "real":
+            raise ValueError(
+                f"Hamiltonian moves z freely in R^d, and this z lives in the space {inner.space!r}: take a posterior "
+                "over real numbers, such as Normal"
+            )
         self.inner, self.steps, self.step_size = inner, steps, step_size
         self.tempering, self.maximum_step = tempering, maximum_step
         start = math.log(step_size / (maximum_step - step_size))

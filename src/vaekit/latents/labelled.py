@@ -22,6 +22,7 @@ class Labelled(AbstractLatent):
     """
 
     labelled = True
+    space = "codes"
 
     def __init__(self, inner: Latent):
         super().__init__()

@@ -56,6 +56,10 @@ class Rung(AbstractLatent):
     def labelled(self) -> bool:
         return self.latent.labelled
 
+    @property
+    def space(self) -> str:
+        return self.latent.space
+
     def settled(
         self,
         *,
@@ -157,6 +161,11 @@ class Ladder(AbstractLatent):
     @property
     def labelled(self) -> bool:
         return any(r.labelled for r in self.rungs)
+
+    @property
+    def space(self) -> str:
+        """Of all rungs; of the first that is not "real", where they differ."""
+        return next((r.space for r in self.rungs if r.space != "real"), "real")
 
     def settled(
         self, *, inputs_shape: tuple[int, ...] | None = None, above: int | None = None, **sizes: object

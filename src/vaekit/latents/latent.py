@@ -14,6 +14,8 @@ from .posteriors import Categorical, Posterior
 from .priors import GaussianMixture, Prior
 
 Ratio = Literal["exact", "bound", "none"]
+BOUNDED = {"sphere": "UniformSphere", "ball": "StandardWrappedNormal", "simplex": "LaplaceDirichlet"}
+"""The spaces that are not all of R^d, each with the prior that is at home in it."""
 
 
 class AbstractLatent(Component):
@@ -24,11 +26,13 @@ class AbstractLatent(Component):
     own_prior: the name of the part that is the prior of the topmost code, where q does not depend on it, so that it can
     be replaced after training; None where there is none.
     classes: how many the draw tells the probabilities of, None: of none. labelled: whether known labels are read.
+    space: where z lives: "real" (R^d), "sphere", "ball", "simplex" or "codes".
     """
 
     shape: tuple[int, ...]
     evidence_shape: tuple[int, ...]
     ratio: Ratio = "exact"
+    space: str = "real"
     own_prior: str | None = None
     classes: int | None = None
     labelled: bool = False
@@ -79,7 +83,18 @@ class Latent(AbstractLatent):
 
     def __init__(self, posterior: Posterior, prior: Prior):
         super().__init__()
+        spaces = {posterior.space, prior.space or posterior.space}
+        if len(spaces) > 1 and posterior.has_density and spaces & BOUNDED.keys():
+            raise ValueError(
+                f"Latent({type(posterior).__name__}, {type(prior).__name__}): the posterior's z lives in the space "
+                f"{posterior.space!r}, the prior's in {prior.space!r}, so that their densities cannot be compared: for "
+                f"the posterior take {BOUNDED.get(posterior.space, 'StandardNormal')} or VampPrior"
+            )
         self.posterior, self.prior = posterior, prior
+
+    @property
+    def space(self) -> str:
+        return self.posterior.space
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -108,10 +123,7 @@ class Latent(AbstractLatent):
             raise ValueError(
                 f"{prior} is a prior over the codes of a codebook, and {posterior} has none: pass FlowPrior() or so"
             )
-        known = dict(size=self.posterior.size, inputs_shape=inputs_shape, above=above)
-        if isinstance(self.posterior, Categorical):
-            known |= dict(variables=self.posterior.variables, categories=self.posterior.categories)
-        prior = self.prior.settled(**known)
+        prior = self.prior.settled(**self.posterior.shared, inputs_shape=inputs_shape, above=above)
         return self if prior is self.prior else type(self)(self.posterior, prior)
 
     def _prior(self, scope: Scope, above: Tensor | None) -> object:

@@ -12,15 +12,22 @@ from ..core import Bound, Component, Hyper, hyper
 class Posterior(Component):
     """`forward(evidence)` is q(z | x). size: numbers in z per row. n_in: numbers read per row.
 
-    has_density: False for a point mass, whose z carries no log q.
+    has_density: False for a point mass, whose z carries no log q. space: where z lives, and so what its density is
+    taken with respect to: "real" (R^size), "sphere", "ball", "simplex" or "codes".
     """
 
     size: int
+    space = "real"
     has_density = True
 
     @property
     def n_in(self) -> int:
         raise NotImplementedError
+
+    @property
+    def shared(self) -> dict[str, object]:
+        """Arguments that a prior has to agree with: by them its open ones are settled."""
+        return {"size": self.size}
 
     def forward(self, evidence: Tensor) -> dist.Distribution:
         raise NotImplementedError
@@ -75,6 +82,51 @@ class FullNormal(Posterior):
         return dist.MultivariateNormal(mu, lower + torch.diag_embed(log_diagonal.clamp(-10.0, 10.0).exp()))
 
 
+class LowRankNormal(Posterior):
+    """`N(mu, diag sigma^2 + W W^T)`, W of `rank` columns: reads mu, log sigma^2 (within [-20, 20]) and W.
+
+    Ong et al. 2018, arXiv:1701.03208, equation 3.
+    """
+
+    def __init__(self, size: int, rank: int = 1):
+        super().__init__()
+        self.size = positive_size("LowRankNormal", size)
+        if not 1 <= rank < size:
+            raise ValueError(
+                f"LowRankNormal({size}, rank={rank}): expected a rank of at least 1 and below the size; FullNormal"
+                f"({size}) has them all, Normal({size}) none"
+            )
+        self.rank = rank
+
+    @property
+    def n_in(self) -> int:
+        return self.size * (2 + self.rank)
+
+    def forward(self, evidence: Tensor) -> dist.LowRankNormal:
+        mu, log_var, factor = evidence.split([self.size, self.size, self.size * self.rank], -1)
+        scale = (0.5 * log_var.clamp(-20.0, 20.0)).exp()
+        return dist.LowRankNormal(mu, scale, factor.unflatten(-1, (self.size, self.rank)))
+
+
+class Laplace(Posterior):
+    """`exp(-|z - mu| / b) / (2 b)` in each dimension: reads mu and log b, the latter kept within [-10, 10].
+
+    A location-scale family of Kingma & Welling 2014, arXiv:1312.6114, section 2.4.
+    """
+
+    def __init__(self, size: int):
+        super().__init__()
+        self.size = positive_size("Laplace", size)
+
+    @property
+    def n_in(self) -> int:
+        return 2 * self.size
+
+    def forward(self, evidence: Tensor) -> dist.Laplace:
+        mu, log_scale = evidence.chunk(2, -1)
+        return dist.Laplace(mu, log_scale.clamp(-10.0, 10.0).exp())
+
+
 class PointMass(Posterior):
     """All the mass on what the encoder says: an autoencoder. For objectives that need no density."""
 
@@ -99,6 +151,8 @@ class Categorical(Posterior):
     and has noisy gradients.
     """
 
+    space = "codes"
+
     def __init__(self, variables: int, categories: int, temperature: float | Hyper = 0.5):
         super().__init__()
         if variables < 1 or categories < 2:
@@ -112,6 +166,10 @@ class Categorical(Posterior):
         return self.variables * self.categories
 
     n_in = size
+
+    @property
+    def shared(self) -> dict[str, object]:
+        return {**super().shared, "variables": self.variables, "categories": self.categories}
 
     def forward(self, evidence: Tensor) -> dist.OneHot:
         logits = evidence.unflatten(-1, (self.variables, self.categories))

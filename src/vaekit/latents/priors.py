@@ -20,10 +20,12 @@ class Prior(Component):
     `prepare(inputs, scope)` sees, once before training, rows of what the encoder reads. begins: "fitted" where `start`
     sees the codes, too, before training and once more after a pre-training. entangled: whether weights of q serve p
     too. reads_above: whether p differs from row to row with what is above. estimates: whether log p(z) is an estimate
-    that differs from call to call. over_codes: whether it is over the indices of a `Quantised`.
+    that differs from call to call. over_codes: whether it is over the indices of a `Quantised`. space:
+    where z lives, as for posteriors; None: wherever the posterior's does.
     """
 
     begins = "spread"
+    space: str | None = "real"
     entangled = False
     reads_above = False
     estimates = False
@@ -53,9 +55,24 @@ class StandardNormal(Prior):
         return dist.Normal(self.zero, torch.ones_like(self.zero))
 
 
+class StandardLaplace(Prior):
+    """`exp(-|z|) / 2` in each dimension."""
+
+    zero: Tensor
+
+    def __init__(self, size: int | None = None):
+        super().__init__()
+        self.size = size
+        self.register_buffer("zero", torch.zeros(size or 0), persistent=False)
+
+    def forward(self, scope: Scope, above: Tensor | None = None) -> dist.Laplace:
+        return dist.Laplace(self.zero, torch.ones_like(self.zero))
+
+
 class UniformCategorical(Prior):
     """Every category as likely as the next: the prior of `Categorical`."""
 
+    space = "codes"
     zero: Tensor
 
     def __init__(self, variables: int | None = None, categories: int | None = None):
@@ -124,6 +141,7 @@ class VampPrior(Prior):
     the training data. On a rung below another the mixture is `1/K sum_k q(z | u_k, above)`.
     """
 
+    space = None
     entangled = True
     reads_above = True
 
@@ -191,6 +209,10 @@ class Conditional(Prior):
     def __init__(self, network: nn.Module, family: Posterior):
         super().__init__()
         self.network, self.family = network, family
+
+    @property
+    def space(self) -> str:
+        return self.family.space
 
     def settled(self, *, above: int | None = None, **sizes: object) -> Self:
         if above is None:

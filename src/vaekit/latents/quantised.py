@@ -66,6 +66,7 @@ class Quantised(AbstractLatent):
     """
 
     ratio: Ratio = "bound"
+    space = "codes"
     own_prior = "prior"
     codes: int
     size: int

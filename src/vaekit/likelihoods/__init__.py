@@ -2,7 +2,7 @@
 
 from .autoregressive import Autoregressive
 from .base import Likelihood
-from .counts import NegativeBinomial, Poisson
+from .counts import Multinomial, NegativeBinomial, Poisson
 from .judged import Judge, MultiScaleSimilarity, Perceptual
 from .levels import Categorical, DiscretisedLogisticMixture
 from .mixed import Mixed
@@ -20,6 +20,7 @@ __all__ = [
     "Likelihood",
     "Mixed",
     "MultiScaleSimilarity",
+    "Multinomial",
     "NegativeBinomial",
     "Perceptual",
     "Poisson",

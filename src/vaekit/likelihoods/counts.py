@@ -29,6 +29,23 @@ class Poisson(Counts):
         return distributions.Poisson(parameters)
 
 
+class Multinomial(Counts):
+    """The words of a document, given how many they are; the decoder gives the words' logits.
+
+    The document is one cell: a masked word's count is unknown, and the others are scored given their own sum. total:
+    the words of a document that is drawn, or whose mean is told.
+    """
+
+    def __init__(self, total: int = 100, shape: tuple[int, ...] | None = None):
+        super().__init__(shape)
+        if not isinstance(total, int) or total < 1:
+            raise ValueError(f"Multinomial(total={total!r}): expected a whole number of words, at least 1")
+        self.total = total
+
+    def distribution(self, parameters: Tensor) -> distributions.Multinomial:
+        return distributions.Multinomial(parameters, self.total)
+
+
 class NegativeBinomial(Counts):
     """Counts of variance `mu + mu^2 / theta`; the decoder gives log mu.
 

@@ -3,16 +3,18 @@
 from .conv import ConvDecoder, ConvEncoder, ConvNetwork, ResidualDecoder, ResidualEncoder, as_map
 from .foreign import Adapter, Foreign, KerasNetwork, as_network, ends_in, evaluating, is_keras
 from .initialise import initialise
-from .mlp import MLP
+from .mlp import MLP, BallMLP
 from .network import ACTIVATIONS, Network
 from .sequences import SequenceDecoder, SequenceEncoder
 from .spectral import Spectral
 from .steps import Recurrent, Steps, TemporalConv, Transformer
+from .topics import TopicMixture
 
 __all__ = [
     "ACTIVATIONS",
     "MLP",
     "Adapter",
+    "BallMLP",
     "ConvDecoder",
     "ConvEncoder",
     "ConvNetwork",
@@ -29,6 +31,7 @@ __all__ = [
     "Steps",
     "TemporalConv",
     "Transformer",
+    "TopicMixture",
     "as_network",
     "ends_in",
     "evaluating",

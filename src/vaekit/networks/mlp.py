@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 from math import prod
 
-from torch import nn
+from torch import Tensor, nn
 
+from ..distributions.hyperbolic import to_tangent
 from .network import Network, activation
 
 
@@ -45,6 +46,28 @@ class MLP(Network):
             self.layers[-1].heads = heads
         else:
             dense((), activation)
+
+
+class BallMLP(MLP):
+    """An `MLP` that reads points of the Poincaré ball `c |z|^2 < 1` by the logarithmic map at the origin, where a
+    straight line is a geodesic; c = `curvature`.
+
+    Mathieu et al. 2019, arXiv:1901.06033, section 3.3, whose gyroplane layer it stands in for.
+    """
+
+    def __init__(
+        self,
+        hidden: int | Sequence[int] = (128,),
+        activation: str = "relu",
+        curvature: float = 1.0,
+        in_shape: int | Sequence[int] | None = None,
+        out_shape: int | Sequence[int] | None = None,
+    ):
+        super().__init__(hidden, activation, 1, in_shape, out_shape)
+        self.curvature = curvature
+
+    def run(self, x: Tensor) -> Tensor:
+        return super().run(to_tangent(x, self.curvature))
 
 
 def dense(widths: Sequence[int], name: str) -> nn.Sequential:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..core import Batch, Component, Hyper, Noise, Terms, hyper, peers_of, weighted_mean
 from ..distributions import sum_cells
+from ..latents.latent import BOUNDED
 from ..likelihoods.base import masked
 from ..model import VAEModule
 from ..networks import Network, as_map
@@ -67,6 +68,11 @@ class FactorTC(CriticOfCodes):
         super().check(model)
         if len(model.latent.shape) != 1:
             raise ValueError(f"FactorTC shuffles the dimensions of a flat z; this latent's z is {model.latent.shape}")
+        if model.latent.space in BOUNDED:
+            raise ValueError(
+                f"FactorTC shuffles the dimensions of z, which would leave the space that this z lives in, "
+                f"{model.latent.space!r}: take a posterior over real numbers, such as Normal"
+            )
 
     def forward(self, model: VAEModule, batch: Batch, step: Tensor, noise: Noise) -> Terms:
         out = model(batch, noise)

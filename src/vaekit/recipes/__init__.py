@@ -35,6 +35,12 @@ from .bounds import piwae as piwae
 from .bounds import ciwae as ciwae
 from .bounds import miwae as miwae
 from .codes import full_covariance as full_covariance
+from .codes import low_rank as low_rank
+from .codes import laplace as laplace
+from .codes import spherical as spherical
+from .codes import power_spherical as power_spherical
+from .codes import poincare as poincare
+from .codes import topics as topics
 from .codes import flow as flow
 from .codes import planar as planar
 from .codes import radial as radial

@@ -12,17 +12,28 @@ from ..latents import (
     GaussianMixture,
     Hamiltonian,
     InverseAutoregressive,
+    Laplace,
+    LaplaceDirichlet,
     Latent,
+    LogisticNormal,
+    LowRankNormal,
     MaskedAutoregressive,
     Normal,
     PlanarFlow,
+    PowerSpherical,
     RadialFlow,
     SecondStage,
+    StandardLaplace,
     StandardNormal,
+    StandardWrappedNormal,
     UniformCategorical,
+    UniformSphere,
     VampPrior,
+    VonMisesFisher,
+    WrappedNormal,
 )
-from ..likelihoods import Gaussian
+from ..likelihoods import Bernoulli, Gaussian, Multinomial
+from ..networks import MLP, BallMLP, TopicMixture
 from ..objectives import ELBO, TwoStage
 from .recipe import Parts, classic, dense, plain, recipe
 
@@ -31,6 +42,51 @@ from .recipe import Parts, classic, dense, plain, recipe
 def full_covariance(latent_dim: int, hidden: tuple[int, ...] = (128,)) -> Parts:
     """A normal posterior whose dimensions may be correlated."""
     return classic(Latent(FullNormal(latent_dim), StandardNormal()), hidden)
+
+
+@recipe("Ong et al. 2018, arXiv:1701.03208")
+def low_rank(latent_dim: int, rank: int = 1, hidden: tuple[int, ...] = (128,)) -> Parts:
+    """A normal posterior whose dimensions may be correlated along `rank` directions."""
+    return classic(Latent(LowRankNormal(latent_dim, rank), StandardNormal()), hidden)
+
+
+@recipe("Kingma & Welling 2014, arXiv:1312.6114, section 2.4")
+def laplace(latent_dim: int, hidden: tuple[int, ...] = (128,)) -> Parts:
+    """A Laplace posterior and prior: codes with a sharp peak and heavy tails."""
+    return classic(Latent(Laplace(latent_dim), StandardLaplace()), hidden, heads=2)
+
+
+@recipe("Davidson et al. 2018, arXiv:1804.00891")
+def spherical(latent_dim: int, hidden: tuple[int, ...] = (256, 128)) -> Parts:
+    """A von Mises-Fisher posterior on the unit sphere in latent_dim dimensions, and its uniform prior."""
+    return classic(Latent(VonMisesFisher(latent_dim), UniformSphere()), hidden)
+
+
+@recipe("De Cao & Aziz 2020, arXiv:2006.04437")
+def power_spherical(latent_dim: int, hidden: tuple[int, ...] = (256, 128)) -> Parts:
+    """The same with the power spherical posterior, whose normaliser is closed."""
+    return classic(Latent(PowerSpherical(latent_dim), UniformSphere()), hidden)
+
+
+@recipe("Mathieu et al. 2019, arXiv:1901.06033; Nagano et al. 2019, arXiv:1902.02992")
+def poincare(latent_dim: int, curvature: float = 1.0, hidden: tuple[int, ...] = (128,)) -> Parts:
+    """Codes in the Poincaré ball, where distances grow towards the edge: room for trees."""
+    latent, hidden = Latent(WrappedNormal(latent_dim, curvature), StandardWrappedNormal()), tuple(hidden)
+    return Parts(latent, MLP(hidden, heads=2), BallMLP(hidden[::-1], curvature=curvature), Bernoulli())
+
+
+@recipe("Srivastava & Sutton 2017, arXiv:1703.01488")
+def topics(
+    latent_dim: int,
+    concentration: float = 0.1,
+    mixture: bool = True,
+    warm_up: int = 1000,
+    hidden: tuple[int, ...] = (100,),
+) -> Parts:
+    """latent_dim topics of counted words, which a document mixes (LDA), or without `mixture` multiplies (ProdLDA)."""
+    latent = Latent(LogisticNormal(latent_dim), LaplaceDirichlet(concentration))
+    decoder = TopicMixture() if mixture else MLP(())
+    return Parts(latent, MLP(tuple(hidden), heads=2), decoder, Multinomial(), ELBO(Ramp(1.0, warm_up)))
 
 
 @recipe("Rezende & Mohamed 2015, arXiv:1505.05770; Dinh et al. 2017, arXiv:1605.08803")
