@@ -6,6 +6,8 @@ from .flows import InverseAutoregressive as InverseAutoregressive
 from .flows import MaskedAutoregressive as MaskedAutoregressive
 from .flows import PlanarFlow as PlanarFlow
 from .flows import RadialFlow as RadialFlow
+from .flows import SplineFlow as SplineFlow
+from .flows import SylvesterFlow as SylvesterFlow
 from .hamiltonian import Hamiltonian as Hamiltonian
 from .ladder import Ladder as Ladder
 from .ladder import Rung as Rung
@@ -24,3 +26,5 @@ from .priors import Prior as Prior
 from .priors import StandardNormal as StandardNormal
 from .priors import UniformCategorical as UniformCategorical
 from .priors import VampPrior as VampPrior
+from .riemannian import Metric as Metric
+from .riemannian import RiemannianHamiltonian as RiemannianHamiltonian
