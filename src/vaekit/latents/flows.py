@@ -78,6 +78,12 @@ class FlowPosterior(Posterior):
         mu, sigma, rest = self.read(evidence)
         return dist.Flow(dist.Normal(mu, sigma), self.transforms(rest))
 
+    def placed(self, evidence: Tensor) -> dist.Flow:
+        """The same with mu and sigma last, so that a normal is bent at its own scale, however narrow it is placed."""
+        mu, sigma, rest = self.read(evidence)
+        base = dist.Normal(torch.zeros_like(mu), torch.ones_like(mu))
+        return dist.Flow(base, (*self.transforms(rest), Placed(mu, sigma)))
+
 
 class _PerRow(FlowPosterior):
     """Layers whose parameters are all read from the evidence."""
@@ -125,8 +131,8 @@ class SylvesterFlow(_PerRow):
     """A normal through `layers` maps `z' = z + Q R tanh(S Q^T z + b)` that the evidence gives whole.
 
     van den Berg et al. 2018, arXiv:1803.05649: Q of `reflections` Householder reflections, R and S triangular, so that
-    a layer bends all dimensions at once. A draw knows its density; at any other z it takes 60 halvings a layer and
-    dimension.
+    a layer bends all dimensions at once. Here the maps bend N(0, I), then comes `mu + sigma z`. A draw knows its
+    density; at any other z it takes 60 halvings a layer and dimension.
     """
 
     def __init__(self, size: int, layers: int = 4, reflections: int = 4):
@@ -150,6 +156,9 @@ class SylvesterFlow(_PerRow):
             Sylvester(w.unflatten(-1, square), d, b, r.unflatten(-1, (self.reflections, self.size)))
             for w, d, b, r in parts
         )
+
+    def forward(self, evidence: Tensor) -> dist.Flow:
+        return self.placed(evidence)
 
 
 class _Masked(FlowPosterior):
@@ -208,9 +217,7 @@ class SplineFlow(FlowPosterior):
         return tuple(Autoregressive(rest, Bound.of(n), Spline(self.bins)) for n in self.networks)
 
     def forward(self, evidence: Tensor) -> dist.Flow:
-        mu, sigma, rest = self.read(evidence)
-        base = dist.Normal(torch.zeros_like(mu), torch.ones_like(mu))
-        return dist.Flow(base, (*self.transforms(rest), Placed(mu, sigma)))
+        return self.placed(evidence)
 
 
 def splines(part: str, bins: int) -> Spline:

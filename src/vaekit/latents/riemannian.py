@@ -120,8 +120,9 @@ class Metric(Component):
 
     Chadebec et al. 2020, arXiv:2010.11518. c_i are the means of q for `centres` rows of the training data, drawn once
     and kept with the model; network: what the encoder says of such a row -> the D (D + 1) / 2 entries of L_i, the
-    logarithms of its diagonal first. The paper sums where this takes a mean, which only scales L. Far from all codes
-    the volume grows to `floor^(-D/2)`, which keeps the paths where there are data.
+    logarithms of its diagonal first. A tanh keeps these within (-1, 1), and a mean stands where the paper has a sum,
+    so that the metric, and with it what a step may be, does not drift. Far from all codes the volume grows to
+    `floor^(-D/2)`, which keeps the paths where there are data.
     """
 
     rows: Tensor
@@ -159,9 +160,9 @@ class Metric(Component):
     def forward(self, codes: Tensor, evidence: Tensor) -> Curvature:
         """The metric of rows with these codes (..., C, D) and this evidence."""
         numbers = self.network(evidence.flatten(0, -2)).unflatten(0, evidence.shape[:-1])
-        diagonal, rest = numbers[..., : self.size], numbers[..., self.size :]
+        diagonal, rest = numbers.tanh().tensor_split((self.size,), -1)
         lower = (rest @ self.place).unflatten(-1, (self.size, self.size))
-        lower = lower + torch.diag_embed(diagonal.clamp(-5.0, 5.0).exp())
+        lower = lower + torch.diag_embed(diagonal.exp())
         return Curvature(codes, lower @ lower.mT / self.centres, self.width, self.floor)
 
     @torch.no_grad()
