@@ -124,9 +124,13 @@ LATENTS: dict[str, Callable[[], lt.AbstractLatent]] = {
     "planar": lambda: lt.Latent(lt.PlanarFlow(2, layers=2), lt.StandardNormal()),
     "planar and vamp": lambda: lt.Latent(lt.PlanarFlow(2, layers=2), lt.VampPrior(4)),
     "radial": lambda: lt.Latent(lt.RadialFlow(3, layers=2), lt.StandardNormal()),
+    "sylvester": lambda: lt.Latent(lt.SylvesterFlow(3, layers=2, reflections=2), lt.StandardNormal()),
     "iaf": lambda: lt.Latent(lt.InverseAutoregressive(3, layers=2, hidden=6, context=2), lt.StandardNormal()),
     "maf and its prior": lambda: lt.Latent(
         lt.MaskedAutoregressive(2, layers=2, hidden=6, context=2), lt.FlowPrior(layers=2, hidden=6)
+    ),
+    "spline and its prior": lambda: lt.Latent(
+        lt.SplineFlow(2, layers=2, bins=4, hidden=6, context=2), lt.FlowPrior(layers=2, hidden=6, bins=4)
     ),
     "categorical": lambda: lt.Latent(lt.Categorical(2, 3), lt.UniformCategorical()),
     "mixture prior": lambda: lt.Latent(lt.Normal(2), lt.GaussianMixture(4)),
@@ -156,6 +160,10 @@ LATENTS: dict[str, Callable[[], lt.AbstractLatent]] = {
     "hamiltonian over a vamp": lambda: lt.Hamiltonian(lt.Latent(lt.Normal(2), lt.VampPrior(4)), steps=2, tempering=0.7),
     "hamiltonian over a ladder": lambda: lt.Hamiltonian(
         lt.Ladder([lt.Rung(plain(), MLP((6,))), lower(2)], width=6), steps=2
+    ),
+    "riemannian hamiltonian": lambda: lt.RiemannianHamiltonian(plain(), lt.Metric(MLP((4,)), 5), steps=2),
+    "riemannian hamiltonian over a vamp": lambda: lt.RiemannianHamiltonian(
+        lt.Latent(lt.FullNormal(2), lt.VampPrior(4)), lt.Metric(MLP((4,)), 5), steps=2, tempering=0.7, iterations=1
     ),
 }
 

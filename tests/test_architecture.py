@@ -18,7 +18,7 @@ ROOMS = [
     {"objectives"},
     {"recipes"},
     {"training", "manners"},
-    {"evaluation"},
+    {"evaluation", "tasks"},
     {"estimator"},
     {"saving"},
     {"report", "testing"},

@@ -137,6 +137,28 @@ def test_every_prior_of_the_command_line_has_its_part():
     assert settings.prior("vamp", []).components == 500
 
 
+def test_interpolate_goes_from_row_to_row(run, data, tmp_path):
+    x, vae = np.load(data / "test.npy"), vk.load(run)
+    words = ("interpolate", run, "3", "8", "--steps", "5", "--path", "spherical", "-o")
+    assert answer(*words, tmp_path / "walk.npy")["rows"] == 5
+    expected = vae.interpolate(x[3:4], x[8:9], steps=5, path="spherical")[0]
+    assert np.array_equal(np.load(tmp_path / "walk.npy"), expected)
+    answer(*words, tmp_path / "walk.png")
+    height, width = picture(tmp_path / "walk.png").shape[:2]
+    assert width > 4.5 * height  # five pictures in one line
+
+
+def test_traverse_moves_a_dimension_in_each_line(run, data, tmp_path):
+    vae = vk.load(run)
+    answer("traverse", run, "--steps", "3", "--reach", "2", "-o", tmp_path / "t.npy")
+    assert np.array_equal(np.load(tmp_path / "t.npy"), vae.traverse(steps=3, reach=2.0)[0].reshape(-1, 28, 28))
+    words = ("traverse", run, data / "test.npy", "--row", "4", "--dimensions", "1", "-o")
+    answer(*words, tmp_path / "around.npy")
+    around = vae.traverse(np.load(data / "test.npy")[4:5], [1])[0, 0]
+    assert np.array_equal(np.load(tmp_path / "around.npy"), around)
+    assert answer("traverse", run)["output"] == str(run / "traversal.png")
+
+
 def test_the_report_gets_the_test_set_and_its_labels(tmp_path, monkeypatch):
     pytest.importorskip("sklearn")
     seen = {}
@@ -349,6 +371,10 @@ WRONG = {
     "rows of another shape": ("embed {run} {d}/flat.npy", "expected rows of (28, 28), as in fit, got rows of (5,)"),
     "unknown kind of output": ("embed {run} -o codes.txt", "expected a name that ends in .npy, .npz, .csv, .parquet"),
     "no draws": ("evaluate {run} --draws 0", "expected a whole number from 1, got '0'"),
+    "no such row": ("interpolate {run} 3 100", "there is no row 100 in test.npy: expected 0 to 99"),
+    "unknown path": ("interpolate {run} 3 4 --path geodetic", "unknown 'geodetic' (did you mean \"geodesic\"?)"),
+    "no such dimension": ("traverse {run} --dimensions 0,7", "expected numbers from 0 to 1, got 7"),
+    "rows for no walk": ("traverse {run} {d}/test.npy", "traverse takes DATA for --row N only"),
     "mean and draws": ("sample {run} --mean --draws", "not allowed with argument"),
 }
 

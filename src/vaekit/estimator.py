@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -29,6 +29,7 @@ from .networks import MLP, Network, SequenceEncoder, as_network, ends_in, initia
 from .networks.sequences import until_last
 from .objectives import Objective, PriorFit
 from .recipes import RECIPES, Parts, Pretraining, Recipe, as_recipe
+from .tasks import walks
 from .training import Adam, Learner, Training, fit, join
 from .training.display import display_for
 from .training.distributed import Processes
@@ -524,6 +525,51 @@ class VAE(Manners):
                 px = model.decode(model.generate(min(CHUNK, n - start), noise, own), own)
                 rows.append(self.spec_.decode(px.mean if take_mean else px.draw(Scope.of(noise))))
         return np.concatenate(rows)
+
+    def interpolate(self, x_a: object, x_b: object, steps: int = 10, path: str = "linear") -> np.ndarray:
+        """(N, steps, ...): from each row of x_a to that of x_b, along their codes and decoded, the ends among them.
+
+        path: "linear", "spherical", or "geodesic", the shortest way by what the decoder makes of it, see
+        `vaekit.tasks.interpolate`.
+        """
+        ends = (self._as_codes(self.transform(x)) for x in (x_a, x_b))
+        return self._decoded(walks.interpolate(*ends, steps, path, self._mean))
+
+    def traverse(
+        self, x: object = None, dimensions: Sequence[int] | None = None, steps: int = 11, reach: float = 3.0
+    ) -> np.ndarray:
+        """(N, dimensions, steps, ...): the codes of rows x, or the prior's centre, one dimension moved at a time.
+
+        dimensions: which (None: all). It is moved from -reach to reach, in units of z, and the others are held.
+        """
+        if steps < 1:
+            raise ValueError(f"steps={steps}: expected at least 1")
+        centre = self._centre() if x is None else self._as_codes(self.transform(x))
+        offsets = torch.linspace(-reach, reach, steps, device=centre.device, dtype=centre.dtype)
+        return self._decoded(walks.traverse(centre, offsets, dimensions))
+
+    def shift(self, x: object, present: object, absent: object, amount: float = 1.0) -> np.ndarray:
+        """Rows x with something added: their codes are moved by the mean code of the rows that have it (present) minus
+        that of the rows that lack it (absent), times `amount`, and decoded."""
+        return self._decoded(walks.shift(*(self._as_codes(self.transform(r)) for r in (x, present, absent)), amount))
+
+    def _as_codes(self, z: np.ndarray) -> Tensor:
+        return torch.from_numpy(z).to(next(self._fitted().parameters()).device)
+
+    def _centre(self) -> Tensor:
+        """(1, latent numbers): the prior's centre."""
+        model = self._fitted()
+        with torch.no_grad():
+            return model.generate(1, Still(Source.like(model))).flatten(1)
+
+    def _mean(self, z: Tensor) -> Tensor:
+        """Codes (N, latent numbers) -> the mean of p(x | z), in the likelihood's space."""
+        return self.module_.decode(z.reshape(-1, *self.module_.latent.shape)).mean
+
+    def _decoded(self, codes: Tensor) -> np.ndarray:
+        """Codes (..., latent numbers) -> rows (..., *row)."""
+        rows = self.inverse_transform(codes.flatten(0, -2).cpu().numpy())
+        return rows.reshape(*codes.shape[:-1], *rows.shape[1:])
 
     def posterior(self, x: object, context: object = None) -> torch.distributions.Distribution:
         """q(z | x) as a `torch.distributions` object, for a normal or categorical posterior."""

@@ -6,12 +6,15 @@ from torch.func import jacrev, vmap
 
 from vaekit import latents as lt
 from vaekit.core import Scope, Source
+from vaekit.distributions.elementwise import Spline
 
 FLOWS = {
     "planar": lambda size: lt.PlanarFlow(size, layers=3),
     "radial": lambda size: lt.RadialFlow(size, layers=3),
     "inverse autoregressive": lambda size: lt.InverseAutoregressive(size, layers=3, hidden=8, context=2),
     "masked autoregressive": lambda size: lt.MaskedAutoregressive(size, layers=3, hidden=8, context=2),
+    "sylvester": lambda size: lt.SylvesterFlow(size, layers=3, reflections=2),
+    "spline": lambda size: lt.SplineFlow(size, layers=3, bins=4, hidden=8, context=2),
 }
 
 
@@ -20,7 +23,7 @@ def flow(name, size=3, rows=1, seed=0):
     torch.manual_seed(seed)
     posterior = FLOWS[name](size).double()
     for p in posterior.parameters():
-        torch.nn.init.normal_(p, std=0.6)
+        torch.nn.init.normal_(p, std=0.3 if name == "spline" else 0.6)  # large ones make spikes that no grid meets
     evidence = torch.randn(rows, posterior.n_in, dtype=torch.float64)
     evidence[:, size : 2 * size] *= 0.3
     return posterior(evidence)
@@ -77,9 +80,13 @@ def test_the_density_of_two_dimensions_integrates_to_one(name):
     assert float(mass.detach()) == pytest.approx(1.0, abs=2e-3)
 
 
-def test_a_new_flow_prior_is_the_standard_normal_and_draws_what_it_scores():
+@pytest.mark.parametrize("bins", [0, 4])
+def test_a_new_flow_prior_is_the_standard_normal_and_draws_what_it_scores(bins):
     torch.manual_seed(0)
-    prior, scope = lt.FlowPrior(layers=2, hidden=8, size=3).double(), Scope.of(Source(0, dtype=torch.float64))
+    prior, scope = (
+        lt.FlowPrior(layers=2, hidden=8, size=3, bins=bins).double(),
+        Scope.of(Source(0, dtype=torch.float64)),
+    )
     z = torch.randn(5, 3, dtype=torch.float64)
     normal = torch.distributions.Normal(torch.zeros((), dtype=torch.float64), 1.0).log_prob(z).sum(1)
     torch.testing.assert_close(prior(scope).log_density(z), normal)
@@ -89,11 +96,34 @@ def test_a_new_flow_prior_is_the_standard_normal_and_draws_what_it_scores():
     torch.testing.assert_close(prior(scope).log_density(drawn), log_p, rtol=1e-9, atol=1e-9)
 
 
+def test_a_new_spline_flow_is_the_plain_normal():
+    evidence = torch.randn(6, lt.SplineFlow(3).n_in, dtype=torch.float64)
+    z = 3 * torch.randn(6, 3, dtype=torch.float64)
+    want = lt.Normal(3)(evidence[:, :6]).log_density(z)
+    torch.testing.assert_close(lt.SplineFlow(3).double()(evidence).log_density(z), want, rtol=1e-9, atol=1e-9)
+
+
+def test_a_spline_is_the_identity_beyond_its_reach_and_rises_within():
+    spline, generator = Spline(5, reach=2.0), torch.Generator().manual_seed(0)
+    numbers = torch.randn(spline.per, dtype=torch.float64, generator=generator).expand(40_001, -1)
+    z = torch.linspace(-4, 4, 40_001, dtype=torch.float64).unsqueeze(1)
+    moved, log_slope = spline.forward(z, numbers)
+    beyond = z.abs() >= 2
+    assert torch.equal(moved[beyond], z[beyond])
+    assert not log_slope[beyond].any()
+    assert (moved.diff(dim=0) > 0).all()
+    slope = (moved[2:] - moved[:-2]) / (z[2:] - z[:-2])
+    torch.testing.assert_close(slope, log_slope[1:-1].exp(), rtol=0.02, atol=0.02)  # smooth at the knots, too
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda: lt.PlanarFlow(2, layers=0), "PlanarFlow(layers=0): expected at least one layer; use Normal(2)"),
         (lambda: lt.RadialFlow(0), "expected a whole number of latent dimensions"),
+        (lambda: lt.SylvesterFlow(2, reflections=0), "expected at least one Householder reflection"),
+        (lambda: lt.SplineFlow(2, bins=1), "SplineFlow(bins=1): expected 2 to 50 bins"),
+        (lambda: lt.FlowPrior(bins=-1), "FlowPrior(bins=-1): expected 2 to 50 bins"),
         (lambda: lt.InverseAutoregressive(2, hidden=0), "expected layers and hidden of at least 1"),
     ],
 )

@@ -71,6 +71,11 @@ def positive(text: str) -> float:
     return value
 
 
+def numbers(text: str) -> list[int]:
+    """Whole numbers from 0 with commas between them."""
+    return [whole(0)(part) for part in text.split(",")]
+
+
 def share_or_file(text: str) -> float | str:
     """A share of the rows in [0, 1), or the name of a file."""
     try:
@@ -111,6 +116,7 @@ class Setting:
 
 
 SCHEDULES, INITIALISERS = ("constant", "cosine", "linear"), ("glorot", "he", "torch")
+PATHS = ("linear", "spherical", "geodesic")
 BINARISE = ("none", "static", "dynamic", "threshold")
 SETTINGS: dict[str, Setting] = {
     "recipe": Setting(None, str, "NAME", "a named model, see `vaekit recipes` (default: vae for images, else auto)"),
@@ -303,6 +309,35 @@ def _reconstruct(parser: Parser) -> None:
     )
 
 
+def _walk(parser: Parser, name: str, steps: int) -> None:
+    parser.add_argument("data", metavar="DATA", nargs="?", help=OWN_DATA)
+    parser.add_argument(
+        "--steps", type=whole(2), default=steps, metavar="N", help=f"codes along the way (default: {steps})"
+    )
+    _device(parser)
+    _output(parser, f"{name}.png for images, .npy otherwise,", ".png (a sheet, a walk in each line), .npy or .npz")
+
+
+def _interpolate(parser: Parser) -> None:
+    parser.add_argument("run", metavar="RUN", help="a run folder")
+    parser.add_argument("a", metavar="A", type=whole(0), help="the row to begin with, counted from 0")
+    parser.add_argument("b", metavar="B", type=whole(0), help="the row to end at")
+    parser.add_argument(
+        "--path", type=one_of(*PATHS), default="linear", metavar="NAME", help=f"{', '.join(PATHS)} (default: linear)"
+    )
+    _walk(parser, "interpolation", 10)
+
+
+def _traverse(parser: Parser) -> None:
+    parser.add_argument("run", metavar="RUN", help="a run folder")
+    parser.add_argument("--row", type=whole(0), metavar="N", help="around the code of this row (default: the prior's)")
+    parser.add_argument("--dimensions", type=numbers, metavar="I,J,...", help="which to move (default: all)")
+    parser.add_argument(
+        "--reach", type=positive, default=3.0, metavar="X", help="from -X to X, in units of z (default: 3)"
+    )
+    _walk(parser, "traversal", 11)
+
+
 def _recipes(parser: Parser) -> None:
     parser.add_argument("name", metavar="NAME", nargs="?", help="show this recipe's settings (default: list all)")
 
@@ -320,6 +355,8 @@ VERBS: dict[str, tuple[str, Callable[[Parser], None], str]] = {
     "sample": ("new rows from the model", _sample, "vaekit sample runs/mnist -n 100 -o samples.png"),
     "embed": ("the codes of rows", _embed, "vaekit embed runs/mnist images.npy -o codes.csv"),
     "reconstruct": ("rows through the model and back", _reconstruct, "vaekit reconstruct runs/mnist -n 20"),
+    "interpolate": ("from one row to another", _interpolate, "vaekit interpolate runs/mnist 3 8 --path geodesic"),
+    "traverse": ("one dimension of the code at a time", _traverse, "vaekit traverse runs/mnist -o traversal.png"),
     "recipes": ("the named models and their settings", _recipes, "vaekit recipes beta-vae"),
 }
 """Each verb: what it does, its arguments, an example."""

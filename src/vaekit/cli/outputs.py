@@ -75,11 +75,11 @@ def suffix(spec: DataSpec) -> str:
     return ".png" if shows_pictures(spec) else ".npy"
 
 
-def sheet(path: Path, rows: NDArray, spec: DataSpec, below: NDArray | None = None) -> None:
-    """Image rows as one picture: in a square, or each above its counterpart in `below`."""
+def sheet(path: Path, rows: NDArray, spec: DataSpec, below: NDArray | None = None, across: int | None = None) -> None:
+    """Image rows as one picture: in lines of `across` (None: a square), or each above its counterpart in `below`."""
     images = _images(path, rows, spec)
     if below is None:
-        return _png(path, tiled(images, math.ceil(math.sqrt(len(images)))))
+        return _png(path, tiled(images, across or math.ceil(math.sqrt(len(images)))))
     across = min(ACROSS, len(images))
     filler = np.full((-len(images) % across, *images.shape[1:]), 255, np.uint8)
     pair = (np.concatenate([part, filler]) for part in (images, _images(path, below, spec)))

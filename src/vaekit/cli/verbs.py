@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
 from .. import storage
 from ..data.labels import Classes
 from ..estimator import VAE
@@ -216,6 +218,40 @@ def _asked(vae: VAE, args: Namespace) -> object:
             raise ValueError(f"--context {text}: expected a class, one of {want}, or a file of one for each row")
     rows = Part(range(args.rows), None, f"the sample of {args.rows} rows")
     return beside(text, rows, "context")
+
+
+def interpolate(args: Namespace) -> Outcome:
+    vae, part = _opened(args)
+    a, b = (_row(part, number) for number in (args.a, args.b))
+    rows = vae.interpolate(a, b, steps=args.steps, path=args.path)[0]
+    return _walked(args, vae, "interpolation", rows, f"{args.path} from row {args.a} to row {args.b} of {part.name}")
+
+
+def traverse(args: Namespace) -> Outcome:
+    if args.row is None and args.data is not None:
+        raise UsageError("traverse takes DATA for --row N only; see `vaekit traverse --help`")
+    vae, part = (_loaded(args), None) if args.row is None else _opened(args)
+    x, where = (None, "the prior's centre") if part is None else (_row(part, args.row), f"row {args.row}")
+    rows = vae.traverse(x, args.dimensions, args.steps, args.reach)[0]
+    count = "1 dimension" if len(rows) == 1 else f"{len(rows)} dimensions"
+    return _walked(args, vae, "traversal", rows.reshape(-1, *rows.shape[2:]), f"{count} moved around {where}")
+
+
+def _row(part: Part, number: int) -> Any:
+    """One row, as rows. Raises ValueError where there is none of that number."""
+    if number >= len(part.x):
+        raise ValueError(f"there is no row {number} in {part.name}: expected 0 to {len(part.x) - 1}")
+    return part.x[number : number + 1]
+
+
+def _walked(args: Namespace, vae: VAE, name: str, rows: NDArray, what: str) -> Outcome:
+    default = Path(args.run, name).with_suffix(outputs.suffix(vae.spec_))
+    path = outputs.chosen(args.output, default, ".png", ".npy", ".npz")
+    if path.suffix.lower() == ".png":
+        outputs.sheet(path, rows, vae.spec_, across=args.steps)
+    else:
+        outputs.array(path, x=rows)
+    return _written(args, path, len(rows), what)
 
 
 def _loaded(args: Namespace) -> VAE:

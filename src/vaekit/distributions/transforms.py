@@ -7,10 +7,11 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid, softplus
+from torch.nn.functional import softplus
 
 from ..core import Bound, Scope, record, static
 from .base import Distribution, sum_cells
+from .elementwise import Elementwise
 from .normal import Normal
 
 HALVINGS = 60
@@ -35,7 +36,7 @@ class Planar:
     """`z' = z + u tanh(w z + b)`, Rezende & Mohamed 2015, arXiv:1505.05770, equation 10; u, w: (B, D); b: (B,).
 
     u is moved along w so that w u > -1 (their appendix A.1, with a softplus that leaves 0 where it is). The inverse
-    is a root in one dimension: bisection, then two steps of Newton, which also carry the gradient.
+    is a root in one dimension.
     """
 
     u: Tensor
@@ -57,22 +58,27 @@ class Planar:
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         u, slope = self._invertible()
         target = (self.w * z).sum(-1)
-        a = self._root(target.detach(), slope.detach(), self.b.detach())
-        for _ in range(2):
-            height = torch.tanh(a + self.b)
-            a = a - (a + slope * height - target) / (1 + slope * (1 - height.square()))
-        height = torch.tanh(a + self.b)
+        height = _height(target, slope, self.b)
         return z - u * height.unsqueeze(-1), torch.log1p(slope * (1 - height.square()))
 
-    @staticmethod
-    def _root(target: Tensor, slope: Tensor, b: Tensor) -> Tensor:
-        """a with a + slope tanh(a + b) = target, which lies within |slope| of target."""
-        low, high = target - slope.abs(), target + slope.abs()
-        for _ in range(HALVINGS):
-            a = 0.5 * (low + high)
-            under = a + slope * torch.tanh(a + b) < target
-            low, high = torch.where(under, a, low), torch.where(under, high, a)
-        return 0.5 * (low + high)
+
+def _height(target: Tensor, slope: Tensor, b: Tensor) -> Tensor:
+    """tanh(a + b) where a + slope tanh(a + b) = target: bisection, then two steps of Newton with the gradient."""
+    a = _root(target.detach(), slope.detach(), b.detach())
+    for _ in range(2):
+        height = torch.tanh(a + b)
+        a = a - (a + slope * height - target) / (1 + slope * (1 - height.square()))
+    return torch.tanh(a + b)
+
+
+def _root(target: Tensor, slope: Tensor, b: Tensor) -> Tensor:
+    """a with a + slope tanh(a + b) = target, which lies within |slope| of target."""
+    low, high = target - slope.abs(), target + slope.abs()
+    for _ in range(HALVINGS):
+        a = 0.5 * (low + high)
+        under = a + slope * torch.tanh(a + b) < target
+        low, high = torch.where(under, a, low), torch.where(under, high, a)
+    return 0.5 * (low + high)
 
 
 @record
@@ -112,38 +118,97 @@ class Radial:
 
 
 @record
-class Autoregressive:
-    """`z'_i = z_i exp(s_i) + t_i` with (s, t)_i = network(z_<i, context): forward in one pass, back in D.
+class Sylvester:
+    """`z' = z + Q R tanh(S Q^T z + b)`, van den Berg et al. 2018, arXiv:1803.05649, equation 13, with as many units
+    as dimensions: Q orthogonal, a product of Householder reflections (their section 4.2); R and S upper triangular.
 
-    gated: `z' = g z + (1 - g) m`, g = sigmoid(s + 2), the inverse autoregressive flow of Kingma et al. 2016,
-    arXiv:1606.04934, equation 14. s is kept within (-6, 6), without the gate within (-2, 2), so that the way back stays
-    finite. context: (B, C).
+    within: (B, D, D), R above its diagonal and S^T below; its own diagonal, and `diagonal` (B, D), are those of R and
+    S under a tanh, whose product stays above -1. b: (B, D). reflections: (B, H, D). The inverse solves for one
+    dimension after another, from the last, each time the root of a planar layer.
+    """
+
+    within: Tensor
+    diagonal: Tensor
+    b: Tensor
+    reflections: Tensor
+
+    def _turned(self, z: Tensor, back: bool) -> Tensor:
+        """Q z; back: Q^T z."""
+        units = self.reflections / (self.reflections.square().sum(-1, keepdim=True) + 1e-30).sqrt()
+        count = units.shape[-2]
+        for k in range(count) if back else reversed(range(count)):
+            unit = units[..., k, :]
+            z = z - 2 * unit * (unit * z).sum(-1, keepdim=True)
+        return z
+
+    def _triangles(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """R and S without their diagonals, and these."""
+        r, s = self.within.diagonal(dim1=-2, dim2=-1).tanh(), self.diagonal.tanh()
+        return self.within.triu(1), self.within.mT.triu(1), r, s
+
+    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        above, below, r, s = self._triangles()
+        w = self._turned(z, back=True)
+        height = torch.tanh(_times(below, w) + s * w + self.b)
+        moved = z + self._turned(_times(above, height) + r * height, back=False)
+        return moved, torch.log1p(r * s * (1 - height.square())).sum(-1)
+
+    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        above, below, r, s = self._triangles()
+        turned = self._turned(z, back=True)
+        size = z.shape[-1]
+        places = torch.eye(size, device=z.device, dtype=z.dtype)
+        w = height = torch.zeros_like(turned + self.b)
+        for k in reversed(range(size)):
+            target = turned - _times(above, height)
+            known = _times(below, w) + self.b
+            here = _height(s[..., k] * target[..., k], (r * s)[..., k], known[..., k]).unsqueeze(-1)
+            height = height + places[k] * here
+            w = w + places[k] * (target - r * here)
+        return self._turned(w, back=False), torch.log1p(r * s * (1 - height.square())).sum(-1)
+
+
+def _times(matrix: Tensor, z: Tensor) -> Tensor:
+    return (matrix @ z.unsqueeze(-1)).squeeze(-1)
+
+
+@record
+class Autoregressive:
+    """`z'_i = elementwise(z_i)`, its parameters a network's of z_<i and the context: forward in one pass, back in D.
+
+    context: (B, C).
     """
 
     context: Tensor
     network: Bound
-    gated: bool = static()
-
-    def _affine(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        s, t = self.network(z, self.context).chunk(2, -1)
-        if not self.gated:
-            return 2 * torch.tanh(s / 2), t
-        s = 2 + 6 * torch.tanh(s / 6)
-        return logsigmoid(s), torch.sigmoid(-s) * t
+    elementwise: Elementwise = static()
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        s, t = self._affine(z)
-        return z * s.exp() + t, s.sum(-1)
+        moved, log_slope = self.elementwise.forward(z, self.network(z, self.context))
+        return moved, log_slope.sum(-1)
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         # A pass settles at least one more dimension; the network reads zeros for those to come, so nothing overflows.
-        size = z.shape[-1]
         order = self.network.parameters["order"]
         back = torch.zeros_like(z)
-        for k in range(size):
-            s, t = self._affine(back)
-            back = torch.where(order == k, (z - t) * (-s).exp(), back)
-        return back, self._affine(back)[0].sum(-1)
+        for k in range(z.shape[-1]):
+            settled = self.elementwise.inverse(z, self.network(back, self.context))[0]
+            back = torch.where(order == k, settled, back)
+        return back, self.forward(back)[1]
+
+
+@record
+class Placed:
+    """`z' = loc + scale z`, loc and scale (B, D)."""
+
+    loc: Tensor
+    scale: Tensor
+
+    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        return self.loc + self.scale * z, self.scale.log().sum(-1)
+
+    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        return (z - self.loc) / self.scale, self.scale.log().sum(-1)
 
 
 @record

@@ -9,6 +9,8 @@ from .flows import InverseAutoregressive as InverseAutoregressive
 from .flows import MaskedAutoregressive as MaskedAutoregressive
 from .flows import PlanarFlow as PlanarFlow
 from .flows import RadialFlow as RadialFlow
+from .flows import SplineFlow as SplineFlow
+from .flows import SylvesterFlow as SylvesterFlow
 from .grids import FiniteScalar as FiniteScalar
 from .grids import LookupFree as LookupFree
 from .hamiltonian import Hamiltonian as Hamiltonian
@@ -37,6 +39,8 @@ from .priors import StandardNormal as StandardNormal
 from .priors import UniformCategorical as UniformCategorical
 from .priors import VampPrior as VampPrior
 from .quantised import Quantised as Quantised
+from .riemannian import Metric as Metric
+from .riemannian import RiemannianHamiltonian as RiemannianHamiltonian
 from .second_stage import SecondStage as SecondStage
 from .simplex import LaplaceDirichlet as LaplaceDirichlet
 from .simplex import LogisticNormal as LogisticNormal

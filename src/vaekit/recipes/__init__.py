@@ -44,9 +44,12 @@ from .codes import topics as topics
 from .codes import flow as flow
 from .codes import planar as planar
 from .codes import radial as radial
+from .codes import sylvester as sylvester
 from .codes import iaf as iaf
 from .codes import maf as maf
+from .codes import spline as spline
 from .codes import hamiltonian as hamiltonian
+from .codes import riemannian as riemannian
 from .codes import categorical as categorical
 from .codes import mixture as mixture
 from .codes import vamp as vamp

@@ -18,14 +18,18 @@ from ..latents import (
     LogisticNormal,
     LowRankNormal,
     MaskedAutoregressive,
+    Metric,
     Normal,
     PlanarFlow,
     PowerSpherical,
     RadialFlow,
+    RiemannianHamiltonian,
     SecondStage,
+    SplineFlow,
     StandardLaplace,
     StandardNormal,
     StandardWrappedNormal,
+    SylvesterFlow,
     UniformCategorical,
     UniformSphere,
     VampPrior,
@@ -107,6 +111,12 @@ def radial(latent_dim: int, layers: int = 8, hidden: tuple[int, ...] = (128,)) -
     return classic(Latent(RadialFlow(latent_dim, layers), StandardNormal()), hidden)
 
 
+@recipe("van den Berg et al. 2018, arXiv:1803.05649")
+def sylvester(latent_dim: int, layers: int = 4, reflections: int = 4, hidden: tuple[int, ...] = (128,)) -> Parts:
+    """A posterior bent in all its dimensions at once, by matrices that the encoder gives."""
+    return classic(Latent(SylvesterFlow(latent_dim, layers, reflections), StandardNormal()), hidden)
+
+
 @recipe("Kingma et al. 2016, arXiv:1606.04934")
 def iaf(latent_dim: int, layers: int = 4, hidden: tuple[int, ...] = (128,)) -> Parts:
     """A posterior bent by gated autoregressive layers: draws are fast."""
@@ -119,10 +129,16 @@ def maf(latent_dim: int, layers: int = 4, hidden: tuple[int, ...] = (128,)) -> P
     return classic(Latent(MaskedAutoregressive(latent_dim, layers), StandardNormal()), hidden)
 
 
+@recipe("Durkan et al. 2019, arXiv:1906.04032")
+def spline(latent_dim: int, layers: int = 4, bins: int = 8, hidden: tuple[int, ...] = (128,)) -> Parts:
+    """A posterior bent by autoregressive layers of rational-quadratic splines."""
+    return classic(Latent(SplineFlow(latent_dim, layers, bins), StandardNormal()), hidden)
+
+
 @recipe("Chen et al. 2017, arXiv:1611.02731")
-def flow_prior(latent_dim: int, layers: int = 4, hidden: tuple[int, ...] = (128,)) -> Parts:
-    """A prior of masked autoregressive layers, learned with the rest."""
-    return classic(Latent(Normal(latent_dim), FlowPrior(layers)), hidden, heads=2)
+def flow_prior(latent_dim: int, layers: int = 4, bins: int = 0, hidden: tuple[int, ...] = (128,)) -> Parts:
+    """A prior of masked autoregressive layers, affine or of splines with `bins`, learned with the rest."""
+    return classic(Latent(Normal(latent_dim), FlowPrior(layers, bins=bins)), hidden, heads=2)
 
 
 @recipe("Dai & Wipf 2019, arXiv:1903.05789")
@@ -138,6 +154,13 @@ def two_stage(
 def hamiltonian(latent_dim: int, steps: int = 3, hidden: tuple[int, ...] = (128,)) -> Parts:
     """The draw is carried towards the posterior by leapfrog steps."""
     return classic(Hamiltonian(plain(latent_dim), steps), hidden, heads=2)
+
+
+@recipe("Chadebec et al. 2020, arXiv:2010.11518")
+def riemannian(latent_dim: int, steps: int = 3, centres: int = 100, hidden: tuple[int, ...] = (128,)) -> Parts:
+    """The same along a geometry that is learned from the codes of some training rows."""
+    metric = Metric(MLP(hidden), centres)
+    return classic(RiemannianHamiltonian(plain(latent_dim), metric, steps), hidden, heads=2)
 
 
 @recipe("Jang et al. 2017, arXiv:1611.01144; Maddison et al. 2017, arXiv:1611.00712")
