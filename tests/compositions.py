@@ -24,6 +24,14 @@ def lower(size: int, prior: lt.Prior | None = None) -> lt.Rung:
     return lt.Rung(lt.Latent(lt.Normal(size), prior), MLP((6,)))
 
 
+def hard_bits(prior: lt.Prior) -> lt.Rung:
+    return lt.Rung(lt.Latent(lt.Binary(2, draws="hard"), prior), MLP((6,)))
+
+
+def bits_below() -> lt.Conditional:
+    return lt.Conditional(MLP((6,)), lt.Binary(2))
+
+
 @record
 class Chain(Distribution):
     """`prod_i p(x_i | x_<i, z)`: binary cells, each given those before it, by a network that the record holds."""
@@ -87,6 +95,12 @@ LATENTS: dict[str, Callable[[], lt.AbstractLatent]] = {
         lt.MaskedAutoregressive(2, layers=2, hidden=6, context=2), lt.FlowPrior(layers=2, hidden=6)
     ),
     "categorical": lambda: lt.Latent(lt.Categorical(2, 3), lt.UniformCategorical()),
+    "binary": lambda: lt.Latent(lt.Binary(3), lt.BinaryPrior()),
+    "binary, straight-through": lambda: lt.Latent(
+        lt.Binary(3, Ramp(0.5, 10, start=1.0), "straight-through"), lt.BinaryPrior(learned=True)
+    ),
+    "binary, hard": lambda: lt.Latent(lt.Binary(3, draws="hard"), lt.BinaryPrior(learned=True)),
+    "binary, hard, in a ladder": lambda: lt.Ladder([hard_bits(lt.BinaryPrior()), hard_bits(bits_below())], width=6),
     "mixture prior": lambda: lt.Latent(lt.Normal(2), lt.GaussianMixture(4)),
     "vamp": lambda: lt.Latent(lt.Normal(2), lt.VampPrior(4)),
     "exemplars": lambda: lt.Latent(lt.Normal(2), lt.ExemplarPrior(4)),
@@ -115,6 +129,7 @@ OBJECTIVES: dict[str, Callable[[], ob.Objective]] = {
     "iwae": lambda: ob.IWAE(3),
     "iwae stl": lambda: ob.IWAE(3, gradient="stl"),
     "iwae dreg": lambda: ob.IWAE(3, gradient="dreg"),
+    "iwae vimco": lambda: ob.IWAE(3, gradient="vimco"),
     "iwae mixed": lambda: ob.IWAE(2, m=2, elbo=0.3),
     "iwae partial": lambda: ob.IWAE(2, gradient="partial", m=2),
     "total correlation": lambda: ob.TotalCorrelation(4.0),
@@ -127,19 +142,24 @@ OBJECTIVES: dict[str, Callable[[], ob.Objective]] = {
 }
 
 ENTANGLED = [latent for latent in LATENTS if any(w in latent for w in ("vamp", "hamiltonian", "exemplar"))]
+DISCRETE = [latent for latent in LATENTS if latent.startswith(("categorical", "binary"))]
+HARD = [latent for latent in LATENTS if "hard" in latent]
 DIMENSION_BY_DIMENSION = ("normal", "mixture prior", "vamp", "exemplars")
 REFUSED = {(objective, latent) for objective in ("iwae dreg", "iwae partial") for latent in ENTANGLED} | {
     (objective, latent)
     for objective in OBJECTIVES
     for latent in LATENTS
-    if objective.startswith(("total correlation", "dip")) and latent not in DIMENSION_BY_DIMENSION
+    if (objective.startswith(("total correlation", "dip")) and latent not in DIMENSION_BY_DIMENSION)
+    or (objective == "iwae vimco") != (latent in HARD)
 }
 """(objective, latent) that are refused with a reason."""
 PAIRS = [
     (objective, latent)
     for objective in OBJECTIVES
     for latent in LATENTS
-    if (objective in ("elbo", "iwae dreg", "factor") or latent in ("normal", "vamp", "ladder", "codebook"))
+    if (
+        objective in ("elbo", "iwae dreg", "iwae vimco", "factor") or latent in ("normal", "vamp", "ladder", "codebook")
+    )
     and (objective, latent) not in REFUSED
 ]
 """What the laws are held to: every latent with three kinds of objective, every objective with four kinds of latent."""

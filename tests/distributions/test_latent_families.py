@@ -8,7 +8,7 @@ from scipy import stats
 
 from vaekit import distributions as d
 from vaekit import latents as lt
-from vaekit.core import Bound, Scope, Source
+from vaekit.core import Bound, Ramp, Scope, Source
 
 N = 200_000
 
@@ -35,6 +35,7 @@ FAMILIES = {
     "normal": lambda: d.Normal(tensor(4, 3), tensor(4, 3, seed=1).exp()),
     "full normal": lambda: d.MultivariateNormal(tensor(4, 3), triangle(4, 3)),
     "one-hot": lambda: d.OneHot(tensor(4, 2, 3)),
+    "bits": lambda: d.Bernoulli(tensor(4, 3)),
 }
 
 
@@ -110,17 +111,77 @@ def test_a_relaxed_draw_tends_to_the_hard_one():
     torch.testing.assert_close(warm.unflatten(1, (2, 3)).sum(-1), torch.ones(50, 2, dtype=torch.float64))
 
 
-def test_a_categorical_posterior_is_relaxed_in_training_and_hard_in_evaluation():
-    part = lt.Categorical(2, 3).double()
-    evidence, scope = tensor(5, 6), Scope.of(Source(0, dtype=torch.float64))
-    assert not set(part.train()(evidence).draw(scope).unique().tolist()) <= {0.0, 1.0}
-    assert set(part.eval()(evidence).draw(scope).unique().tolist()) == {0.0, 1.0}
+DISCRETE = {"categorical": lambda **how: lt.Categorical(2, 3, **how), "binary": lambda **how: lt.Binary(6, **how)}
+
+
+def fresh(seed=0):
+    return Scope.of(Source(seed, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("name", DISCRETE)
+def test_a_discrete_posterior_is_relaxed_in_training_and_hard_in_evaluation(name):
+    part, evidence = DISCRETE[name]().double(), tensor(5, 6)
+    assert not set(part.train()(evidence).draw(fresh()).unique().tolist()) <= {0.0, 1.0}
+    assert set(part.eval()(evidence).draw(fresh()).unique().tolist()) == {0.0, 1.0}
+
+
+def test_a_relaxed_bit_is_the_binary_concrete_and_tends_to_the_hard_one():
+    """sigmoid((l + logit(u)) / t) of uniform u, here u = 1 - v; hard where u > 1 - sigmoid(l)."""
+    q = d.Bernoulli(tensor(50, 3), torch.tensor(0.7))
+    u = 1 - fresh().rand((50, 3))
+    torch.testing.assert_close(q.draw(fresh()), torch.sigmoid((q.logits + torch.logit(u)) / 0.7))
+    cold = d.Bernoulli(q.logits, torch.tensor(1e-4)).draw(fresh())
+    torch.testing.assert_close(cold, d.Bernoulli(q.logits).draw(fresh()), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("name", DISCRETE)
+def test_a_straight_through_draw_is_hard_and_has_the_gradient_of_the_relaxed_one(name):
+    draws, gradients = {}, {}
+    for how in ("relaxed", "straight-through", "hard"):
+        part, evidence = DISCRETE[name](draws=how).double().train(), tensor(5, 6).requires_grad_()
+        draws[how] = part(evidence).draw(fresh())
+        if how != "hard":
+            (gradients[how],) = torch.autograd.grad((draws[how] * tensor(5, 6, seed=3)).sum(), evidence)
+    assert not draws["hard"].requires_grad
+    assert torch.equal(draws["straight-through"], draws["hard"])
+    assert torch.equal(gradients["straight-through"], gradients["relaxed"])
+
+
+def test_a_temperature_follows_its_schedule_and_counts_the_steps():
+    latent = lt.Latent(lt.Binary(3, Ramp(0.5, 4, start=1.0)), lt.BinaryPrior(size=3)).double().train()
+    seen = []
+    for _ in range(6):
+        draw = latent.infer(tensor(2, 3), fresh())
+        seen.append(float(draw.q.temperature))
+        latent.posterior.step.copy_(draw.updates["posterior.step"])
+    assert seen == [1.0, 0.875, 0.75, 0.625, 0.5, 0.5]
+    assert latent.eval().infer(tensor(2, 3), fresh()).updates == {}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"draws": "soft"}, "expected one of 'relaxed', 'straight-through', 'hard'"),
+        ({"temperature": 0.0}, "expected numbers above 0"),
+        ({"temperature": Ramp(0.5, 10)}, r"from 0 to 0.5.*such as Ramp\(0.5, 10000, start=1.0\)"),
+    ],
+)
+def test_wrong_ways_to_draw_codes_are_told(settings, message):
+    for make in DISCRETE.values():
+        with pytest.raises(ValueError, match=message):
+            make(**settings)
+
+
+def test_discrete_codes_cannot_be_moved_along_a_gradient():
+    with pytest.raises(ValueError, match="Binary has none"):
+        lt.Hamiltonian(lt.Latent(lt.Binary(2), lt.BinaryPrior()))
 
 
 KLS = {
     "normal, normal": (FAMILIES["normal"], lambda: d.Normal(tensor(3, seed=8), tensor(3, seed=9).exp())),
     "full normal, normal": (FAMILIES["full normal"], lambda: d.Normal(tensor(3, seed=8), tensor(3, seed=9).exp())),
     "one-hot, one-hot": (FAMILIES["one-hot"], lambda: d.OneHot(tensor(2, 3, seed=8))),
+    "bits, bits": (FAMILIES["bits"], lambda: d.Bernoulli(tensor(3, seed=8))),
 }
 
 
@@ -157,6 +218,7 @@ def test_detaching_holds_parameters_but_not_what_they_are_asked_about(name):
         "normal": lt.Normal(2),
         "full normal": lt.FullNormal(2),
         "one-hot": lt.Categorical(1, 2),
+        "bits": lt.Binary(2),
         "flow": lt.Coupling(2, layers=2, hidden=4, context=1),
     }[name].double()
     evidence = tensor(3, part.n_in).requires_grad_()

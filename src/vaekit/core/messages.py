@@ -59,7 +59,7 @@ class Draw:
     z: (B, *Z). log_ratio: (B,) = log p - log q on the space drawn from, so that exp(log_lik + log_ratio) is an
     unbiased estimate of p(x); None for a point mass, which has no density. kl: (B, units) where a closed form exists.
     q, p: the distributions, where there is one of each. penalty: (B,), added to the loss as it is. updates: new values
-    of the latent's buffers, applied after the optimiser's step.
+    of buffers, applied after the optimiser's step. log_q: (B,) = log q(z | x), of a latent that draws from q itself.
     """
 
     z: Tensor
@@ -69,6 +69,7 @@ class Draw:
     p: Any = None
     penalty: Tensor | None = None
     updates: dict[str, Tensor] = field(default_factory=dict)
+    log_q: Tensor | None = None
 
     @property
     def rate(self) -> Tensor:

@@ -67,6 +67,11 @@ def per_row(shape: torch.Size, rows: int | None) -> tuple[int, ...]:
     return tuple(shape) if rows is None else (rows, *shape)
 
 
+def straight_through(hard: Tensor, relaxed: Tensor) -> Tensor:
+    """The values of `hard`, to the bit, with the gradient of `relaxed` (Bengio et al. 2013, arXiv:1308.3432)."""
+    return hard + (relaxed - relaxed.detach())
+
+
 KL: dict[tuple[type, type], Callable[[Distribution, Distribution], Tensor]] = {}
 """The closed forms: (type of q, type of p) -> KL(q || p) per unit, (B, units), in nats."""
 

@@ -11,12 +11,14 @@ from .ladder import Ladder as Ladder
 from .ladder import Rung as Rung
 from .latent import AbstractLatent as AbstractLatent
 from .latent import Latent as Latent
+from .posteriors import Binary as Binary
 from .posteriors import Categorical as Categorical
 from .posteriors import Coupling as Coupling
 from .posteriors import FullNormal as FullNormal
 from .posteriors import Normal as Normal
 from .posteriors import PointMass as PointMass
 from .posteriors import Posterior as Posterior
+from .priors import BinaryPrior as BinaryPrior
 from .priors import Conditional as Conditional
 from .priors import ExemplarPrior as ExemplarPrior
 from .priors import GaussianMixture as GaussianMixture

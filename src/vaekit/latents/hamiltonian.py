@@ -13,6 +13,7 @@ from torch.func import grad
 from ..core import Draw, Scope, prefixed
 from ..distributions.base import sum_cells
 from .latent import AbstractLatent, Ratio
+from .posteriors import Discrete
 
 
 class Hamiltonian(AbstractLatent):
@@ -41,8 +42,10 @@ class Hamiltonian(AbstractLatent):
                 f"Hamiltonian(steps={steps}, step_size={step_size}, tempering={tempering}, maximum_step="
                 f"{maximum_step}): expected steps >= 1, 0 < step_size < maximum_step and 0 < tempering <= 1"
             )
-        if inner.ratio != "exact":
-            raise ValueError(f"Hamiltonian needs a latent with a density; {type(inner).__name__} has none")
+        discrete = [type(m).__name__ for m in inner.modules() if isinstance(m, Discrete)]
+        if inner.ratio != "exact" or discrete:
+            name = (discrete or [type(inner).__name__])[0]
+            raise ValueError(f"Hamiltonian moves z along the gradient of its density; {name} has none")
         self.inner, self.steps, self.step_size = inner, steps, step_size
         self.tempering, self.maximum_step = tempering, maximum_step
         start = math.log(step_size / (maximum_step - step_size))
@@ -86,7 +89,8 @@ class Hamiltonian(AbstractLatent):
         kinetic = 0.5 * sum_cells(noise.square() - momentum.square())
         change = self.inner.log_prior(z, scope, above) - self.inner.log_prior(start.z, scope, above)
         updates = prefixed("inner", start.updates)
-        return replace(start, z=z, log_ratio=start.log_ratio + change + kinetic, kl=None, q=None, updates=updates)
+        ratio = start.log_ratio + change + kinetic
+        return replace(start, z=z, log_ratio=ratio, kl=None, q=None, updates=updates, log_q=None)
 
     def generate(self, rows: int, scope: Scope, above: Tensor | None = None) -> Tensor:
         return self.inner.generate(rows, scope, above)

@@ -43,6 +43,10 @@ class Rung(AbstractLatent):
     def ratio(self) -> Ratio:
         return self.latent.ratio
 
+    @property
+    def hard(self) -> bool | None:
+        return self.latent.hard
+
     def settled(
         self,
         *,
@@ -119,6 +123,11 @@ class Ladder(AbstractLatent):
     def ratio(self) -> Ratio:
         return max((r.ratio for r in self.rungs), key=["exact", "bound", "none"].index)
 
+    @property
+    def hard(self) -> bool | None:
+        kinds = {r.hard for r in self.rungs}
+        return kinds.pop() if len(kinds) == 1 else None
+
     def settled(
         self, *, inputs_shape: tuple[int, ...] | None = None, above: int | None = None, **sizes: object
     ) -> Self:
@@ -133,7 +142,7 @@ class Ladder(AbstractLatent):
         for rung in self.rungs:
             draws.append(rung.infer(evidence, scope, above, held))
             above = below(above, draws[-1].z)
-        closed, ratios = [d.kl for d in draws], [d.log_ratio for d in draws]
+        closed, ratios, densities = [d.kl for d in draws], [d.log_ratio for d in draws], [d.log_q for d in draws]
         penalties = [d.penalty for d in draws if d.penalty is not None]
         return Draw(
             z=torch.cat([d.z for d in draws], 1),
@@ -141,6 +150,7 @@ class Ladder(AbstractLatent):
             kl=None if any(k is None for k in closed) else torch.stack([k.sum(1) for k in closed], 1),
             penalty=sum(penalties) if penalties else None,
             updates={k: v for i, d in enumerate(draws) for k, v in prefixed(f"rungs.{i}", d.updates).items()},
+            log_q=None if any(q is None for q in densities) else sum(densities),
         )
 
     def generate(self, rows: int, scope: Scope, above: Tensor | None = None) -> Tensor:

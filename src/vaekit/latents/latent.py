@@ -19,12 +19,15 @@ class AbstractLatent(Component):
     """The contract that `Latent`, `Ladder`, `Codebook` and `Hamiltonian` keep.
 
     shape: of z, per row. evidence_shape: what the encoder must give, per row. ratio: what exp(log_lik + log_ratio)
-    is in evaluation: "exact", an unbiased estimate of p(x); "bound", no more than a lower bound; "none", nothing.
+    is in evaluation: "exact", an unbiased estimate of p(x); "bound", no more than a lower bound; "none", nothing. hard:
+    whether no gradient passes through a draw in training, so that only the score of q moves it; None where it does
+    through a part of z.
     """
 
     shape: tuple[int, ...]
     evidence_shape: tuple[int, ...]
     ratio: Ratio = "exact"
+    hard: bool | None = False
 
     def infer(self, evidence: Tensor, scope: Scope, above: Tensor | None = None, held: Tensor | None = None) -> Draw:
         """One draw from q(z | evidence, above) per row.
@@ -75,6 +78,10 @@ class Latent(AbstractLatent):
     def ratio(self) -> Ratio:
         return "exact" if self.posterior.has_density else "none"
 
+    @property
+    def hard(self) -> bool:
+        return self.posterior.hard
+
     def settled(
         self, *, inputs_shape: tuple[int, ...] | None = None, above: int | None = None, **sizes: object
     ) -> Self:
@@ -96,7 +103,8 @@ class Latent(AbstractLatent):
         else:
             z = q.draw(scope)
             log_q = Bound.of(self.posterior).held()(held).log_density(z)
-        return Draw(z, p.log_density(z) - log_q, kl(q, p), q, p)
+        updates = prefixed("posterior", self.posterior.updates())
+        return Draw(z, p.log_density(z) - log_q, kl(q, p), q, p, updates=updates, log_q=log_q)
 
     def generate(self, rows: int, scope: Scope, above: Tensor | None = None) -> Tensor:
         p = self._prior(scope, above)

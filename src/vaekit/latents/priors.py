@@ -58,6 +58,24 @@ class UniformCategorical(Prior):
         return dist.OneHot(self.zero)
 
 
+class BinaryPrior(Prior):
+    """Independent bits, the prior of `Binary`: each 1 as often as 0, or, learned, with a probability of its own."""
+
+    logits: Tensor
+
+    def __init__(self, learned: bool = False, size: int | None = None):
+        super().__init__()
+        self.learned, self.size = learned, size
+        start = torch.zeros(size or 0)
+        if learned:
+            self.logits = nn.Parameter(start)
+        else:
+            self.register_buffer("logits", start, persistent=False)
+
+    def forward(self, scope: Scope, above: Tensor | None = None) -> dist.Bernoulli:
+        return dist.Bernoulli(self.logits)
+
+
 class GaussianMixture(Prior):
     """A learned mixture of `components` diagonal normals, spread at the start as draws of N(0, I)."""
 

@@ -32,6 +32,7 @@ from .bounds import multiple_iwae as multiple_iwae
 from .bounds import piwae as piwae
 from .bounds import ciwae as ciwae
 from .bounds import miwae as miwae
+from .bounds import vimco as vimco
 from .codes import full_covariance as full_covariance
 from .codes import flow as flow
 from .codes import planar as planar
@@ -40,6 +41,8 @@ from .codes import iaf as iaf
 from .codes import maf as maf
 from .codes import hamiltonian as hamiltonian
 from .codes import categorical as categorical
+from .codes import straight_through as straight_through
+from .codes import binary as binary
 from .codes import mixture as mixture
 from .codes import vamp as vamp
 from .codes import exemplar as exemplar
