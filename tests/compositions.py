@@ -85,6 +85,7 @@ class Autoregressive(lk.Likelihood):
 
 LATENTS: dict[str, Callable[[], lt.AbstractLatent]] = {
     "normal": plain,
+    "committed": lambda: lt.Latent(lt.CommittedNormal(2, 0.1), lt.StandardNormal()),
     "full normal": lambda: lt.Latent(lt.FullNormal(3), lt.StandardNormal()),
     "flow": lambda: lt.Latent(lt.Coupling(3, layers=2, hidden=6, context=2), lt.StandardNormal()),
     "planar": lambda: lt.Latent(lt.PlanarFlow(2, layers=2), lt.StandardNormal()),
@@ -144,7 +145,7 @@ OBJECTIVES: dict[str, Callable[[], ob.Objective]] = {
 ENTANGLED = [latent for latent in LATENTS if any(w in latent for w in ("vamp", "hamiltonian", "exemplar"))]
 DISCRETE = [latent for latent in LATENTS if latent.startswith(("categorical", "binary"))]
 HARD = [latent for latent in LATENTS if "hard" in latent]
-DIMENSION_BY_DIMENSION = ("normal", "mixture prior", "vamp", "exemplars")
+DIMENSION_BY_DIMENSION = ("normal", "committed", "mixture prior", "vamp", "exemplars")
 REFUSED = {(objective, latent) for objective in ("iwae dreg", "iwae partial") for latent in ENTANGLED} | {
     (objective, latent)
     for objective in OBJECTIVES
@@ -173,6 +174,7 @@ LIKELIHOODS: dict[str, Callable[[], lk.Likelihood]] = {
     "gaussian shared": lambda: lk.Gaussian("shared"),
     "gaussian per dimension": lambda: lk.Gaussian("per_dimension"),
     "gaussian per output": lambda: lk.Gaussian("per_output"),
+    "gaussian optimal": lambda: lk.Gaussian("optimal"),
     "gaussian tanh": lambda: lk.Gaussian(mean="tanh"),
     "categorical": lambda: lk.Categorical(levels=4),
     "logistic mixture": lambda: lk.DiscretisedLogisticMixture(2, levels=4),
@@ -180,7 +182,7 @@ LIKELIHOODS: dict[str, Callable[[], lk.Likelihood]] = {
     "poisson": lk.Poisson,
     "negative binomial": lk.NegativeBinomial,
     "mixed": lambda: lk.Mixed(
-        [lk.Gaussian("per_dimension", shape=(2,)), lk.Categorical(4, shape=(2,)), lk.Poisson(shape=(1,))]
+        [lk.Gaussian("optimal", shape=(2,)), lk.Categorical(4, shape=(2,)), lk.Poisson(shape=(1,))]
     ),
 }
 

@@ -199,7 +199,9 @@ def exact_bound(model, x, k):
     codes = every_binary_row(model.latent.shape[0])
     q = model.latent.posterior(model.encoder(x))
     log_q = q.log_prob(codes).sum(1)
-    log_p = model.latent.log_prior(codes, model.prior_scope(Source.like(model))) + model.decode(codes).log_prob(x).sum(1)
+    log_p = model.latent.log_prior(codes, model.prior_scope(Source.like(model))) + model.decode(codes).log_prob(x).sum(
+        1
+    )
     chosen = torch.tensor(list(itertools.product(range(len(codes)), repeat=k)))
     bound = (log_p - log_q)[chosen].logsumexp(1) - math.log(k)
     return -(log_q[chosen].sum(1).exp() * bound).sum()

@@ -68,8 +68,8 @@ class VAEModule(Component):
         path_only: q's parameters are held fixed inside log q (Roeder et al. 2017, arXiv:1703.09194).
         """
         draw, likelihood_of = self._infer(batch, noise, draws, path_only)
-        px, log_lik = likelihood_of(draw.z)
-        return Pass(draw, log_lik, px)
+        px, log_lik, updates = likelihood_of(draw.z)
+        return Pass(replace(draw, updates={**draw.updates, **updates}), log_lik, px)
 
     def infer(self, batch: Batch, noise: Noise, draws: int = 1) -> Draw:
         """z ~ q(z | x) alone, as in `forward`."""
@@ -77,8 +77,8 @@ class VAEModule(Component):
 
     def _infer(
         self, batch: Batch, noise: Noise, draws: int, path_only: bool
-    ) -> tuple[Draw, Callable[[Tensor], tuple[Distribution, Tensor]]]:
-        """The draw, and z -> (p(x | z), log p(x | z)) for the rows it was drawn for."""
+    ) -> tuple[Draw, Callable[[Tensor], tuple[Distribution, Tensor, dict[str, Tensor]]]]:
+        """The draw, and z -> (p(x | z), log p(x | z), updates) for the rows it was drawn for."""
         x, scope, evidence = self._infer_inputs(batch, noise)
 
         def fold(t: Tensor | None) -> Tensor | None:
@@ -86,18 +86,19 @@ class VAEModule(Component):
 
         x, mask, context, evidence = fold(x), fold(batch.mask), fold(batch.context), fold(evidence)
 
-        def likelihood_of(z: Tensor) -> tuple[Distribution, Tensor]:
-            px = self.decode(z, context)
-            cells = px.log_prob(x)
-            return px, sum_cells(cells if mask is None else cells * mask)
+        scope = replace(scope, weight=fold(batch.weight))
 
-        scope = replace(
+        def likelihood_of(z: Tensor) -> tuple[Distribution, Tensor, dict[str, Tensor]]:
+            px, updates = self.likelihood.fitted(self.decode(z, context), x, mask, scope)
+            cells = px.log_prob(x)
+            return px, sum_cells(cells if mask is None else cells * mask), prefixed("likelihood", updates)
+
+        reached = replace(
             scope,
             encode=lambda inputs: self._encode_pseudo(inputs, context),
             log_lik=lambda z: likelihood_of(z)[1],
-            weight=fold(batch.weight),
         )
-        draw = self.latent.infer(evidence, scope, context, evidence.detach() if path_only else None)
+        draw = self.latent.infer(evidence, reached, context, evidence.detach() if path_only else None)
         return replace(draw, updates=prefixed("latent", draw.updates)), likelihood_of
 
     def _infer_inputs(self, batch: Batch, noise: Noise) -> tuple[Tensor, Scope, Tensor]:

@@ -204,6 +204,18 @@ def test_closed_kls_equal_monte_carlo(pair):
         torch.testing.assert_close(same, torch.zeros_like(same), atol=1e-12, rtol=0)
 
 
+@pytest.mark.parametrize("rate", [0.01, 1.0, 30.0])
+def test_a_committed_rate_is_reached_whatever_the_evidence_says(rate):
+    part, evidence = lt.CommittedNormal(3, rate), tensor(2000, 6, scale=10.0)
+    prior = d.Normal(torch.zeros(3, dtype=torch.float64), torch.ones(3, dtype=torch.float64))
+    least = d.kl(part(evidence), prior).sum(1).min()
+    assert rate * (1 - 1e-9) <= least
+    wide = torch.tensor([[0.0] * 3 + [50.0] * 3], dtype=torch.float64)  # the prior itself, asked of a plain normal
+    assert float(d.kl(part(wide), prior).sum()) == pytest.approx(rate, rel=1e-6)
+    with pytest.raises(ValueError, match="expected nats above 0"):
+        lt.CommittedNormal(3, 0.0)
+
+
 def test_kl_of_normals_against_scipy_s_integral():
     q, p = stats.norm(0.3, 1.7), stats.norm(-0.5, 0.8)
     expected = q.expect(lambda x: q.logpdf(x) - p.logpdf(x))

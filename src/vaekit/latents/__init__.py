@@ -13,6 +13,7 @@ from .latent import AbstractLatent as AbstractLatent
 from .latent import Latent as Latent
 from .posteriors import Binary as Binary
 from .posteriors import Categorical as Categorical
+from .posteriors import CommittedNormal as CommittedNormal
 from .posteriors import Coupling as Coupling
 from .posteriors import FullNormal as FullNormal
 from .posteriors import Normal as Normal

@@ -65,6 +65,12 @@ class Likelihood(Component):
         """The same with the shape known to be right."""
         raise NotImplementedError
 
+    def fitted(
+        self, px: Distribution, x: Tensor, mask: Tensor | None, scope: Scope
+    ) -> tuple[Distribution, dict[str, Tensor]]:
+        """p(x | z) with what in training follows from its rows in closed form, and new values of buffers."""
+        return px, {}
+
     def features(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """(B, *features_shape): what the encoder reads of x; zero where the mask is 0."""
         return masked(x, mask)

@@ -9,7 +9,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from ..core import Scope
+from ..core import Scope, prefixed
 from ..distributions import Joint
 from .base import Likelihood
 
@@ -58,6 +58,13 @@ class Mixed(Likelihood):
     def distribution(self, parameters: Tensor) -> Joint:
         own = parameters.split(self._reads, 1)
         return Joint([part(t) for part, t in zip(self.parts, own, strict=True)], self.sizes)
+
+    def fitted(self, px: Joint, x: Tensor, mask: Tensor | None, scope: Scope) -> tuple[Joint, dict[str, Tensor]]:
+        columns, masks = x.split(self.sizes, 1), [None] * len(self.parts) if mask is None else mask.split(self.sizes, 1)
+        each = zip(self.parts, px.parts, columns, masks, strict=True)
+        found = [part.fitted(own, cells, seen, scope) for part, own, cells, seen in each]
+        updates = {k: v for i, (_, u) in enumerate(found) for k, v in prefixed(f"parts.{i}", u).items()}
+        return Joint([own for own, _ in found], self.sizes), updates
 
     def _beside(self, f: Callable[..., Tensor], x: Tensor, *beside: Tensor | None) -> Tensor:
         columns = [[None] * len(self.parts) if t is None else t.split(self.sizes, 1) for t in (x, *beside)]

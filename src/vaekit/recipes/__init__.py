@@ -18,9 +18,11 @@ from .classic import binarised as binarised
 from .classic import conv as conv
 from .classic import residual as residual
 from .rates import beta_vae as beta_vae
+from .rates import sigma as sigma
 from .rates import warm_up as warm_up
 from .rates import cyclical as cyclical
 from .rates import free_bits as free_bits
+from .rates import delta as delta
 from .rates import annealed as annealed
 from .rates import factor_vae as factor_vae
 from .rates import beta_tc as beta_tc
