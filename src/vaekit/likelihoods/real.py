@@ -95,7 +95,7 @@ class Gaussian(Likelihood):
         squares = torch.where(counted > 0, counted * (x - px.loc).detach().square(), 0.0)
         total, count = scope.peers.total(torch.stack([squares.sum(), counted.sum()])).unbind()
         variance = torch.where(count > 0, total / count, self.variance)
-        share = (1 / (self.steps + 1)).clamp(min=1 - DECAY)
+        share = (1 / (self.steps + 1).to(variance.dtype)).clamp(min=1 - DECAY)
         updates = {"variance": self.variance + share * (variance - self.variance), "steps": self.steps + 1}
         return self._of_variance(px.loc, variance), updates
 
