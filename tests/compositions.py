@@ -10,7 +10,7 @@ from vaekit import objectives as ob
 from vaekit.core import Batch, Bound, Cycle, Ramp, record
 from vaekit.distributions import Distribution
 from vaekit.model import VAEModule
-from vaekit.networks import MLP, ConvDecoder, ConvEncoder
+from vaekit.networks import MLP, ConvDecoder, ConvEncoder, PartDecoder, PartEncoder
 
 CELLS = 5
 
@@ -102,6 +102,10 @@ LATENTS: dict[str, Callable[[], lt.AbstractLatent]] = {
     ),
     "binary, hard": lambda: lt.Latent(lt.Binary(3, draws="hard"), lt.BinaryPrior(learned=True)),
     "binary, hard, in a ladder": lambda: lt.Ladder([hard_bits(lt.BinaryPrior()), hard_bits(bits_below())], width=6),
+    "product of experts": lambda: lt.Latent(lt.ProductOfExperts(2), lt.StandardNormal()),
+    "joint expert": lambda: lt.Latent(lt.JointExpert(2), lt.StandardNormal()),
+    "mixture of experts": lambda: lt.Latent(lt.MixtureOfExperts(2), lt.StandardNormal()),
+    "mixture of products, and vamp": lambda: lt.Latent(lt.MixtureOfExperts(2, products=True), lt.VampPrior(3)),
     "mixture prior": lambda: lt.Latent(lt.Normal(2), lt.GaussianMixture(4)),
     "vamp": lambda: lt.Latent(lt.Normal(2), lt.VampPrior(4)),
     "exemplars": lambda: lt.Latent(lt.Normal(2), lt.ExemplarPrior(4)),
@@ -122,6 +126,9 @@ LATENTS: dict[str, Callable[[], lt.AbstractLatent]] = {
     ),
 }
 
+EXPERTS = [latent for latent in LATENTS if "expert" in latent or "products" in latent]
+"""Of rows in two parts: the encoder has a network for each, the decoder too."""
+
 OBJECTIVES: dict[str, Callable[[], ob.Objective]] = {
     "elbo": ob.ELBO,
     "warm-up, free bits": lambda: ob.ELBO(Ramp(1.0, 10), free_bits=0.05),
@@ -133,6 +140,9 @@ OBJECTIVES: dict[str, Callable[[], ob.Objective]] = {
     "iwae vimco": lambda: ob.IWAE(3, gradient="vimco"),
     "iwae mixed": lambda: ob.IWAE(2, m=2, elbo=0.3),
     "iwae partial": lambda: ob.IWAE(2, gradient="partial", m=2),
+    "subsets": lambda: ob.PartsELBO(subsets=1, weights=(1.0, 2.0)),
+    "joint": lambda: ob.JointELBO(0.5),
+    "expert iwae": lambda: ob.ExpertIWAE(2, weights=(0.5, 2.0)),
     "total correlation": lambda: ob.TotalCorrelation(4.0),
     "total correlation, stratified": lambda: ob.TotalCorrelation(4.0, "stratified", rows=20),
     "dip": lambda: ob.DIP(1),
@@ -146,12 +156,18 @@ ENTANGLED = [latent for latent in LATENTS if any(w in latent for w in ("vamp", "
 DISCRETE = [latent for latent in LATENTS if latent.startswith(("categorical", "binary"))]
 HARD = [latent for latent in LATENTS if "hard" in latent]
 DIMENSION_BY_DIMENSION = ("normal", "committed", "mixture prior", "vamp", "exemplars")
+OF_PARTS = {
+    "subsets": EXPERTS,
+    "joint": ["product of experts", "joint expert"],
+    "expert iwae": ["mixture of experts"],
+}
 REFUSED = {(objective, latent) for objective in ("iwae dreg", "iwae partial") for latent in ENTANGLED} | {
     (objective, latent)
     for objective in OBJECTIVES
     for latent in LATENTS
     if (objective.startswith(("total correlation", "dip")) and latent not in DIMENSION_BY_DIMENSION)
     or (objective == "iwae vimco") != (latent in HARD)
+    or latent not in OF_PARTS.get(objective, LATENTS)
 }
 """(objective, latent) that are refused with a reason."""
 PAIRS = [
@@ -159,7 +175,8 @@ PAIRS = [
     for objective in OBJECTIVES
     for latent in LATENTS
     if (
-        objective in ("elbo", "iwae dreg", "iwae vimco", "factor") or latent in ("normal", "vamp", "ladder", "codebook")
+        objective in ("elbo", "iwae dreg", "iwae vimco", "factor", *OF_PARTS)
+        or latent in ("normal", "vamp", "ladder", "codebook")
     )
     and (objective, latent) not in REFUSED
 ]
@@ -181,6 +198,10 @@ LIKELIHOODS: dict[str, Callable[[], lk.Likelihood]] = {
     "a decoder that reads x": Autoregressive,
     "poisson": lk.Poisson,
     "negative binomial": lk.NegativeBinomial,
+    "modalities": lambda: lk.Modalities(lk.Gaussian("per_output"), widths=(1, 3, 1)),
+    "modalities, mixed": lambda: lk.Modalities(
+        lk.Mixed([lk.Gaussian("optimal", shape=(2,)), lk.Categorical(4, shape=(3,))])
+    ),
     "mixed": lambda: lk.Mixed(
         [lk.Gaussian("optimal", shape=(2,)), lk.Categorical(4, shape=(2,)), lk.Poisson(shape=(1,))]
     ),
@@ -207,8 +228,16 @@ def build(
 ) -> VAEModule:
     """A small dense model in fp64, prepared on a few rows."""
     torch.manual_seed(seed)
-    model = VAEModule(MLP((8,)), LATENTS[latent](), MLP((8,)), LIKELIHOODS[likelihood]())
+    encoder, decoder, own = MLP((8,)), MLP((8,)), LIKELIHOODS[likelihood]()
+    if latent in EXPERTS:
+        joint = MLP((6,)) if latent == "joint expert" else None
+        encoder, decoder = PartEncoder([MLP((6,)), MLP((6,))], joint), PartDecoder([MLP((6,)), MLP((6,))])
+        own = lk.Modalities(own)
+    model = VAEModule(encoder, LATENTS[latent](), decoder, own)
     model = model.settled((cells,), context).double()
+    if latent in EXPERTS:  # wide ones: weights of narrow ones have no variance to tell an error by
+        for expert in model.encoder.networks:
+            expert.layers[-1].bias.data[model.latent.posterior.size :] += 1.0
     return model
 
 

@@ -57,48 +57,58 @@ class VAEModule(Component):
         )
         encoder, decoder = self.encoder, self.decoder
         if isinstance(encoder, Network):
-            encoder = encoder.settled(in_shape=reads, out_shape=latent.evidence_shape)
+            widths = likelihood.feature_widths
+            encoder = encoder.settled(in_shape=reads, out_shape=latent.evidence_shape, widths=widths)
         if isinstance(decoder, Network):
-            decoder = decoder.settled(in_shape=joined(latent.shape, context), out_shape=likelihood.in_shape)
+            widths, reads = likelihood.parameter_widths, joined(latent.shape, context)
+            decoder = decoder.settled(in_shape=reads, out_shape=likelihood.in_shape, widths=widths)
         return type(self)(encoder, latent, decoder, likelihood)
 
-    def forward(self, batch: Batch, noise: Noise, draws: int = 1, path_only: bool = False) -> Pass:
+    def forward(
+        self, batch: Batch, noise: Noise, draws: int = 1, path_only: bool = False, given: Tensor | None = None
+    ) -> Pass:
         """One pass, `draws` of z per row: S draws of B rows are S * B rows, the draws of one row B apart.
 
-        path_only: q's parameters are held fixed inside log q (Roeder et al. 2017, arXiv:1703.09194).
+        path_only: q's parameters are held fixed inside log q (Roeder et al. 2017, arXiv:1703.09194). given: with it, a
+        mask of the cells that z is drawn from, where these are fewer than those of the batch, which log q is given.
         """
-        draw, likelihood_of = self._infer(batch, noise, draws, path_only)
-        px, log_lik, updates = likelihood_of(draw.z)
-        return Pass(replace(draw, updates={**draw.updates, **updates}), log_lik, px)
+        if given is not None and not path_only:
+            raise ValueError("draws given some of the cells need path_only=True: log q is that of all cells, and held")
+        draw, likelihood_of = self._infer(batch, noise, draws, path_only, given)
+        px, cells, updates = likelihood_of(draw.z)
+        return Pass(replace(draw, updates={**draw.updates, **updates}), sum_cells(cells), px, cells)
 
     def infer(self, batch: Batch, noise: Noise, draws: int = 1) -> Draw:
         """z ~ q(z | x) alone, as in `forward`."""
-        return self._infer(batch, noise, draws, False)[0]
+        return self._infer(batch, noise, draws)[0]
 
     def _infer(
-        self, batch: Batch, noise: Noise, draws: int, path_only: bool
+        self, batch: Batch, noise: Noise, draws: int, path_only: bool = False, given: Tensor | None = None
     ) -> tuple[Draw, Callable[[Tensor], tuple[Distribution, Tensor, dict[str, Tensor]]]]:
-        """The draw, and z -> (p(x | z), log p(x | z), updates) for the rows it was drawn for."""
+        """The draw, and z -> (p(x | z), log p(x | z) per cell, updates) for the rows it was drawn for."""
         x, scope, evidence = self._infer_inputs(batch, noise)
+        held = evidence.detach() if path_only else None
+        if given is not None:
+            evidence = self._evidence(x, given, batch.context)
 
         def fold(t: Tensor | None) -> Tensor | None:
             return t if t is None or draws == 1 else t.expand(draws, *t.shape).flatten(0, 1)
 
-        x, mask, context, evidence = fold(x), fold(batch.mask), fold(batch.context), fold(evidence)
+        x, mask, context = fold(x), fold(batch.mask), fold(batch.context)
 
         scope = replace(scope, weight=fold(batch.weight))
 
         def likelihood_of(z: Tensor) -> tuple[Distribution, Tensor, dict[str, Tensor]]:
             px, updates = self.likelihood.fitted(self.decode(z, context), x, mask, scope)
             cells = px.log_prob(x)
-            return px, sum_cells(cells if mask is None else cells * mask), prefixed("likelihood", updates)
+            return px, cells if mask is None else cells * mask, prefixed("likelihood", updates)
 
         reached = replace(
             scope,
             encode=lambda inputs: self._encode_pseudo(inputs, context),
-            log_lik=lambda z: likelihood_of(z)[1],
+            log_lik=lambda z: sum_cells(likelihood_of(z)[1]),
         )
-        draw = self.latent.infer(evidence, reached, context, evidence.detach() if path_only else None)
+        draw = self.latent.infer(fold(evidence), reached, context, fold(held))
         return replace(draw, updates=prefixed("latent", draw.updates)), likelihood_of
 
     def _infer_inputs(self, batch: Batch, noise: Noise) -> tuple[Tensor, Scope, Tensor]:
@@ -106,7 +116,10 @@ class VAEModule(Component):
         x = self.likelihood.observe(batch.x, scope)
         if batch.mask is not None:
             x = torch.where(batch.mask > 0, x, 0.0)
-        return x, scope, self._through(self.encoder, join(self.likelihood.features(x, batch.mask), batch.context))
+        return x, scope, self._evidence(x, batch.mask, batch.context)
+
+    def _evidence(self, x: Tensor, mask: Tensor | None, context: Tensor | None) -> Tensor:
+        return self._through(self.encoder, join(self.likelihood.features(x, mask), context))
 
     def _through(self, network: nn.Module, x: Tensor) -> Tensor:
         if self.low_precision is None or not self.training:

@@ -79,11 +79,13 @@ class Draw:
 
 @record
 class Pass:
-    """One trip through the model: the draw, log p(x | z) per row (B,), and the distribution p(x | z)."""
+    """One trip through the model: the draw, log p(x | z) per row (B,), the distribution p(x | z), and log p(x | z) per
+    cell (B, *cells), 0 where the mask is."""
 
     draw: Draw
     log_lik: Tensor
     px: Any
+    cells: Tensor
 
     @property
     def log_weight(self) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..core import Scope, record
-from .base import Distribution, sum_cells
+from .base import Distribution
 
 
 def gumbel(u: Tensor) -> Tensor:
@@ -18,19 +18,21 @@ def gumbel(u: Tensor) -> Tensor:
 class Mixture(Distribution):
     """`sum_k w_k p_k(x)` over whole rows: one cell per row.
 
-    components: parameters (K, D) shared by all rows, or (B, K, D). log_weights: (K,), normalised.
+    components: parameters (K, D) shared by all rows, or (B, K, D). log_weights: (K,) or (B, K), normalised; minus
+    infinity for a component that is not there.
     """
 
     components: Distribution
     log_weights: Tensor
 
     def log_prob(self, x: Tensor) -> Tensor:
-        each = sum_cells(self.components.log_prob(x.unsqueeze(1)), batch_dims=2)
-        return torch.logsumexp(each + self.log_weights, dim=1)
+        cells = self.components.log_prob(x.unsqueeze(-2))
+        each = cells if cells.dim() == x.dim() else cells.sum(-1)
+        return torch.logsumexp(each + self.log_weights, -1)
 
     def draw(self, scope: Scope, rows: int | None = None) -> Tensor:
         n = rows if rows is not None else self.components.mean.shape[0]
-        noise = gumbel(scope.rand((n, *self.log_weights.shape)))
+        noise = gumbel(scope.rand((n, self.log_weights.shape[-1])))
         chosen = (self.log_weights + noise).argmax(1)
         index = (chosen,) if rows is not None else (torch.arange(n, device=chosen.device), chosen)
         return self.components.map(lambda t: t[index] if t.dim() else t).draw(scope)

@@ -1,6 +1,9 @@
 """Latent variables: posterior families, priors, and the units that join them."""
 
 from .codebook import Codebook as Codebook
+from .experts import JointExpert as JointExpert
+from .experts import MixtureOfExperts as MixtureOfExperts
+from .experts import ProductOfExperts as ProductOfExperts
 from .flows import FlowPrior as FlowPrior
 from .flows import InverseAutoregressive as InverseAutoregressive
 from .flows import MaskedAutoregressive as MaskedAutoregressive

@@ -4,6 +4,7 @@ from .base import Likelihood
 from .counts import NegativeBinomial, Poisson
 from .levels import Categorical, DiscretisedLogisticMixture
 from .mixed import Mixed
+from .modalities import Modalities
 from .real import Gaussian
 from .unit import Bernoulli, ContinuousBernoulli
 
@@ -15,6 +16,7 @@ __all__ = [
     "Gaussian",
     "Likelihood",
     "Mixed",
+    "Modalities",
     "NegativeBinomial",
     "Poisson",
 ]

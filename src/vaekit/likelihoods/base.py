@@ -76,6 +76,16 @@ class Likelihood(Component):
         return masked(x, mask)
 
     @property
+    def feature_widths(self) -> tuple[int, ...] | None:
+        """How many features each part of a row has, part after part; None where rows have no parts."""
+        return None
+
+    @property
+    def parameter_widths(self) -> tuple[int, ...] | None:
+        """How many of the decoder's numbers each part has, part after part; None where rows have no parts."""
+        return None
+
+    @property
     def column_features_shape(self) -> tuple[int, ...]:
         return self.features_shape
 

@@ -45,18 +45,22 @@ class Mixed(Likelihood):
 
     @property
     def in_shape(self) -> tuple[int, ...]:
-        return (sum(self._reads),)
+        return (sum(self.parameter_widths),)
 
     @property
-    def _reads(self) -> list[int]:
-        return [math.prod(p.in_shape) for p in self.parts]
+    def parameter_widths(self) -> tuple[int, ...]:
+        return tuple(math.prod(p.in_shape) for p in self.parts)
+
+    @property
+    def feature_widths(self) -> tuple[int, ...]:
+        return tuple(math.prod(p.column_features_shape) for p in self.parts)
 
     @property
     def features_shape(self) -> tuple[int, ...]:
-        return (sum(math.prod(p.column_features_shape) for p in self.parts),)
+        return (sum(self.feature_widths),)
 
     def distribution(self, parameters: Tensor) -> Joint:
-        own = parameters.split(self._reads, 1)
+        own = parameters.split(self.parameter_widths, 1)
         return Joint([part(t) for part, t in zip(self.parts, own, strict=True)], self.sizes)
 
     def fitted(self, px: Joint, x: Tensor, mask: Tensor | None, scope: Scope) -> tuple[Joint, dict[str, Tensor]]:

@@ -5,6 +5,7 @@ from .foreign import Adapter, Foreign, KerasNetwork, as_network, ends_in, evalua
 from .initialise import initialise
 from .mlp import MLP
 from .network import ACTIVATIONS, Network
+from .parted import PartDecoder, PartEncoder
 
 __all__ = [
     "ACTIVATIONS",
@@ -16,6 +17,8 @@ __all__ = [
     "Foreign",
     "KerasNetwork",
     "Network",
+    "PartDecoder",
+    "PartEncoder",
     "ResidualDecoder",
     "ResidualEncoder",
     "as_network",

@@ -9,4 +9,7 @@ from .base import penalty as penalty
 from .base import summary as summary
 from .elbo import ELBO as ELBO
 from .importance import IWAE as IWAE
+from .modalities import ExpertIWAE as ExpertIWAE
+from .modalities import JointELBO as JointELBO
+from .modalities import PartsELBO as PartsELBO
 from .regularised import RAE as RAE

@@ -70,22 +70,13 @@ class IWAE(Objective):
     def players(self, model: VAEModule) -> dict[str, list[str]]:
         if self.gradient not in ("dreg", "partial"):
             return super().players(model)
-        generative = {f"model.{name}" for name in model.generative()}
-        names = super().players(model)["model"]
-        return {
-            "inference": [n for n in names if n not in generative],
-            "generation": [n for n in names if n in generative],
-        }
+        return two_players(super().players(model)["model"], model)
 
     def check(self, model: VAEModule) -> None:
         super().check(model)
-        shared = [type(m).__name__ for m in model.modules() if getattr(m, "entangled", False)]
-        if self.gradient in ("dreg", "partial") and shared:
+        if self.gradient in ("dreg", "partial"):
             kind = "doubly reparameterised" if self.gradient == "dreg" else "partial"
-            raise ValueError(
-                f"the {kind} gradient trains q and p as two players, and {shared[0]} has weights that serve both: use "
-                'IWAE(gradient="plain") or "stl"'
-            )
+            refuse_shared(model, f"the {kind} gradient")
 
     def forward(self, model: VAEModule, batch: Batch, step: Tensor, noise: Noise) -> Terms:
         out = model(batch, noise, draws=self.draws, path_only=self.gradient in ("stl", "dreg"))
@@ -117,6 +108,25 @@ class IWAE(Objective):
         share = self.elbo(step)
         mean = weighted_mean(log_w.flatten(0, 1).mean(0), weight)
         return {"model": extra - share * mean - (1 - share) * metrics["bound"]}
+
+
+def two_players(names: list[str], model: VAEModule) -> dict[str, list[str]]:
+    """The parameters of q and those of p."""
+    generative = {f"model.{name}" for name in model.generative()}
+    return {
+        "inference": [n for n in names if n not in generative],
+        "generation": [n for n in names if n in generative],
+    }
+
+
+def refuse_shared(model: VAEModule, what: str) -> None:
+    """Raises ValueError where weights serve both q and p."""
+    shared = [type(m).__name__ for m in model.modules() if getattr(m, "entangled", False)]
+    if shared:
+        raise ValueError(
+            f"{what} trains q and p as two players, and {shared[0]} has weights that serve both: use "
+            'IWAE(gradient="plain") or "stl"'
+        )
 
 
 def advantages(log_w: Tensor) -> Tensor:

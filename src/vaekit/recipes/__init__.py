@@ -56,3 +56,7 @@ from .quantised import vq as vq
 from .autoencoders import rae as rae
 from .autoencoders import wae as wae
 from .autoencoders import info_vae as info_vae
+from .modalities import jmvae as jmvae
+from .modalities import mvae as mvae
+from .modalities import mmvae as mmvae
+from .modalities import mopoe as mopoe
