@@ -222,6 +222,35 @@ def test_the_gradients_of_drawing_from_each_expert_are_those_of_its_bound():
         assert (off > most).double().mean() < 0.005
 
 
+def test_weights_count_the_parts_in_the_loss_and_leave_what_is_logged():
+    def terms(objective, latent):
+        model = build(latent).train()
+        rows, learner = batch(model), Learner(model, objective)
+        return model(rows, Source.like(model)), learner(rows, Source.like(model))
+
+    heavy = ob.PartsELBO(alone=False, weights=(1.0, 4.0))
+    out, weighed = terms(heavy, "product of experts")
+    second = (out.px.log_prob(batch(build("product of experts")).x) * torch.tensor([0, 0, 0, 1, 1])).sum(1).mean()
+    torch.testing.assert_close(weighed.losses["model"], -weighed.metrics["elbo"] - 3 * second)
+    for make, latent in (
+        (ob.PartsELBO, "joint expert"),
+        (ob.JointELBO, "joint expert"),
+        (ob.ExpertIWAE, "mixture of experts"),
+    ):
+        (_, even), (_, plain) = terms(make(weights=(1, 1)), latent), terms(make(), latent)
+        (_, heavy) = terms(make(weights=(1, 4)), latent)
+        for who, loss in plain.losses.items():
+            torch.testing.assert_close(even.losses[who], loss)
+            assert heavy.losses[who] > loss
+        assert all(torch.equal(heavy.metrics[n], plain.metrics[n]) for n in ("elbo", "distortion", "rate"))
+
+
+def of_products():
+    latent = lt.Latent(lt.MixtureOfExperts(2, products=True), lt.StandardNormal())
+    networks = [MLP(())] * 2
+    return VAEModule(PartEncoder(networks), latent, PartDecoder(networks), lk.Modalities(lk.Bernoulli())).settled((4,))
+
+
 WRONG = {
     "no parts": (
         lambda: Learner(build("normal"), ob.PartsELBO()),
@@ -233,6 +262,12 @@ WRONG = {
         "has Modalities and ProductOfExperts",
     ),
     "a mixture": (lambda: Learner(build("mixture of experts"), ob.JointELBO()), "which mixtures have not"),
+    "products": (
+        lambda: Learner(of_products(), ob.ExpertIWAE()),
+        "not from products",
+    ),
+    "weights": (lambda: Learner(build("joint expert"), ob.JointELBO(weights=(1,))), "a number for each of 2 parts"),
+    "negative weights": (lambda: ob.PartsELBO(weights=(1, -1)), "numbers of at least 0"),
     "shared weights": (
         lambda: Learner(build("mixture of products, and vamp"), ob.ExpertIWAE()),
         "ExpertIWAE trains q and p as two players, and VampPrior",

@@ -85,7 +85,7 @@ class Pass:
     draw: Draw
     log_lik: Tensor
     px: Any
-    cells: Tensor
+    cells: Tensor | None = None
 
     @property
     def log_weight(self) -> Tensor:

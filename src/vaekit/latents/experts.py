@@ -41,7 +41,7 @@ def product(loc: Tensor, log_var: Tensor, members: Tensor, precision: Tensor | f
     """`N(0, 1 / precision) prod_m N(loc_m, exp(log_var_m))^members_m`, normalised: precisions add.
 
     loc, log_var: (..., M, D). members: (..., K, M), the normals being (..., K, D); one with no precision at all has
-    no members and precision 0. Wu & Goodman 2018, arXiv:1802.05335, section 2.2.
+    no members and precision 0. Wu & Goodman 2018, arXiv:1802.05335.
     """
     own = (-log_var).exp()
     total = members @ own + precision

@@ -131,7 +131,7 @@ def refuse_shared(model: VAEModule, what: str) -> None:
 
 def advantages(log_w: Tensor) -> Tensor:
     """(m, k, B), held: what each of k draws adds to the bound `log 1/k sum_i w_i` beyond the geometric mean of the
-    others in its place (Mnih & Rezende 2016, arXiv:1602.06725, equation 10)."""
+    others in its place (Mnih & Rezende 2016, arXiv:1602.06725)."""
     log_w, k = log_w.detach(), log_w.shape[1]
     others = (log_w.sum(1, keepdim=True) - log_w) / (k - 1)
     own = torch.eye(k, dtype=torch.bool, device=log_w.device).unsqueeze(-1)

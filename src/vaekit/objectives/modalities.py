@@ -70,9 +70,9 @@ class OfParts(Objective):
 class PartsELBO(OfParts):
     """`-ELBO(all parts) - sum_m ELBO(part m alone) - sum_j ELBO(parts A_j)`, A_j drawn anew for each row.
 
-    Wu & Goodman 2018, arXiv:1802.05335, equation 5. ELBO(A) is that of the model in which the other parts are missing.
-    subsets: how many sets A_j, each part being in it by a fair coin; with two parts they add nothing new. alone:
-    whether the second term is there. The logged `elbo` is that of all parts.
+    Wu & Goodman 2018, arXiv:1802.05335, their sub-sampled training. ELBO(A) is that of the model in which the other
+    parts are missing. subsets: how many sets A_j, each part being in it by a fair coin; with two parts they add nothing
+    new. alone: whether the second term is there. The logged `elbo` is that of all parts.
     """
 
     def __init__(self, subsets: int = 0, alone: bool = True, weights: Sequence[float] | None = None):
@@ -104,7 +104,7 @@ class PartsELBO(OfParts):
 class JointELBO(OfParts):
     """`-ELBO(all parts) + alpha sum_m KL(q(z | x) || q(z | x_m))`: each part's expert learns what all parts say.
 
-    Suzuki et al. 2016, arXiv:1611.01891, equation 5 (JMVAE-kl). Parts that are missing are left out.
+    Suzuki et al. 2016, arXiv:1611.01891 (JMVAE-kl). Parts that are missing are left out.
     """
 
     def __init__(self, alpha: float | Hyper = 0.1, weights: Sequence[float] | None = None):
@@ -131,7 +131,7 @@ class JointELBO(OfParts):
 class ExpertIWAE(OfParts):
     """The mean over the parts of `E log 1/k sum_i w_i`, `w = p(x, z) / q(z | x)`, z from that part's expert alone.
 
-    Shi et al. 2019, arXiv:1911.03393, equation 3 (MMVAE), q being the mixture of all. So every expert has to explain
+    Shi et al. 2019, arXiv:1911.03393 (MMVAE), q being the mixture of all. So every expert has to explain
     all parts; in one bound of draws from the mixture, the best expert's would count alone. Gradients are doubly
     reparameterised (Tucker et al. 2019, arXiv:1810.04152), by two players, as in their paper; see `IWAE`.
     """
@@ -147,6 +147,8 @@ class ExpertIWAE(OfParts):
     def check(self, model: VAEModule) -> None:
         super().check(model)
         refuse_shared(model, "ExpertIWAE")
+        if model.latent.posterior.products:
+            raise ValueError("ExpertIWAE draws from each part's expert, not from products: MixtureOfExperts(d, parts)")
 
     def players(self, model: VAEModule) -> dict[str, list[str]]:
         return two_players(super().players(model)["model"], model)
