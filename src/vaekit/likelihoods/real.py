@@ -25,7 +25,8 @@ class Gaussian(Likelihood):
     explained perfectly adds at most -log minimum_scale - log(2 pi)/2 nats; or "optimal", one number that is never
     learned: in training the square root of the batch's mean squared error, where log p of the batch has its maximum,
     and in evaluation that of its running mean (Rybkin et al. 2021, arXiv:2006.13202, their optimal sigma-VAE);
-    minimum_scale at least. mean: None takes the decoder's numbers, "tanh" and "sigmoid" bound it for data in [-1, 1] and [0, 1].
+    minimum_scale at least. mean: None takes the decoder's numbers, "tanh" and "sigmoid" bound it for data in [-1, 1]
+    and [0, 1].
     """
 
     density = True
