@@ -86,6 +86,7 @@ class Autoregressive(lk.Likelihood):
 LATENTS: dict[str, Callable[[], lt.AbstractLatent]] = {
     "normal": plain,
     "committed": lambda: lt.Latent(lt.CommittedNormal(2, 0.1), lt.StandardNormal()),
+    "autoregressive prior": lambda: lt.Latent(lt.Normal(4), lt.AutoregressivePrior(2, 0.3)),
     "full normal": lambda: lt.Latent(lt.FullNormal(3), lt.StandardNormal()),
     "flow": lambda: lt.Latent(lt.Coupling(3, layers=2, hidden=6, context=2), lt.StandardNormal()),
     "planar": lambda: lt.Latent(lt.PlanarFlow(2, layers=2), lt.StandardNormal()),
@@ -155,7 +156,7 @@ OBJECTIVES: dict[str, Callable[[], ob.Objective]] = {
 ENTANGLED = [latent for latent in LATENTS if any(w in latent for w in ("vamp", "hamiltonian", "exemplar"))]
 DISCRETE = [latent for latent in LATENTS if latent.startswith(("categorical", "binary"))]
 HARD = [latent for latent in LATENTS if "hard" in latent]
-DIMENSION_BY_DIMENSION = ("normal", "committed", "mixture prior", "vamp", "exemplars")
+DIMENSION_BY_DIMENSION = ("normal", "committed", "autoregressive prior", "mixture prior", "vamp", "exemplars")
 OF_PARTS = {
     "subsets": EXPERTS,
     "joint": ["product of experts", "joint expert"],

@@ -177,10 +177,43 @@ def test_discrete_codes_cannot_be_moved_along_a_gradient():
         lt.Hamiltonian(lt.Latent(lt.Binary(2), lt.BinaryPrior()))
 
 
+def slow(steps, size, rate=1.0):
+    return lt.AutoregressivePrior(steps, rate, steps * size).double()(None)
+
+
+def test_an_autoregressive_normal_is_the_normal_of_covariance_alpha_to_the_distance():
+    p, x = slow(4, 2), tensor(5, 8, seed=2)
+    distance = (torch.arange(4).unsqueeze(1) - torch.arange(4)).abs()
+    covariance = torch.kron(p.alpha**distance, torch.eye(2, dtype=torch.float64))
+    reference = torch.distributions.MultivariateNormal(torch.zeros(8, dtype=torch.float64), covariance)
+    torch.testing.assert_close(p.log_prob(x), reference.log_prob(x), rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(torch.cov(p.draw(fresh(), rows=N).T), covariance, rtol=0, atol=0.02)
+
+
+@pytest.mark.parametrize(("steps", "rate"), [(2, 0.1), (3, 2.0), (8, 5.0)])
+def test_an_autoregressive_prior_commits_its_rate_which_the_nearest_normal_has(steps, rate):
+    p = slow(steps, 2, rate)
+    far = d.kl(lt.Normal(2 * steps)(tensor(3000, 4 * steps, scale=2.0)), p).sum(1)
+    nearest = d.Normal(p.mean.unsqueeze(0), nearest_scale(p).flatten().unsqueeze(0))
+    assert float(d.kl(nearest, p).sum()) == pytest.approx(rate, rel=1e-5) and far.min() > rate
+    with pytest.raises(ValueError, match="at least 2 steps"):
+        lt.AutoregressivePrior(1)
+    with pytest.raises(ValueError, match="parts into as many pieces"):
+        lt.AutoregressivePrior(3, size=4)
+
+
+def nearest_scale(p):
+    """The precisions that the diagonal of the prior's inverse covariance has."""
+    precision = torch.full_like(p.zero, float((1 + p.alpha**2) / (1 - p.alpha**2)))
+    precision[0] = precision[-1] = 1 / (1 - p.alpha**2)
+    return precision.rsqrt()
+
+
 KLS = {
     "normal, normal": (FAMILIES["normal"], lambda: d.Normal(tensor(3, seed=8), tensor(3, seed=9).exp())),
     "full normal, normal": (FAMILIES["full normal"], lambda: d.Normal(tensor(3, seed=8), tensor(3, seed=9).exp())),
     "one-hot, one-hot": (FAMILIES["one-hot"], lambda: d.OneHot(tensor(2, 3, seed=8))),
+    "normal, autoregressive": (lambda: d.Normal(tensor(4, 6), tensor(4, 6, seed=1).exp()), lambda: slow(3, 2)),
     "bits, bits": (FAMILIES["bits"], lambda: d.Bernoulli(tensor(3, seed=8))),
 }
 

@@ -6,13 +6,14 @@ from .flow import CouplingFlow
 from .joint import Joint
 from .levels import Categorical, DiscretisedLogisticMixture
 from .mixture import Mixture, gumbel
-from .normal import Delta, MultivariateNormal, Normal
+from .normal import AutoregressiveNormal, Delta, MultivariateNormal, Normal
 from .onehot import OneHot
 from .transforms import Flow
 from .unit import Bernoulli, ContinuousBernoulli
 
 __all__ = [
     "KL",
+    "AutoregressiveNormal",
     "Bernoulli",
     "Categorical",
     "CouplingFlow",

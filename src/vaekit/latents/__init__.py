@@ -22,6 +22,7 @@ from .posteriors import FullNormal as FullNormal
 from .posteriors import Normal as Normal
 from .posteriors import PointMass as PointMass
 from .posteriors import Posterior as Posterior
+from .priors import AutoregressivePrior as AutoregressivePrior
 from .priors import BinaryPrior as BinaryPrior
 from .priors import Conditional as Conditional
 from .priors import ExemplarPrior as ExemplarPrior

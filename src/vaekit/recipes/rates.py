@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..core import Cycle, Ramp
-from ..latents import CommittedNormal, Latent, StandardNormal
+from ..latents import AutoregressivePrior, CommittedNormal, Latent, Normal, StandardNormal
 from ..likelihoods import Gaussian
 from ..networks import MLP
 from ..objectives import DIP, ELBO, FactorTC, TotalCorrelation
@@ -34,10 +34,16 @@ def free_bits(latent_dim: int, nats: float = 0.1, hidden: tuple[int, ...] = (128
     return classic(plain(latent_dim), hidden, heads=2, objective=ELBO(free_bits=nats))
 
 
-@recipe("Razavi et al. 2019, arXiv:1901.03416, independent latents")
-def delta(latent_dim: int, rate: float = 2.0, hidden: tuple[int, ...] = (128,)) -> Parts:
-    """A posterior that cannot come nearer to the prior than `rate` nats, so that codes cannot collapse."""
-    return classic(Latent(CommittedNormal(latent_dim, rate), StandardNormal()), hidden, heads=2)
+@recipe("Razavi et al. 2019, arXiv:1901.03416")
+def delta(latent_dim: int, rate: float = 2.0, steps: int = 1, hidden: tuple[int, ...] = (128,)) -> Parts:
+    """A posterior that cannot come nearer to the prior than `rate` nats, so that codes cannot collapse.
+
+    With steps above 1 the code is a sequence, and the rate is committed by an autoregressive prior.
+    """
+    committed = Latent(CommittedNormal(latent_dim, rate), StandardNormal())
+    return classic(
+        committed if steps == 1 else Latent(Normal(latent_dim), AutoregressivePrior(steps, rate)), hidden, heads=2
+    )
 
 
 @recipe("Burgess et al. 2018, arXiv:1804.03599")
