@@ -141,7 +141,7 @@ OBJECTIVES: dict[str, Callable[[], ob.Objective]] = {
     "iwae vimco": lambda: ob.IWAE(3, gradient="vimco"),
     "iwae mixed": lambda: ob.IWAE(2, m=2, elbo=0.3),
     "iwae partial": lambda: ob.IWAE(2, gradient="partial", m=2),
-    "subsets": lambda: ob.PartsELBO(subsets=1, weights=(1.0, 2.0)),
+    "subsets": lambda: ob.PartsELBO(Ramp(1.0, 10), subsets=1, weights=(1.0, 2.0)),
     "joint": lambda: ob.JointELBO(0.5),
     "expert iwae": lambda: ob.ExpertIWAE(2, weights=(0.5, 2.0)),
     "total correlation": lambda: ob.TotalCorrelation(4.0),

@@ -272,7 +272,7 @@ WRONG = {
         lambda: Learner(build("mixture of products, and vamp"), ob.ExpertIWAE()),
         "ExpertIWAE trains q and p as two players, and VampPrior",
     ),
-    "subsets": (lambda: ob.PartsELBO(-1), "at least 0"),
+    "subsets": (lambda: ob.PartsELBO(subsets=-1), "at least 0"),
     "draws": (lambda: ob.ExpertIWAE(0), "at least one draw per part"),
     "experts": (lambda: lt.ProductOfExperts(2, 0), "one per part"),
     "widths of another row": (

@@ -72,19 +72,28 @@ class PartsELBO(OfParts):
 
     Wu & Goodman 2018, arXiv:1802.05335, their sub-sampled training. ELBO(A) is that of the model in which the other
     parts are missing. subsets: how many sets A_j, each part being in it by a fair coin; with two parts they add nothing
-    new. alone: whether the second term is there. The logged `elbo` is that of all parts.
+    new. alone: whether the second term is there. beta: what every rate is weighed by. Where it rises slowly from 0, the
+    experts, none of which then costs anything, have to agree; from 1, each may keep to dimensions of its own, so that
+    no part tells of another. The logged `elbo` is that of all parts, with beta = 1.
     """
 
-    def __init__(self, subsets: int = 0, alone: bool = True, weights: Sequence[float] | None = None):
+    def __init__(
+        self,
+        beta: float | Hyper = 1.0,
+        subsets: int = 0,
+        alone: bool = True,
+        weights: Sequence[float] | None = None,
+    ):
         super().__init__(weights)
         if subsets < 0:
             raise ValueError(f"PartsELBO(subsets={subsets}): expected a number of sets per row, at least 0")
-        self.subsets, self.alone = subsets, alone
+        self.beta, self.subsets, self.alone = hyper(beta), subsets, alone
 
     def forward(self, model: VAEModule, batch: Batch, step: Tensor, noise: Noise) -> Terms:
         masks = self.masks(parts_of(batch, model), noise)
         out = model(repeated(batch, masks), noise)
-        each = torch.stack([out.draw.rate - self.weighed(out, model), -out.log_lik, out.draw.rate])
+        cost = self.beta(step) * out.draw.rate - self.weighed(out, model)
+        each = torch.stack([cost, -out.log_lik, out.draw.rate])
         costs, distortions, rates = each.unflatten(1, (len(masks), -1))
         distortion, rate = weighted_mean(distortions[0], batch.weight), weighted_mean(rates[0], batch.weight)
         metrics = {"elbo": -distortion - rate, "distortion": distortion, "rate": rate}

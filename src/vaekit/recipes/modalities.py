@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..core import Ramp
 from ..latents import JointExpert, Latent, MixtureOfExperts, Posterior, ProductOfExperts, StandardNormal
 from ..likelihoods import Bernoulli, Categorical, Gaussian, Likelihood, Mixed, Modalities, NegativeBinomial, Poisson
 from ..networks import MLP, PartDecoder, PartEncoder
@@ -73,13 +74,15 @@ def jmvae(
 def mvae(
     latent_dim: int,
     subsets: int = 0,
+    warm_up: int = 5000,
     widths: tuple[int, ...] | None = None,
     kinds: tuple[str, ...] | None = None,
     weights: tuple[float, ...] | None = None,
     hidden: tuple[int, ...] = (200, 200),
 ) -> Parts:
-    """Rows of parts: the posterior is the product of what each part that is there says."""
-    return of_parts(ProductOfExperts, latent_dim, widths, kinds, hidden, PartsELBO(subsets, weights=weights))
+    """Rows of parts: the posterior is the product of what each part that is there says; the rate warms up."""
+    objective = PartsELBO(Ramp(1.0, warm_up), subsets, weights=weights)
+    return of_parts(ProductOfExperts, latent_dim, widths, kinds, hidden, objective)
 
 
 @recipe("Shi et al. 2019, arXiv:1911.03393")
