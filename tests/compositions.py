@@ -15,6 +15,8 @@ from vaekit.networks import (
     MLP,
     ConvDecoder,
     ConvEncoder,
+    PartDecoder,
+    PartEncoder,
     Recurrent,
     SequenceDecoder,
     SequenceEncoder,
@@ -52,6 +54,14 @@ class Wide(lt.WrappedNormal):
     def forward(self, evidence):
         q = super().forward(evidence)
         return replace(q, scale=4 * q.scale)
+
+
+def hard_bits(prior: lt.Prior) -> lt.Rung:
+    return lt.Rung(lt.Latent(lt.Binary(2, draws="hard"), prior), MLP((6,)))
+
+
+def bits_below() -> lt.Conditional:
+    return lt.Conditional(MLP((6,)), lt.Binary(2))
 
 
 @record
@@ -107,6 +117,8 @@ class Autoregressive(lk.Likelihood):
 
 LATENTS: dict[str, Callable[[], lt.AbstractLatent]] = {
     "normal": plain,
+    "committed": lambda: lt.Latent(lt.CommittedNormal(2, 0.1), lt.StandardNormal()),
+    "autoregressive prior": lambda: lt.Latent(lt.Normal(4), lt.AutoregressivePrior(2, 0.3)),
     "full normal": lambda: lt.Latent(lt.FullNormal(3), lt.StandardNormal()),
     "low rank": lambda: lt.Latent(lt.LowRankNormal(3, rank=2), lt.StandardNormal()),
     "low rank and vamp": lambda: lt.Latent(lt.LowRankNormal(2), lt.VampPrior(4)),
@@ -133,6 +145,16 @@ LATENTS: dict[str, Callable[[], lt.AbstractLatent]] = {
         lt.SplineFlow(2, layers=2, bins=4, hidden=6, context=2), lt.FlowPrior(layers=2, hidden=6, bins=4)
     ),
     "categorical": lambda: lt.Latent(lt.Categorical(2, 3), lt.UniformCategorical()),
+    "binary": lambda: lt.Latent(lt.Binary(3), lt.BinaryPrior()),
+    "binary, straight-through": lambda: lt.Latent(
+        lt.Binary(3, Ramp(0.5, 10, start=1.0), "straight-through"), lt.BinaryPrior(learned=True)
+    ),
+    "binary, hard": lambda: lt.Latent(lt.Binary(3, draws="hard"), lt.BinaryPrior(learned=True)),
+    "binary, hard, in a ladder": lambda: lt.Ladder([hard_bits(lt.BinaryPrior()), hard_bits(bits_below())], width=6),
+    "product of experts": lambda: lt.Latent(lt.ProductOfExperts(2), lt.StandardNormal()),
+    "joint expert": lambda: lt.Latent(lt.JointExpert(2), lt.StandardNormal()),
+    "mixture of experts": lambda: lt.Latent(lt.MixtureOfExperts(2), lt.StandardNormal()),
+    "mixture of products, and vamp": lambda: lt.Latent(lt.MixtureOfExperts(2, products=True), lt.VampPrior(3)),
     "mixture prior": lambda: lt.Latent(lt.Normal(2), lt.GaussianMixture(4)),
     "mixture prior, full": lambda: lt.Latent(lt.Normal(2), lt.GaussianMixture(3, covariance="full")),
     "vamp": lambda: lt.Latent(lt.Normal(2), lt.VampPrior(4)),
@@ -172,6 +194,8 @@ POINTS: dict[str, Callable[[], lt.AbstractLatent]] = {
     "point mass, mixture prior": lambda: lt.Latent(lt.PointMass(2), lt.GaussianMixture(3)),
 }
 """Latents without a density, for objectives that need none."""
+EXPERTS = [latent for latent in LATENTS if "expert" in latent or "products" in latent]
+"""Of rows in two parts: the encoder has a network for each, the decoder too."""
 
 OBJECTIVES: dict[str, Callable[[], ob.Objective]] = {
     "elbo": ob.ELBO,
@@ -181,8 +205,12 @@ OBJECTIVES: dict[str, Callable[[], ob.Objective]] = {
     "iwae": lambda: ob.IWAE(3),
     "iwae stl": lambda: ob.IWAE(3, gradient="stl"),
     "iwae dreg": lambda: ob.IWAE(3, gradient="dreg"),
+    "iwae vimco": lambda: ob.IWAE(3, gradient="vimco"),
     "iwae mixed": lambda: ob.IWAE(2, m=2, elbo=0.3),
     "iwae partial": lambda: ob.IWAE(2, gradient="partial", m=2),
+    "subsets": lambda: ob.PartsELBO(Ramp(1.0, 10), subsets=1, weights=(1.0, 2.0)),
+    "joint": lambda: ob.JointELBO(0.5),
+    "expert iwae": lambda: ob.ExpertIWAE(2, weights=(0.5, 2.0)),
     "total correlation": lambda: ob.TotalCorrelation(4.0),
     "total correlation, stratified": lambda: ob.TotalCorrelation(4.0, "stratified", rows=20),
     "dip": lambda: ob.DIP(1),
@@ -201,9 +229,26 @@ OBJECTIVES: dict[str, Callable[[], ob.Objective]] = {
 }
 
 ENTANGLED = [latent for latent in LATENTS if any(w in latent for w in ("vamp", "hamiltonian", "exemplar", "deep"))]
-DIMENSION_BY_DIMENSION = ("normal", "mixture prior", "mixture prior, full", "vamp", "exemplars", "second stage")
+DISCRETE = [latent for latent in LATENTS if latent.startswith(("categorical", "binary"))]
+HARD = [latent for latent in LATENTS if "hard" in latent]
+DIMENSION_BY_DIMENSION = (
+    "normal",
+    "committed",
+    "autoregressive prior",
+    "mixture prior",
+    "mixture prior, full",
+    "vamp",
+    "exemplars",
+    "second stage",
+)
 LEARNING_PRIORS = ("vamp", "exemplar", "prior", "stage", "pixels", "transformer", "residuals", "finite")
-LEARN_A_PRIOR = [n for n in LATENTS if any(w in n for w in LEARNING_PRIORS) and "hamiltonian" not in n]
+LEARN_NONE = ("hamiltonian", "autoregressive")
+LEARN_A_PRIOR = [n for n in LATENTS if any(w in n for w in LEARNING_PRIORS) and not any(w in n for w in LEARN_NONE)]
+OF_PARTS = {
+    "subsets": EXPERTS,
+    "joint": ["product of experts", "joint expert"],
+    "expert iwae": ["mixture of experts"],
+}
 REFUSED = {(objective, latent) for objective in ("iwae dreg", "iwae partial") for latent in ENTANGLED} | {
     (objective, latent)
     for objective in OBJECTIVES
@@ -211,6 +256,8 @@ REFUSED = {(objective, latent) for objective in ("iwae dreg", "iwae partial") fo
     if (objective.startswith(("total correlation", "dip", "two-stage")) and latent not in DIMENSION_BY_DIMENSION)
     or (objective in ("two-stage", "prior alone") and latent not in LEARN_A_PRIOR)
     or (objective == "class elbo" and latent != "labelled")
+    or (objective == "iwae vimco") != (latent in HARD)
+    or latent not in OF_PARTS.get(objective, LATENTS)
 }
 REFUSED |= {("factor", latent) for latent in LATENTS if LATENTS[latent]().space in ("sphere", "ball", "simplex")}
 """(objective, latent) that are refused with a reason."""
@@ -219,7 +266,7 @@ PAIRS = [
     for objective in OBJECTIVES
     for latent in LATENTS
     if (
-        objective in ("elbo", "iwae dreg", "factor", "class elbo")
+        objective in ("elbo", "iwae dreg", "iwae vimco", "factor", "class elbo", *OF_PARTS)
         or latent in ("normal", "vamp", "ladder", "codebook")
         or (objective in ("two-stage", "prior alone") and latent in ("second stage", "codebook and pixels"))
     )
@@ -237,6 +284,7 @@ LIKELIHOODS: dict[str, Callable[[], lk.Likelihood]] = {
     "gaussian shared": lambda: lk.Gaussian("shared"),
     "gaussian per dimension": lambda: lk.Gaussian("per_dimension"),
     "gaussian per output": lambda: lk.Gaussian("per_output"),
+    "gaussian optimal": lambda: lk.Gaussian("optimal"),
     "gaussian tanh": lambda: lk.Gaussian(mean="tanh"),
     "categorical": lambda: lk.Categorical(levels=4),
     "logistic mixture": lambda: lk.DiscretisedLogisticMixture(2, levels=4),
@@ -252,8 +300,12 @@ LIKELIHOODS: dict[str, Callable[[], lk.Likelihood]] = {
     "poisson": lk.Poisson,
     "multinomial": lambda: lk.Multinomial(total=7),
     "negative binomial": lk.NegativeBinomial,
+    "modalities": lambda: lk.Modalities(lk.Gaussian("per_output"), widths=(1, 3, 1)),
+    "modalities, mixed": lambda: lk.Modalities(
+        lk.Mixed([lk.Gaussian("optimal", shape=(2,)), lk.Categorical(4, shape=(3,))])
+    ),
     "mixed": lambda: lk.Mixed(
-        [lk.Gaussian("per_dimension", shape=(2,)), lk.Categorical(4, shape=(2,)), lk.Poisson(shape=(1,))]
+        [lk.Gaussian("optimal", shape=(2,)), lk.Categorical(4, shape=(2,)), lk.Poisson(shape=(1,))]
     ),
 }
 
@@ -278,8 +330,16 @@ def build(
 ) -> VAEModule:
     """A small dense model in fp64, prepared on a few rows."""
     torch.manual_seed(seed)
-    model = VAEModule(MLP((8,)), {**LATENTS, **POINTS}[latent](), MLP((8,)), LIKELIHOODS[likelihood]())
+    encoder, decoder, own = MLP((8,)), MLP((8,)), LIKELIHOODS[likelihood]()
+    if latent in EXPERTS:
+        joint = MLP((6,)) if latent == "joint expert" else None
+        encoder, decoder = PartEncoder([MLP((6,)), MLP((6,))], joint), PartDecoder([MLP((6,)), MLP((6,))])
+        own = lk.Modalities(own)
+    model = VAEModule(encoder, {**LATENTS, **POINTS}[latent](), decoder, own)
     model = model.settled((cells,), context).double()
+    if latent in EXPERTS:  # wide ones: weights of narrow ones have no variance to tell an error by
+        for expert in model.encoder.networks:
+            expert.layers[-1].bias.data[model.latent.posterior.size :] += 1.0
     return model
 
 

@@ -6,13 +6,19 @@ import math
 import numpy as np
 import pytest
 import torch
-from compositions import batch, build
+from compositions import batch, build, hard_bits, lower
 
 import vaekit as vk
 from vaekit import distributions as dist
+from vaekit import latents as lt
 from vaekit import objectives as ob
-from vaekit.core import Recorder, Source, Tape
+from vaekit.core import Batch, Recorder, Source, Tape
+from vaekit.likelihoods import Bernoulli
+from vaekit.model import VAEModule
+from vaekit.networks import MLP
 from vaekit.objectives.aggregate import total_correlation
+from vaekit.objectives.importance import advantages
+from vaekit.testing import every_binary_row
 from vaekit.training import Learner
 
 
@@ -177,7 +183,66 @@ def test_mixed_bounds_are_mixtures_of_bounds_of_the_same_draws():
     assert joint["model"] < mean["model"] < elbo["model"]
 
 
+# -- the score function ----------------------------------------------------------------------------
+
+
+def gradients_of_the_bound(model, x, k, seeds, rows):
+    """By VIMCO: a mean over `rows` draws of the batch for each seed, (seeds, parameters)."""
+    learner, found = Learner(model, ob.IWAE(k, gradient="vimco")), []
+    for seed in range(seeds):
+        loss = learner(Batch(x.expand(rows, -1)), Source.like(model, seed)).losses["model"]
+        found.append(torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(model.parameters()))]))
+    return torch.stack(found)
+
+
+def exact_bound(model, x, k):
+    """-E log 1/k sum_i w_i, summed over all k-tuples of codes of a latent of bits."""
+    codes = every_binary_row(model.latent.shape[0])
+    q = model.latent.posterior(model.encoder(x))
+    log_q = q.log_prob(codes).sum(1)
+    log_p = model.latent.log_prior(codes, model.prior_scope(Source.like(model))) + model.decode(codes).log_prob(x).sum(
+        1
+    )
+    chosen = torch.tensor(list(itertools.product(range(len(codes)), repeat=k)))
+    bound = (log_p - log_q)[chosen].logsumexp(1) - math.log(k)
+    return -(log_q[chosen].sum(1).exp() * bound).sum()
+
+
+@pytest.mark.parametrize("k", [2, 3])
+def test_vimco_is_an_unbiased_gradient_of_the_bound_summed_over_all_codes(k):
+    """z scores of every parameter: 16 batches give a t statistic, whose 1 - 1e-5 quantile is below 6."""
+    model = build("binary, hard").train()
+    x = batch(model).x[:1]
+    exact = torch.cat([g.flatten() for g in torch.autograd.grad(exact_bound(model, x, k), list(model.parameters()))])
+    found = gradients_of_the_bound(model, x, k, seeds=16, rows=5000)
+    off = (found.mean(0) - exact).abs() / (found.std(0) / 4 + 1e-12)
+    assert float(exact.norm()) > 0.1
+    assert (off > 6).double().mean() < 0.005 and off.square().mean() < 2, f"{int((off > 6).sum())} of {len(off)}"
+
+
+def test_vimco_has_less_variance_than_the_plain_score_function(monkeypatch):
+    model = build("binary, hard").train()
+    x = batch(model).x[:1]
+    controlled = gradients_of_the_bound(model, x, 5, seeds=100, rows=20)
+    plain = "vaekit.objectives.importance.advantages"
+    monkeypatch.setattr(plain, lambda log_w: log_w.detach().logsumexp(1, keepdim=True) - math.log(5))
+    uncontrolled = gradients_of_the_bound(model, x, 5, seeds=100, rows=20)
+    assert float(controlled.var(0).sum()) < 0.2 * float(uncontrolled.var(0).sum())
+
+
+def test_a_draw_is_credited_with_what_it_adds_to_the_others_geometric_mean():
+    w = [0.5, 2.0, 3.0]
+    want = [math.log(sum(w) / (sum(w) - own + math.sqrt(math.prod(w) / own))) for own in w]
+    got = advantages(torch.tensor(w, dtype=torch.float64).log().reshape(1, 3, 1))
+    assert got.flatten().tolist() == pytest.approx(want, rel=1e-12)
+
+
 # -- wrong calls -----------------------------------------------------------------------------------
+
+
+def half_hard():
+    return lt.Ladder([hard_bits(lt.BinaryPrior()), lower(2)], width=6)
+
 
 WRONG = {
     "estimator": (lambda: ob.TotalCorrelation(estimator="exact"), 'expected "weighted" or "stratified"'),
@@ -195,6 +260,20 @@ WRONG = {
     "scales": (lambda: ob.WAE(scales=(0.0,)), "expected positive numbers"),
     "draws": (lambda: ob.IWAE(2, m=0), "expected at least one draw per row"),
     "mixed": (lambda: ob.IWAE(2, gradient="dreg", elbo=0.1), 'takes "plain" or "stl"'),
+    "one draw": (lambda: ob.IWAE(1, gradient="vimco"), "a draw is judged by the others"),
+    "draws with a gradient": (
+        lambda: Learner(build("binary"), ob.IWAE(2, gradient="vimco")),
+        "needs draws of z without a gradient, for which it uses that of log q, and those of Binary are not so: give "
+        'Binary or Categorical draws="hard"',
+    ),
+    "draws without a gradient": (
+        lambda: Learner(build("binary, hard"), ob.ELBO()),
+        'those of Binary are not so: give Binary or Categorical draws="relaxed"',
+    ),
+    "hard on one rung": (
+        lambda: Learner(VAEModule(MLP(()), half_hard(), MLP(()), Bernoulli()).settled((4,)), ob.ELBO()),
+        "those of Ladder are not so",
+    ),
     "partial": (lambda: Learner(build("vamp"), ob.IWAE(2, gradient="partial")), "the partial gradient trains q and p"),
 }
 

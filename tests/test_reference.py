@@ -18,7 +18,7 @@ from vaekit.evaluation.likelihood import BUDGET
 from vaekit.model import VAEModule
 from vaekit.networks import MLP
 from vaekit.objectives import ELBO, IWAE
-from vaekit.training import Adam, Learner, Training
+from vaekit.training import Adam, Learner, Step, Training
 
 X = 1.3
 LOG_P = -1.6880121235
@@ -204,6 +204,39 @@ def test_a_linear_vae_holds_probabilistic_pca(name, latents, log_likelihood, noi
     np.testing.assert_allclose(kl, 0.5 * np.log(values[:latents] / variance), atol=1e-9)
 
 
+def test_an_optimal_variance_is_where_log_p_of_the_batch_has_its_maximum():
+    """There log p(x | z) = -D/2 (log(2 pi s^2) + 1), s^2 the mean squared error of the cells that are there."""
+    model = linear(5, 2, lk.Gaussian("optimal")).double().train()
+    x = torch.randn(7, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    mask = (torch.arange(35).reshape(7, 5) % 4 > 0).double()
+    for seen, weight in ((None, None), (mask, torch.tensor([1.0, 2, 1, 0, 1, 1, 3], dtype=torch.float64))):
+        out = model(Batch(x, seen, weight=weight), Source(0, dtype=torch.float64))
+        cells = (torch.ones_like(x) if seen is None else seen) * (1.0 if weight is None else weight.unsqueeze(1))
+        error = (cells * (torch.where(cells > 0, x, 0) - out.px.mean).square()).sum() / cells.sum()
+        rows = torch.ones_like(out.log_lik) if weight is None else weight
+        want = -0.5 * cells.sum() * (math.log(2 * math.pi * float(error.detach())) + 1)
+        assert float((rows * out.log_lik).sum().detach()) == pytest.approx(float(want), rel=1e-12)
+        gradients = [
+            torch.autograd.grad(loss, model.decoder.layers[-1].weight, retain_graph=True)[0]
+            for loss in ((rows * out.log_lik).sum(), -0.5 * cells.sum() * error.log())
+        ]
+        torch.testing.assert_close(*gradients)  # holding the variance changes no gradient
+
+
+def test_an_optimal_variance_is_kept_as_a_running_mean():
+    model = linear(5, 2, lk.Gaussian("optimal")).double().train()
+    learner, seen = Learner(model, ELBO()).double(), []
+    step = Step(learner)
+    for t in range(3):
+        x = torch.randn(7, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(t))
+        px = model(Batch(x), Source(t, dtype=torch.float64)).px
+        seen.append(float((x - px.mean.detach()).square().mean()))
+        step(Batch(x), Source(t, dtype=torch.float64))
+        assert float(model.likelihood.variance) == pytest.approx(np.mean(seen), rel=1e-12)
+    px = model.eval()(Batch(x), Source(0, dtype=torch.float64)).px
+    assert float(px.scale[0, 0].detach()) == pytest.approx(math.sqrt(np.mean(seen)), rel=1e-12)
+
+
 def fitted_linear(x, latents, objective=None, likelihood=None, epochs=1500, batch_size=256, lr=2e-2):
     torch.manual_seed(0)
     rows = Rows(torch.tensor(x), DataSpec("real", x.shape[1:], "float64"), torch.float64)
@@ -228,6 +261,13 @@ def test_training_a_linear_vae_reaches_probabilistic_pca(name, latents, log_like
     assert reached == pytest.approx(log_likelihood, rel=1e-3)
     scale = model.likelihood.minimum_scale + float(model.likelihood.log_scale.detach().exp())
     assert scale**2 == pytest.approx(noise, rel=0.02)
+
+
+@pytest.mark.slow
+def test_the_optimal_variance_of_a_linear_vae_is_that_of_probabilistic_pca():
+    model, rows = fitted_linear(data_set("iris"), 2, likelihood=lk.Gaussian("optimal"), epochs=2000)
+    assert float(model.likelihood.variance) == pytest.approx(0.083736, rel=0.03)
+    assert float(score_rows(model, rows, draws=200).bound.mean()) == pytest.approx(-3.686255, rel=2e-3)
 
 
 @pytest.mark.slow

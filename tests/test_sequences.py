@@ -150,7 +150,7 @@ def test_missing_steps_at_the_end_are_marginal():
     x, mask = every_row((4,), 3), torch.tensor([[1.0, 1, 0, 0]]).double().expand(81, -1)
     px = likelihood(given().expand(81, -1))
     scope = Scope.of(Source(0, dtype=torch.float64))
-    cut = (likelihood.reading(px, mask, scope).log_prob(x * mask) * mask).sum(1).exp()
+    cut = (likelihood.fitted(px, x, mask, scope)[0].log_prob(x * mask) * mask).sum(1).exp()
     whole = px.log_density(x).exp()
     torch.testing.assert_close(cut[::9], whole.reshape(9, 9).sum(1))
 
@@ -158,12 +158,14 @@ def test_missing_steps_at_the_end_are_marginal():
 def test_word_dropout_hides_what_is_read_and_never_what_is_explained():
     likelihood, x = autoregressive("gru", dropout=1.0), torch.tensor([[0.0, 1, 2, 1], [2, 0, 1, 1]]).double()
     px, scope = likelihood(given().expand(2, -1)), Scope.of(Source(0, dtype=torch.float64))
-    hidden = likelihood.train().reading(px, None, scope)
+    hidden = likelihood.train().fitted(px, x, None, scope)[0]
     nothing = replace(px, known=torch.zeros(2, 1, 4, 1).double())
     torch.testing.assert_close(hidden.log_prob(x), nothing.log_prob(x), rtol=0, atol=0)
     one_by_one = torch.stack([hidden.log_prob(torch.full_like(x, level)) for level in range(3)], -1).exp()
     torch.testing.assert_close(one_by_one.sum(-1), torch.ones_like(x))  # independent steps, each a distribution
-    torch.testing.assert_close(likelihood.eval().reading(px, None, scope).log_prob(x), px.log_prob(x), rtol=0, atol=0)
+    torch.testing.assert_close(
+        likelihood.eval().fitted(px, x, None, scope)[0].log_prob(x), px.log_prob(x), rtol=0, atol=0
+    )
 
 
 def test_word_dropout_hides_its_share_of_steps_whole():
@@ -173,7 +175,7 @@ def test_word_dropout_hides_its_share_of_steps_whole():
     px = likelihood(given().expand(400, -1))
     mask = torch.ones(400, 1, 50, 2).double()
     mask[:, :, 40:] = 0
-    known = likelihood.train().reading(px, mask, Scope.of(Source(0, dtype=torch.float64))).known
+    known = likelihood.train().fitted(px, x, mask, Scope.of(Source(0, dtype=torch.float64)))[0].known
     assert (known[..., 40:, :] == 0).all() and torch.equal(known[..., 0], known[..., 1])
     kept = known[..., :40, 0]
     assert float(kept.mean()) == pytest.approx(0.7, abs=4 * (0.21 / kept.numel()) ** 0.5)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from .core import Batch, Component, Draw, Noise, Pass, Scope, prefixed
-from .distributions import Distribution
+from .distributions import Distribution, sum_cells
 from .latents import AbstractLatent
 from .latents.ladder import pairs
 from .likelihoods import Likelihood
@@ -81,9 +81,11 @@ class VAEModule(Component):
         )
         encoder, decoder = self.encoder, self.decoder
         if isinstance(encoder, Network):
-            encoder = encoder.settled(in_shape=reads, out_shape=latent.evidence_shape)
+            widths = likelihood.feature_widths
+            encoder = encoder.settled(in_shape=reads, out_shape=latent.evidence_shape, widths=widths)
         if isinstance(decoder, Network):
-            decoder = decoder.settled(in_shape=joined(latent.emitted_shape, context), out_shape=likelihood.in_shape)
+            widths, reads = likelihood.parameter_widths, joined(latent.emitted_shape, context)
+            decoder = decoder.settled(in_shape=reads, out_shape=likelihood.in_shape, widths=widths)
         return type(self)(encoder, latent, decoder, likelihood, network)
 
     def _settled_context(self, shape: tuple[int, ...]) -> tuple[Network | None, int]:
@@ -106,51 +108,70 @@ class VAEModule(Component):
         return getattr(self.encoder, "flattens", False)
 
     def forward(
-        self, batch: Batch, noise: Noise, draws: int = 1, path_only: bool = False, every_class: bool = False
+        self,
+        batch: Batch,
+        noise: Noise,
+        draws: int = 1,
+        path_only: bool = False,
+        every_class: bool = False,
+        given: Tensor | None = None,
     ) -> Pass:
         """One pass, `draws` of z per row: S draws of B rows are S * B rows, the draws of one row B apart.
 
         path_only: q's parameters are held fixed inside log q (Roeder et al. 2017, arXiv:1703.09194). every_class: draw
-        k of a row is of class k, whatever its label; there are as many draws as the latent has classes.
+        k of a row is of class k, whatever its label; there are as many draws as the latent has classes. given: with
+        path_only, a mask of the cells that z is drawn from, where these are fewer than those of the batch, which log q
+        is given.
         """
-        draw, likelihood_of = self._infer(batch, noise, draws, path_only, every_class)
-        px, log_lik = likelihood_of(draw.z, draw.emitted)
-        return Pass(draw, log_lik, px)
+        if given is not None and not path_only:
+            raise ValueError("draws given some of the cells need path_only=True: log q is that of all cells, and held")
+        draw, likelihood_of = self._infer(batch, noise, draws, path_only, every_class, given)
+        px, cells, updates = likelihood_of(draw.z, draw.emitted)
+        return Pass(replace(draw, updates={**draw.updates, **updates}), sum_cells(cells), px, cells)
 
     def infer(self, batch: Batch, noise: Noise, draws: int = 1) -> Draw:
         """z ~ q(z | x) alone, as in `forward`."""
-        return self._infer(batch, noise, draws, False)[0]
+        return self._infer(batch, noise, draws)[0]
 
     def _infer(
-        self, batch: Batch, noise: Noise, draws: int, path_only: bool, every_class: bool = False
-    ) -> tuple[Draw, Callable[..., tuple[Distribution, Tensor]]]:
-        """The draw, and z (with what is emitted of it, if known) -> (p(x | z), log p(x | z)) for the rows it was drawn
-        for."""
+        self,
+        batch: Batch,
+        noise: Noise,
+        draws: int,
+        path_only: bool = False,
+        every_class: bool = False,
+        given: Tensor | None = None,
+    ) -> tuple[Draw, Callable[..., tuple[Distribution, Tensor, dict[str, Tensor]]]]:
+        """The draw, and z (with what is emitted of it, if known) -> (p(x | z), log p(x | z) per cell, updates) for the
+        rows it was drawn for."""
         batch = replace(batch, context=self._read(batch.context))
         x, scope, evidence = self._infer_inputs(batch, noise)
+        held = evidence.detach() if path_only else None
+        if given is not None:
+            evidence = self._encode(self._inputs(x, given), batch.context)
 
         def fold(t: Tensor | None) -> Tensor | None:
             return t if t is None or draws == 1 else t.expand(draws, *t.shape).flatten(0, 1)
 
-        x, mask, context, evidence = fold(x), fold(batch.mask), fold(batch.context), fold(evidence)
+        x, mask, context = fold(x), fold(batch.mask), fold(batch.context)
 
         label = fold(batch.label)
         if every_class:
             label = torch.eye(draws, dtype=x.dtype, device=x.device).unsqueeze(1)
             label = label.expand(-1, len(batch.x), -1).flatten(0, 1)
 
-        def likelihood_of(z: Tensor, emitted: Tensor | None = None) -> tuple[Distribution, Tensor]:
-            px = self.likelihood.reading(self._decode(z, context, emitted), mask, scope)
-            return px, px.log_density(x, mask)
+        scope = replace(scope, weight=fold(batch.weight), label=label)
 
-        scope = replace(
+        def likelihood_of(z: Tensor, emitted: Tensor | None = None) -> tuple[Distribution, Tensor, dict[str, Tensor]]:
+            px, updates = self.likelihood.fitted(self._decode(z, context, emitted), x, mask, scope)
+            return px, px.log_cells(x, mask), prefixed("likelihood", updates)
+
+        reached = replace(
             scope,
             encode=lambda inputs: self._encode_pseudo(inputs, context),
-            log_lik=lambda z: likelihood_of(z)[1],
-            weight=fold(batch.weight),
-            label=label,
+            log_lik=lambda z: sum_cells(likelihood_of(z)[1]),
         )
-        draw = self.latent.infer(evidence, scope, context, evidence.detach() if path_only else None)
+        draw = self.latent.infer(fold(evidence), reached, context, fold(held))
         return replace(draw, updates=prefixed("latent", draw.updates)), likelihood_of
 
     def _infer_inputs(self, batch: Batch, noise: Noise) -> tuple[Tensor, Scope, Tensor]:
@@ -223,7 +244,7 @@ class VAEModule(Component):
         z = self.latent.generate(len(x[:2]), self.prior_scope(noise, context), context)
         px = self._decode(z, context)
         cells = px.log_prob(x[:2])
-        leaves_out = type(px).log_density is not Distribution.log_density  # in a way of its own
+        leaves_out = type(px).log_cells is not Distribution.log_cells  # in a way of its own
         if cells.dim() == 1 and batch.mask is not None and x.dim() > 1 and not leaves_out:
             raise ValueError(
                 f"{type(self.likelihood).__name__} takes a row as one cell, so that a missing one cannot be left out: "

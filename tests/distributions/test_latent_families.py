@@ -8,7 +8,7 @@ from scipy import stats
 
 from vaekit import distributions as d
 from vaekit import latents as lt
-from vaekit.core import Bound, Scope, Source
+from vaekit.core import Bound, Ramp, Scope, Source
 from vaekit.distributions.spherical import unit
 
 N = 200_000
@@ -38,6 +38,7 @@ FAMILIES = {
     "low rank": lambda: d.LowRankNormal(tensor(4, 3), tensor(4, 3, seed=1).exp(), tensor(4, 3, 2, seed=2)),
     "laplace": lambda: d.Laplace(tensor(4, 3), tensor(4, 3, seed=1).exp()),
     "one-hot": lambda: d.OneHot(tensor(4, 2, 3)),
+    "bits": lambda: d.Bernoulli(tensor(4, 3)),
 }
 
 
@@ -113,11 +114,102 @@ def test_a_relaxed_draw_tends_to_the_hard_one():
     torch.testing.assert_close(warm.unflatten(1, (2, 3)).sum(-1), torch.ones(50, 2, dtype=torch.float64))
 
 
-def test_a_categorical_posterior_is_relaxed_in_training_and_hard_in_evaluation():
-    part = lt.Categorical(2, 3).double()
-    evidence, scope = tensor(5, 6), Scope.of(Source(0, dtype=torch.float64))
-    assert not set(part.train()(evidence).draw(scope).unique().tolist()) <= {0.0, 1.0}
-    assert set(part.eval()(evidence).draw(scope).unique().tolist()) == {0.0, 1.0}
+DISCRETE = {"categorical": lambda **how: lt.Categorical(2, 3, **how), "binary": lambda **how: lt.Binary(6, **how)}
+
+
+def fresh(seed=0):
+    return Scope.of(Source(seed, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("name", DISCRETE)
+def test_a_discrete_posterior_is_relaxed_in_training_and_hard_in_evaluation(name):
+    part, evidence = DISCRETE[name]().double(), tensor(5, 6)
+    assert not set(part.train()(evidence).draw(fresh()).unique().tolist()) <= {0.0, 1.0}
+    assert set(part.eval()(evidence).draw(fresh()).unique().tolist()) == {0.0, 1.0}
+
+
+def test_a_relaxed_bit_is_the_binary_concrete_and_tends_to_the_hard_one():
+    """sigmoid((l + logit(u)) / t) of uniform u, here u = 1 - v; hard where u > 1 - sigmoid(l)."""
+    q = d.Bernoulli(tensor(50, 3), torch.tensor(0.7))
+    u = 1 - fresh().rand((50, 3))
+    torch.testing.assert_close(q.draw(fresh()), torch.sigmoid((q.logits + torch.logit(u)) / 0.7))
+    cold = d.Bernoulli(q.logits, torch.tensor(1e-4)).draw(fresh())
+    torch.testing.assert_close(cold, d.Bernoulli(q.logits).draw(fresh()), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("name", DISCRETE)
+def test_a_straight_through_draw_is_hard_and_has_the_gradient_of_the_relaxed_one(name):
+    draws, gradients = {}, {}
+    for how in ("relaxed", "straight-through", "hard"):
+        part, evidence = DISCRETE[name](draws=how).double().train(), tensor(5, 6).requires_grad_()
+        draws[how] = part(evidence).draw(fresh())
+        if how != "hard":
+            (gradients[how],) = torch.autograd.grad((draws[how] * tensor(5, 6, seed=3)).sum(), evidence)
+    assert not draws["hard"].requires_grad
+    assert torch.equal(draws["straight-through"], draws["hard"])
+    assert torch.equal(gradients["straight-through"], gradients["relaxed"])
+
+
+def test_a_temperature_follows_its_schedule_and_counts_the_steps():
+    latent = lt.Latent(lt.Binary(3, Ramp(0.5, 4, start=1.0)), lt.BinaryPrior(size=3)).double().train()
+    seen = []
+    for _ in range(6):
+        draw = latent.infer(tensor(2, 3), fresh())
+        seen.append(float(draw.q.temperature))
+        latent.posterior.step.copy_(draw.updates["posterior.step"])
+    assert seen == [1.0, 0.875, 0.75, 0.625, 0.5, 0.5]
+    assert latent.eval().infer(tensor(2, 3), fresh()).updates == {}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"draws": "soft"}, "expected one of 'relaxed', 'straight-through', 'hard'"),
+        ({"temperature": 0.0}, "expected numbers above 0"),
+        ({"temperature": Ramp(0.5, 10)}, r"from 0 to 0.5.*such as Ramp\(0.5, 10000, start=1.0\)"),
+    ],
+)
+def test_wrong_ways_to_draw_codes_are_told(settings, message):
+    for make in DISCRETE.values():
+        with pytest.raises(ValueError, match=message):
+            make(**settings)
+
+
+def test_discrete_codes_cannot_be_moved_along_a_gradient():
+    with pytest.raises(ValueError, match="Binary has none"):
+        lt.Hamiltonian(lt.Latent(lt.Binary(2), lt.BinaryPrior()))
+
+
+def slow(steps, size, rate=1.0):
+    return lt.AutoregressivePrior(steps, rate, steps * size).double()(None)
+
+
+def test_an_autoregressive_normal_is_the_normal_of_covariance_alpha_to_the_distance():
+    p, x = slow(4, 2), tensor(5, 8, seed=2)
+    distance = (torch.arange(4).unsqueeze(1) - torch.arange(4)).abs()
+    covariance = torch.kron(p.alpha**distance, torch.eye(2, dtype=torch.float64))
+    reference = torch.distributions.MultivariateNormal(torch.zeros(8, dtype=torch.float64), covariance)
+    torch.testing.assert_close(p.log_prob(x), reference.log_prob(x), rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(torch.cov(p.draw(fresh(), rows=N).T), covariance, rtol=0, atol=0.02)
+
+
+@pytest.mark.parametrize(("steps", "rate"), [(2, 0.1), (3, 2.0), (8, 5.0)])
+def test_an_autoregressive_prior_commits_its_rate_which_the_nearest_normal_has(steps, rate):
+    p = slow(steps, 2, rate)
+    far = d.kl(lt.Normal(2 * steps)(tensor(3000, 4 * steps, scale=2.0)), p).sum(1)
+    nearest = d.Normal(p.mean.unsqueeze(0), nearest_scale(p).flatten().unsqueeze(0))
+    assert float(d.kl(nearest, p).sum()) == pytest.approx(rate, rel=1e-5) and far.min() > rate
+    with pytest.raises(ValueError, match="at least 2 steps"):
+        lt.AutoregressivePrior(1)
+    with pytest.raises(ValueError, match="parts into as many pieces"):
+        lt.AutoregressivePrior(3, size=4)
+
+
+def nearest_scale(p):
+    """The precisions that the diagonal of the prior's inverse covariance has."""
+    precision = torch.full_like(p.zero, float((1 + p.alpha**2) / (1 - p.alpha**2)))
+    precision[0] = precision[-1] = 1 / (1 - p.alpha**2)
+    return precision.rsqrt()
 
 
 KLS = {
@@ -139,6 +231,8 @@ KLS = {
         lambda: d.LogisticNormal(tensor(3, seed=8), tensor(3, seed=9).exp()),
     ),
     "one-hot, one-hot": (FAMILIES["one-hot"], lambda: d.OneHot(tensor(2, 3, seed=8))),
+    "normal, autoregressive": (lambda: d.Normal(tensor(4, 6), tensor(4, 6, seed=1).exp()), lambda: slow(3, 2)),
+    "bits, bits": (FAMILIES["bits"], lambda: d.Bernoulli(tensor(3, seed=8))),
 }
 
 
@@ -161,6 +255,18 @@ def test_closed_kls_equal_monte_carlo(pair):
         torch.testing.assert_close(same, torch.zeros_like(same), atol=1e-12, rtol=0)
 
 
+@pytest.mark.parametrize("rate", [0.01, 1.0, 30.0])
+def test_a_committed_rate_is_reached_whatever_the_evidence_says(rate):
+    part, evidence = lt.CommittedNormal(3, rate), tensor(2000, 6, scale=10.0)
+    prior = d.Normal(torch.zeros(3, dtype=torch.float64), torch.ones(3, dtype=torch.float64))
+    least = d.kl(part(evidence), prior).sum(1).min()
+    assert rate * (1 - 1e-9) <= least
+    wide = torch.tensor([[0.0] * 3 + [50.0] * 3], dtype=torch.float64)  # the prior itself, asked of a plain normal
+    assert float(d.kl(part(wide), prior).sum()) == pytest.approx(rate, rel=1e-6)
+    with pytest.raises(ValueError, match="expected nats above 0"):
+        lt.CommittedNormal(3, 0.0)
+
+
 def test_kl_of_normals_against_scipy_s_integral():
     q, p = stats.norm(0.3, 1.7), stats.norm(-0.5, 0.8)
     expected = q.expect(lambda x: q.logpdf(x) - p.logpdf(x))
@@ -177,6 +283,7 @@ def test_detaching_holds_parameters_but_not_what_they_are_asked_about(name):
         "low rank": lt.LowRankNormal(2),
         "laplace": lt.Laplace(2),
         "one-hot": lt.Categorical(1, 2),
+        "bits": lt.Binary(2),
         "flow": lt.Coupling(2, layers=2, hidden=4, context=1),
     }[name].double()
     evidence = tensor(3, part.n_in).requires_grad_()

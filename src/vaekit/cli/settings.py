@@ -54,6 +54,8 @@ def prior(name: str, assignments: Sequence[str]) -> Prior:
 
 def value(name: str, text: str, kind: str, flag: str = "--set") -> Any:
     """A setting of a recipe as the kind of value that it is. Raises ValueError for another kind."""
+    if kind.endswith(" | None"):
+        return None if text == "None" else value(name, text, kind.removesuffix(" | None"), flag)
     try:
         return READERS.get(kind, _anything)(text)
     except ValueError as error:
@@ -62,6 +64,14 @@ def value(name: str, text: str, kind: str, flag: str = "--set") -> Any:
 
 def _integers(text: str) -> tuple[int, ...]:
     return tuple(int(word) for word in text.strip("()[] ").split(",") if word.strip())
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    return tuple(float(word) for word in _words(text))
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip(" \"'") for word in text.strip("()[] ").split(",") if word.strip())
 
 
 def _number_or_word(text: str) -> float | str:
@@ -85,8 +95,15 @@ READERS: dict[str, Callable[[str], Any]] = {
     "float": float,
     "tuple[int, ...]": _integers,
     "Sequence[int]": _integers,
+    "tuple[float, ...]": _numbers,
+    "tuple[str, ...]": _words,
     "float | str": _number_or_word,
     "str": str,
 }
-WORDS = {"int": "a whole number", "float": "a number", "tuple[int, ...]": "whole numbers such as 300,300"}
+WORDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "tuple[int, ...]": "whole numbers such as 300,300",
+    "tuple[float, ...]": "numbers such as 1,20",
+}
 WORDS["Sequence[int]"] = WORDS["tuple[int, ...]"]

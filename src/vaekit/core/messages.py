@@ -63,8 +63,8 @@ class Draw:
     unbiased estimate of p(x); None for a point mass, which has no density. kl: (B, units) where a closed form exists.
     q, p: the distributions, where there is one of each. emitted: what the decoder reads of z, where inferring came by
     it. penalty: (B,), added to the loss as it is. classes: (B, K), log q(class | x), where z tells of classes. updates:
-    new values of the latent's buffers, applied after the optimiser's step. usage: of every codebook, (codes,), the
-    share of the batch's positions that took each code.
+    new values of buffers, applied after the optimiser's step. usage: of every codebook, (codes,), the share of the
+    batch's positions that took each code. log_q: (B,) = log q(z | x), of a latent that draws from q itself.
     """
 
     z: Tensor
@@ -77,6 +77,7 @@ class Draw:
     classes: Tensor | None = None
     updates: dict[str, Tensor] = field(default_factory=dict)
     usage: tuple[Tensor, ...] = ()
+    log_q: Tensor | None = None
 
     @property
     def rate(self) -> Tensor:
@@ -86,11 +87,13 @@ class Draw:
 
 @record
 class Pass:
-    """One trip through the model: the draw, log p(x | z) per row (B,), and the distribution p(x | z)."""
+    """One trip through the model: the draw, log p(x | z) per row (B,), the distribution p(x | z), and log p(x | z) per
+    cell (B, *cells), 0 where the mask is."""
 
     draw: Draw
     log_lik: Tensor
     px: Any
+    cells: Tensor | None = None
 
     @property
     def log_weight(self) -> Tensor:

@@ -11,7 +11,7 @@ from .laplace import Laplace
 from .levels import Categorical, DiscretisedLogisticMixture
 from .marginal import Marginal
 from .mixture import Mixture, gumbel
-from .normal import Delta, LowRankNormal, MultivariateNormal, Normal
+from .normal import AutoregressiveNormal, Delta, LowRankNormal, MultivariateNormal, Normal
 from .onehot import OneHot
 from .simplex import LogisticNormal
 from .spherical import PowerSpherical, UniformSphere, VonMisesFisher
@@ -20,6 +20,7 @@ from .unit import Bernoulli, ContinuousBernoulli
 
 __all__ = [
     "KL",
+    "AutoregressiveNormal",
     "Bernoulli",
     "Categorical",
     "CodeGrid",

@@ -48,10 +48,14 @@ class Distribution:
     def mode(self) -> Tensor:
         raise NotImplementedError
 
-    def log_density(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """(B,): the log-probability of whole rows; given a mask, of the cells where it is 1, the others unknown."""
+    def log_cells(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, *cells): `log_prob`, and 0 where the mask is: those cells are unknown."""
         cells = self.log_prob(x)
-        return sum_cells(cells if mask is None else cells * mask)
+        return cells if mask is None else cells * mask
+
+    def log_density(self, x: Tensor) -> Tensor:
+        """(B,): the log-probability of whole rows."""
+        return sum_cells(self.log_prob(x))
 
     def map(self, f: Callable[[Tensor], Tensor]) -> Self:
         """`f` on every parameter that has rows (networks inside the record are left as they are)."""
@@ -66,6 +70,11 @@ class Distribution:
 def per_row(shape: torch.Size, rows: int | None) -> tuple[int, ...]:
     """The shape of a draw: the parameters' own, or, for parameters shared by all rows, with `rows` before it."""
     return tuple(shape) if rows is None else (rows, *shape)
+
+
+def straight_through(hard: Tensor, relaxed: Tensor) -> Tensor:
+    """The values of `hard`, to the bit, with the gradient of `relaxed` (Bengio et al. 2013, arXiv:1308.3432)."""
+    return hard + (relaxed - relaxed.detach())
 
 
 KL: dict[tuple[type, type], Callable[[Distribution, Distribution], Tensor]] = {}

@@ -99,9 +99,9 @@ class Multinomial(Distribution):
     total: int = static()
 
     def log_prob(self, x: Tensor) -> Tensor:
-        return self.log_density(x)
+        return self.log_cells(x)
 
-    def log_density(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+    def log_cells(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         logits = self.logits
         if mask is not None:
             x, logits = torch.where(mask > 0, x, 0.0), torch.where(mask > 0, logits, -1e30)

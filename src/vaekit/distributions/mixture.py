@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..core import Scope, record
-from .base import Distribution, sum_cells
+from .base import Distribution
 
 
 def gumbel(u: Tensor) -> Tensor:
@@ -18,26 +18,28 @@ def gumbel(u: Tensor) -> Tensor:
 class Mixture(Distribution):
     """`sum_k w_k p_k(x)` over whole rows: one cell per row.
 
-    components: parameters (K, D) shared by all rows, or (B, K, D). log_weights: (K,), normalised.
+    components: parameters (K, D) shared by all rows, or (B, K, D). log_weights: (K,) or (B, K), normalised; minus
+    infinity for a component that is not there.
     """
 
     components: Distribution
     log_weights: Tensor
 
     def log_prob(self, x: Tensor) -> Tensor:
-        return torch.logsumexp(self._each(x), dim=1)
+        return torch.logsumexp(self._each(x), -1)
 
     def _each(self, x: Tensor) -> Tensor:
-        """(B, K): log w_k p_k(x)."""
-        return sum_cells(self.components.log_prob(x.unsqueeze(1)), batch_dims=2) + self.log_weights
+        """(..., K): log w_k p_k(x)."""
+        cells = self.components.log_prob(x.unsqueeze(-2))
+        return (cells if cells.dim() == x.dim() else cells.sum(-1)) + self.log_weights
 
     def log_responsibilities(self, x: Tensor) -> Tensor:
-        """(B, K): the log-probability of each component given a row."""
-        return self._each(x).log_softmax(1)
+        """(..., K): the log-probability of each component given a row."""
+        return self._each(x).log_softmax(-1)
 
     def draw(self, scope: Scope, rows: int | None = None) -> Tensor:
         n = rows if rows is not None else self.components.mean.shape[0]
-        noise = gumbel(scope.rand((n, *self.log_weights.shape)))
+        noise = gumbel(scope.rand((n, self.log_weights.shape[-1])))
         chosen = (self.log_weights + noise).argmax(1)
         index = (chosen,) if rows is not None else (torch.arange(n, device=chosen.device), chosen)
         return self.components.map(lambda t: t[index] if t.dim() else t).draw(scope)

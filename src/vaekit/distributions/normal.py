@@ -108,6 +108,45 @@ class LowRankNormal(Distribution):
 
 
 @record
+class AutoregressiveNormal(Distribution):
+    """`z_1 ~ N(0, I)`, `z_t ~ N(alpha z_(t-1), (1 - alpha^2) I)`: every number is N(0, 1); one cell per row.
+
+    zero: (steps, D), whose shape is that of a row; a row is flat, step after step. alpha: in (0, 1).
+    """
+
+    zero: Tensor
+    alpha: Tensor
+
+    @property
+    def _variances(self) -> Tensor:
+        """(steps, D): of each number, given the step before."""
+        first = torch.ones_like(self.zero[:1])
+        return torch.cat([first, (1 - self.alpha.square()) * torch.ones_like(self.zero[1:])])
+
+    def before(self, x: Tensor) -> Tensor:
+        """(..., steps, D) -> the step before, 0 before the first."""
+        return torch.cat([torch.zeros_like(x[..., :1, :]), x[..., :-1, :]], -2)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        x = x.unflatten(-1, self.zero.shape)
+        apart = (x - self.alpha * self.before(x)).square() / self._variances
+        return -0.5 * (apart + self._variances.log() + LOG_2PI).sum((-2, -1))
+
+    def draw(self, scope: Scope, rows: int | None = None) -> Tensor:
+        first, *others = (self._variances.sqrt() * scope.randn(per_row(self.zero.shape, rows))).unbind(-2)
+        drawn = [first]
+        for noise in others:
+            drawn.append(self.alpha * drawn[-1] + noise)
+        return torch.cat(drawn, -1)
+
+    @property
+    def mean(self) -> Tensor:
+        return self.zero.flatten()
+
+    mode = mean
+
+
+@record
 class Delta(Distribution):
     """All the mass on one point: it has no density, so `log_prob` refuses."""
 
@@ -145,3 +184,10 @@ def _(q: LowRankNormal, p: Normal) -> Tensor:
     variance = q.scale.square() + q.factor.square().sum(-1)
     cells = (variance + (q.loc - p.loc).square()) / p.scale.square() - 1 + 2 * p.scale.log()
     return (0.5 * cells.sum(-1) - q._log_det(q._inner()[1])).unsqueeze(-1)
+
+
+@closed_form(Normal, AutoregressiveNormal)
+def _(q: Normal, p: AutoregressiveNormal) -> Tensor:
+    loc, variance = (t.unflatten(-1, p.zero.shape) for t in (q.loc, q.scale.square()))
+    apart = (loc - p.alpha * p.before(loc)).square() + variance + p.alpha.square() * p.before(variance)
+    return 0.5 * (apart / p._variances + p._variances.log() - variance.log() - 1).flatten(1)

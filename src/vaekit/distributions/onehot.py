@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..core import Scope, record
-from .base import Distribution, closed_form, per_row
+from ..core import Scope, record, static
+from .base import Distribution, closed_form, per_row, straight_through
 from .mixture import gumbel
 
 
@@ -15,12 +15,14 @@ class OneHot(Distribution):
     """Categorical variables as one-hot vectors laid side by side; one cell per variable.
 
     logits: (B, variables, categories) or without B. A draw is flat, (B, variables * categories): hard, or, with a
-    temperature, the relaxed `softmax((logits + Gumbel) / temperature)` (Jang et al. 2017, arXiv:1611.01144).
-    `log_prob` is linear in x: exact for hard codes, an extension for relaxed ones.
+    temperature, the relaxed `softmax((logits + Gumbel) / temperature)` (Jang et al. 2017, arXiv:1611.01144); straight:
+    the hard draw of the same noise, with the gradient of the relaxed one. `log_prob` is linear in x: exact for hard
+    codes, an extension for relaxed ones.
     """
 
     logits: Tensor
     temperature: Tensor | None = None
+    straight: bool = static(default=False)
 
     def log_prob(self, x: Tensor) -> Tensor:
         x = x.unflatten(-1, self.logits.shape[-2:])
@@ -28,9 +30,10 @@ class OneHot(Distribution):
 
     def draw(self, scope: Scope, rows: int | None = None) -> Tensor:
         noisy = self.logits + gumbel(scope.rand(per_row(self.logits.shape, rows)))
-        if self.temperature is not None:
-            return (noisy / self.temperature).softmax(-1).flatten(-2)
-        return self._hard(noisy)
+        if self.temperature is None:
+            return self._hard(noisy)
+        relaxed = (noisy / self.temperature).softmax(-1).flatten(-2)
+        return straight_through(self._hard(noisy), relaxed) if self.straight else relaxed
 
     def _hard(self, scores: Tensor) -> Tensor:
         classes = torch.arange(scores.shape[-1], device=scores.device)

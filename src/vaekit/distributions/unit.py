@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..core import Scope, record
-from .base import Distribution, per_row
+from ..core import Scope, record, static
+from .base import Distribution, closed_form, per_row, straight_through
 
 SINHC = (1 / 6, -1 / 180, 1 / 2835, -1 / 37800, 1 / 467775, -691 / 3831077250, 2 / 127702575)
 """`log(sinh h / h) = h^2/6 - h^4/180 + ...`: the coefficients of h^2, h^4, ..."""
@@ -17,17 +17,27 @@ SINHC = (1 / 6, -1 / 180, 1 / 2835, -1 / 37800, 1 / 467775, -691 / 3831077250, 2
 class Bernoulli(Distribution):
     """`p = sigmoid(logits)` in every cell: `log p(x) = x logits - log(1 + exp(logits))`.
 
-    Linear in x, so that grey levels in [0, 1] give minus the cross-entropy.
+    Linear in x, so that grey levels in [0, 1] give minus the cross-entropy. A draw is hard, or, with a temperature,
+    the relaxed `sigmoid((logits + logistic) / temperature)`, the binary Concrete of Maddison et al. 2017,
+    arXiv:1611.00712; straight: the hard draw of the same noise, with the gradient of the relaxed one.
     """
 
     logits: Tensor
+    temperature: Tensor | None = None
+    straight: bool = static(default=False)
 
     def log_prob(self, x: Tensor) -> Tensor:
         # The fastest exact form of those tried on CPU, forward and backward together.
         return (x - 1) * self.logits + F.logsigmoid(self.logits)
 
     def draw(self, scope: Scope, rows: int | None = None) -> Tensor:
-        return (scope.rand(per_row(self.logits.shape, rows)) < self.mean).to(self.logits.dtype)
+        u = scope.rand(per_row(self.logits.shape, rows))
+        hard = (u < self.mean).to(self.logits.dtype)
+        if self.temperature is None:
+            return hard
+        u = u.clamp(torch.finfo(u.dtype).tiny, 1 - torch.finfo(u.dtype).eps)
+        relaxed = ((self.logits - torch.logit(u)) / self.temperature).sigmoid()
+        return straight_through(hard, relaxed) if self.straight else relaxed
 
     @property
     def mean(self) -> Tensor:
@@ -36,6 +46,17 @@ class Bernoulli(Distribution):
     @property
     def mode(self) -> Tensor:
         return (self.logits > 0).to(self.logits.dtype)
+
+    def to_torch(self) -> torch.distributions.Distribution:
+        """The same as a `torch.distributions` object, one event per row."""
+        return torch.distributions.Independent(torch.distributions.Bernoulli(logits=self.logits), self.logits.dim() - 1)
+
+
+@closed_form(Bernoulli, Bernoulli)
+def _(q: Bernoulli, p: Bernoulli) -> Tensor:
+    ones = q.mean * (F.logsigmoid(q.logits) - F.logsigmoid(p.logits))
+    zeros = (1 - q.mean) * (F.logsigmoid(-q.logits) - F.logsigmoid(-p.logits))
+    return (ones + zeros).flatten(1)
 
 
 @record

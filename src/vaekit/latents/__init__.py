@@ -4,6 +4,9 @@ from .code_priors import PixelPrior as PixelPrior
 from .code_priors import TransformerPrior as TransformerPrior
 from .codebook import Codebook as Codebook
 from .codebook import ResidualCodebook as ResidualCodebook
+from .experts import JointExpert as JointExpert
+from .experts import MixtureOfExperts as MixtureOfExperts
+from .experts import ProductOfExperts as ProductOfExperts
 from .flows import FlowPrior as FlowPrior
 from .flows import InverseAutoregressive as InverseAutoregressive
 from .flows import MaskedAutoregressive as MaskedAutoregressive
@@ -22,7 +25,9 @@ from .ladder import Ladder as Ladder
 from .ladder import Rung as Rung
 from .latent import AbstractLatent as AbstractLatent
 from .latent import Latent as Latent
+from .posteriors import Binary as Binary
 from .posteriors import Categorical as Categorical
+from .posteriors import CommittedNormal as CommittedNormal
 from .posteriors import Coupling as Coupling
 from .posteriors import FullNormal as FullNormal
 from .posteriors import Laplace as Laplace
@@ -30,6 +35,8 @@ from .posteriors import LowRankNormal as LowRankNormal
 from .posteriors import Normal as Normal
 from .posteriors import PointMass as PointMass
 from .posteriors import Posterior as Posterior
+from .priors import AutoregressivePrior as AutoregressivePrior
+from .priors import BinaryPrior as BinaryPrior
 from .priors import Conditional as Conditional
 from .priors import ExemplarPrior as ExemplarPrior
 from .priors import GaussianMixture as GaussianMixture

@@ -39,6 +39,10 @@ class Labelled(AbstractLatent):
         return self.inner.posterior.categories
 
     @property
+    def hard(self) -> bool | None:
+        return self.inner.hard
+
+    @property
     def shape(self) -> tuple[int, ...]:
         return self.inner.shape
 
@@ -61,6 +65,7 @@ class Labelled(AbstractLatent):
             z=torch.where(known.unsqueeze(1), scope.label, draw.z),
             log_ratio=torch.where(known, log_p, draw.log_ratio),
             kl=torch.where(known.unsqueeze(1), -log_p.unsqueeze(1), draw.kl),
+            log_q=torch.where(known, 0.0, draw.log_q),
         )
 
     def generate(self, rows: int, scope: Scope, above: Tensor | None = None) -> Tensor:

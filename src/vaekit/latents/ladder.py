@@ -60,6 +60,10 @@ class Rung(AbstractLatent):
     def space(self) -> str:
         return self.latent.space
 
+    @property
+    def hard(self) -> bool | None:
+        return self.latent.hard
+
     def settled(
         self,
         *,
@@ -167,6 +171,11 @@ class Ladder(AbstractLatent):
         """Of all rungs; of the first that is not "real", where they differ."""
         return next((r.space for r in self.rungs if r.space != "real"), "real")
 
+    @property
+    def hard(self) -> bool | None:
+        kinds = {r.hard for r in self.rungs}
+        return kinds.pop() if len(kinds) == 1 else None
+
     def settled(
         self, *, inputs_shape: tuple[int, ...] | None = None, above: int | None = None, **sizes: object
     ) -> Self:
@@ -181,7 +190,7 @@ class Ladder(AbstractLatent):
         for rung in self.rungs:
             draws.append(rung.infer(evidence, scope, above, held))
             above = below(above, draws[-1].z)
-        closed, ratios = [d.kl for d in draws], [d.log_ratio for d in draws]
+        closed, ratios, densities = [d.kl for d in draws], [d.log_ratio for d in draws], [d.log_q for d in draws]
         told = [d.classes for d, rung in zip(draws, self.rungs) if rung is self._told]
         penalties = [d.penalty for d in draws if d.penalty is not None]
         return Draw(
@@ -192,6 +201,7 @@ class Ladder(AbstractLatent):
             classes=told[0] if told else None,
             updates={k: v for i, d in enumerate(draws) for k, v in prefixed(f"rungs.{i}", d.updates).items()},
             usage=tuple(share for d in draws for share in d.usage),
+            log_q=None if any(q is None for q in densities) else sum(densities),
         )
 
     def generate(self, rows: int, scope: Scope, above: Tensor | None = None) -> Tensor:

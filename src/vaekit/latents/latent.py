@@ -27,12 +27,15 @@ class AbstractLatent(Component):
     be replaced after training; None where there is none.
     classes: how many the draw tells the probabilities of, None: of none. labelled: whether known labels are read.
     space: where z lives: "real" (R^d), "sphere", "ball", "simplex" or "codes".
+    hard: whether no gradient passes through a draw in training, so that only the score of q moves it; None where it
+    does through a part of z.
     """
 
     shape: tuple[int, ...]
     evidence_shape: tuple[int, ...]
     ratio: Ratio = "exact"
     space: str = "real"
+    hard: bool | None = False
     own_prior: str | None = None
     classes: int | None = None
     labelled: bool = False
@@ -115,6 +118,10 @@ class Latent(AbstractLatent):
     def ratio(self) -> Ratio:
         return "exact" if self.posterior.has_density else "none"
 
+    @property
+    def hard(self) -> bool:
+        return self.posterior.hard
+
     def settled(
         self, *, inputs_shape: tuple[int, ...] | None = None, above: int | None = None, **sizes: object
     ) -> Self:
@@ -138,7 +145,8 @@ class Latent(AbstractLatent):
         else:
             z = q.draw(scope)
             log_q = Bound.of(self.posterior).held()(held).log_density(z)
-        return Draw(z, p.log_density(z) - log_q, kl(q, p), q, p, classes=self._log_classes(q, p, z))
+        updates, classes = prefixed("posterior", self.posterior.updates()), self._log_classes(q, p, z)
+        return Draw(z, p.log_density(z) - log_q, kl(q, p), q, p, updates=updates, classes=classes, log_q=log_q)
 
     def _log_classes(self, q: dist.Distribution, p: dist.Distribution, z: Tensor) -> Tensor | None:
         """(B, classes): log q(class | x). Of a mixture it is p(component | z), for which training has no use."""

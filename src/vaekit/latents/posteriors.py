@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any, Literal
+
 import torch
 from torch import Tensor, nn
 
 from .. import distributions as dist
 from ..core import Bound, Component, Hyper, hyper
 
+Draws = Literal["relaxed", "straight-through", "hard"]
+DRAWS = ("relaxed", "straight-through", "hard")
+
 
 class Posterior(Component):
     """`forward(evidence)` is q(z | x). size: numbers in z per row. n_in: numbers read per row.
 
     has_density: False for a point mass, whose z carries no log q. space: where z lives, and so what its density is
-    taken with respect to: "real" (R^size), "sphere", "ball", "simplex" or "codes".
+    taken with respect to: "real" (R^size), "sphere", "ball", "simplex" or "codes". hard: whether no gradient passes
+    through a draw in training.
     """
 
     size: int
     space = "real"
     has_density = True
+    hard = False
 
     @property
     def n_in(self) -> int:
@@ -31,6 +39,10 @@ class Posterior(Component):
 
     def forward(self, evidence: Tensor) -> dist.Distribution:
         raise NotImplementedError
+
+    def updates(self) -> dict[str, Tensor]:
+        """New values of buffers after a step."""
+        return {}
 
 
 def positive_size(part: str, size: int) -> int:
@@ -56,6 +68,36 @@ class Normal(Posterior):
     def forward(self, evidence: Tensor) -> dist.Normal:
         mu, log_var = evidence.chunk(2, -1)
         return dist.Normal(mu, (0.5 * log_var.clamp(-20.0, 20.0)).exp())
+
+
+class CommittedNormal(Normal):
+    """A normal whose rate against N(0, I) is `rate` nats at least, whatever the evidence says.
+
+    Each scale stays below the root under 1 of `(s^2 - 1 - log s^2) / 2 = rate / size`: the KL of a dimension is that
+    much at any mean. Razavi et al. 2019, arXiv:1901.03416, delta-VAE with independent latents. Against another prior
+    nothing is committed.
+    """
+
+    def __init__(self, size: int, rate: float = 1.0):
+        super().__init__(size)
+        if not rate > 0:
+            raise ValueError(f"CommittedNormal(rate={rate}): expected nats above 0; without a commitment, use Normal")
+        self.rate, self.highest = rate, highest_log_variance(rate / size)
+
+    def forward(self, evidence: Tensor) -> dist.Normal:
+        mu, log_var = evidence.chunk(2, -1)
+        below = nn.functional.softplus(self.highest - log_var.clamp(-20.0, 20.0), beta=5.0)  # a bound with a gradient
+        log_var = self.highest - below
+        return dist.Normal(mu, (0.5 * log_var).exp())
+
+
+def highest_log_variance(rate: float) -> float:
+    """The v < 0 at which `(exp(v) - 1 - v) / 2 = rate`, by halving; the rate there is not below it."""
+    low, high = -2 * rate - 1, 0.0
+    for _ in range(100):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if math.exp(middle) - 1 - middle >= 2 * rate else (low, middle)
+    return low
 
 
 class FullNormal(Posterior):
@@ -144,22 +186,65 @@ class PointMass(Posterior):
         return dist.Delta(evidence)
 
 
-class Categorical(Posterior):
-    """Categorical variables as one-hot vectors: relaxed in training, hard in evaluation.
+class Discrete(Posterior):
+    """Posteriors of discrete codes. Draws are hard in evaluation; `draws` says what they are in training.
 
-    Jang et al. 2017, arXiv:1611.01144; Maddison et al. 2017, arXiv:1611.00712. A low temperature is close to hard
-    and has noisy gradients.
+    "relaxed": between the codes, near to them at a low temperature, whose gradients are noisy. "straight-through":
+    hard, with the gradient that the relaxed draw of the same noise has. "hard": without a gradient, for an objective
+    that uses the score function, `IWAE(gradient="vimco")`. A temperature may follow a schedule: `Ramp(0.5, 10000,
+    start=1.0)`.
     """
 
     space = "codes"
+    step: Tensor
 
-    def __init__(self, variables: int, categories: int, temperature: float | Hyper = 0.5):
+    def __init__(self, temperature: float | Hyper = 0.5, draws: Draws = "relaxed"):
         super().__init__()
+        self.temperature, self.draws = hyper(temperature), draws
+        name = type(self).__name__
+        if draws not in DRAWS:
+            raise ValueError(f"{name}(draws={draws!r}): expected one of {', '.join(map(repr, DRAWS))}")
+        first = float(self.temperature(torch.zeros(())))
+        if not (first > 0 and self.temperature.value > 0):
+            raise ValueError(
+                f"{name}: a temperature from {first:g} to {float(self.temperature.value):g}: expected numbers above 0, "
+                "such as Ramp(0.5, 10000, start=1.0)"
+            )
+        if self.scheduled:
+            self.register_buffer("step", torch.zeros((), dtype=torch.int64))
+
+    @property
+    def hard(self) -> bool:
+        return self.draws == "hard"
+
+    @property
+    def scheduled(self) -> bool:
+        return type(self.temperature) is not Hyper
+
+    def relaxation(self) -> dict[str, Any]:
+        """How the distribution draws at this step."""
+        if self.hard or not self.training:
+            return {}
+        temperature = self.temperature(self.step) if self.scheduled else self.temperature.value
+        return {"temperature": temperature, "straight": self.draws == "straight-through"}
+
+    def updates(self) -> dict[str, Tensor]:
+        return {"step": self.step + 1} if self.scheduled and self.training else {}
+
+
+class Categorical(Discrete):
+    """Categorical variables as one-hot vectors; `draws` as in `Discrete`.
+
+    Jang et al. 2017, arXiv:1611.01144; Maddison et al. 2017, arXiv:1611.00712.
+    """
+
+    def __init__(self, variables: int, categories: int, temperature: float | Hyper = 0.5, draws: Draws = "relaxed"):
+        super().__init__(temperature, draws)
         if variables < 1 or categories < 2:
             raise ValueError(
                 f"Categorical({variables}, {categories}): expected at least 1 variable of at least 2 categories"
             )
-        self.variables, self.categories, self.temperature = variables, categories, hyper(temperature)
+        self.variables, self.categories = variables, categories
 
     @property
     def size(self) -> int:
@@ -173,7 +258,25 @@ class Categorical(Posterior):
 
     def forward(self, evidence: Tensor) -> dist.OneHot:
         logits = evidence.unflatten(-1, (self.variables, self.categories))
-        return dist.OneHot(logits, self.temperature.value if self.training else None)
+        return dist.OneHot(logits, **self.relaxation())
+
+
+class Binary(Discrete):
+    """Independent bits, of whose logits the evidence consists; `draws` as in `Discrete`.
+
+    Maddison et al. 2017, arXiv:1611.00712, appendix B.
+    """
+
+    def __init__(self, size: int, temperature: float | Hyper = 0.5, draws: Draws = "relaxed"):
+        super().__init__(temperature, draws)
+        self.size = positive_size("Binary", size)
+
+    @property
+    def n_in(self) -> int:
+        return self.size
+
+    def forward(self, evidence: Tensor) -> dist.Bernoulli:
+        return dist.Bernoulli(evidence, **self.relaxation())
 
 
 class Coupling(Posterior):

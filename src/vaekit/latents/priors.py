@@ -69,6 +69,43 @@ class StandardLaplace(Prior):
         return dist.Laplace(self.zero, torch.ones_like(self.zero))
 
 
+class AutoregressivePrior(Prior):
+    """z as a sequence of `steps` equal pieces, `z_t ~ N(alpha z_(t-1), 1 - alpha^2)`: slow where alpha is near 1.
+
+    Razavi et al. 2019, arXiv:1901.03416. No q of independent dimensions comes nearer to it than `D/2 ((steps - 2)
+    log(1 + alpha^2) - log(1 - alpha^2))` nats, for pieces of D numbers; alpha is the one at which this is `rate`.
+    """
+
+    zero: Tensor
+    alpha: Tensor
+
+    def __init__(self, steps: int, rate: float = 1.0, size: int | None = None):
+        super().__init__()
+        pieces, left = divmod(size or steps, max(steps, 1))
+        if steps < 2 or left or not rate > 0:
+            raise ValueError(
+                f"AutoregressivePrior(steps={steps}, rate={rate}, size={size}): expected at least 2 steps, a size that "
+                "parts into as many pieces, and nats above 0"
+            )
+        self.steps, self.rate, self.size = steps, rate, size
+        self.register_buffer("zero", torch.zeros(steps, pieces), persistent=False)
+        alpha = math.sqrt(slowness(2 * rate / pieces, steps))
+        self.register_buffer("alpha", torch.tensor(alpha), persistent=False)
+
+    def forward(self, scope: Scope, above: Tensor | None = None) -> dist.AutoregressiveNormal:
+        return dist.AutoregressiveNormal(self.zero, self.alpha)
+
+
+def slowness(rate: float, steps: int) -> float:
+    """alpha^2 at which `(steps - 2) log(1 + alpha^2) - log(1 - alpha^2) = rate`, by halving."""
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        middle = 0.5 * (low + high)
+        reached = (steps - 2) * math.log1p(middle) - math.log1p(-middle)
+        low, high = (low, middle) if reached >= rate else (middle, high)
+    return high
+
+
 class UniformCategorical(Prior):
     """Every category as likely as the next: the prior of `Categorical`."""
 
@@ -82,6 +119,25 @@ class UniformCategorical(Prior):
 
     def forward(self, scope: Scope, above: Tensor | None = None) -> dist.OneHot:
         return dist.OneHot(self.zero)
+
+
+class BinaryPrior(Prior):
+    """Independent bits, the prior of `Binary`: each 1 as often as 0, or, learned, with a probability of its own."""
+
+    space = "codes"
+    logits: Tensor
+
+    def __init__(self, learned: bool = False, size: int | None = None):
+        super().__init__()
+        self.learned, self.size = learned, size
+        start = torch.zeros(size or 0)
+        if learned:
+            self.logits = nn.Parameter(start)
+        else:
+            self.register_buffer("logits", start, persistent=False)
+
+    def forward(self, scope: Scope, above: Tensor | None = None) -> dist.Bernoulli:
+        return dist.Bernoulli(self.logits)
 
 
 class GaussianMixture(Prior):

@@ -6,6 +6,7 @@ from .counts import Multinomial, NegativeBinomial, Poisson
 from .judged import Judge, MultiScaleSimilarity, Perceptual
 from .levels import Categorical, DiscretisedLogisticMixture
 from .mixed import Mixed
+from .modalities import Modalities
 from .real import Gaussian
 from .unit import Bernoulli, ContinuousBernoulli
 
@@ -21,6 +22,7 @@ __all__ = [
     "Mixed",
     "MultiScaleSimilarity",
     "Multinomial",
+    "Modalities",
     "NegativeBinomial",
     "Perceptual",
     "Poisson",

@@ -118,13 +118,15 @@ class Autoregressive(Likelihood):
     def distribution(self, parameters: Tensor) -> Autoregression:
         return Autoregression(parameters, Bound.of(self.network), Bound.of(self.inner), self._known_shape())
 
-    def reading(self, px: Autoregression, mask: Tensor | None, scope: Scope) -> Autoregression:
+    def fitted(
+        self, px: Autoregression, x: Tensor, mask: Tensor | None, scope: Scope
+    ) -> tuple[Autoregression, dict[str, Tensor]]:
         planes = series(px.shape)
         known = None if mask is None else mask.reshape(-1, *planes)
         if self.training and self.dropout > 0:
             kept = scope.rand((len(px.given), 1, planes[1], 1)) >= self.dropout
             known = kept.to(px.given.dtype) if known is None else torch.where(kept, known, 0.0)
-        return replace(px, known=known)
+        return replace(px, known=known), {}
 
     def observe(self, x: Tensor, scope: Scope) -> Tensor:
         return self.inner.observe(x, scope)

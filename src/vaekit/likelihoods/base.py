@@ -65,9 +65,26 @@ class Likelihood(Component):
         """The same with the shape known to be right."""
         raise NotImplementedError
 
+    def fitted(
+        self, px: Distribution, x: Tensor, mask: Tensor | None, scope: Scope
+    ) -> tuple[Distribution, dict[str, Tensor]]:
+        """p(x | z) for these rows, and new values of buffers: with what in training follows from the rows in closed
+        form, and where the distribution itself reads x, what it may read of it this time."""
+        return px, {}
+
     def features(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """(B, *features_shape): what the encoder reads of x; zero where the mask is 0."""
         return masked(x, mask)
+
+    @property
+    def feature_widths(self) -> tuple[int, ...] | None:
+        """How many features each part of a row has, part after part; None where rows have no parts."""
+        return None
+
+    @property
+    def parameter_widths(self) -> tuple[int, ...] | None:
+        """How many of the decoder's numbers each part has, part after part; None where rows have no parts."""
+        return None
 
     @property
     def column_features_shape(self) -> tuple[int, ...]:
@@ -80,10 +97,6 @@ class Likelihood(Component):
     def observe(self, x: Tensor, scope: Scope) -> Tensor:
         """The x that is explained this time."""
         return x
-
-    def reading(self, px: Distribution, mask: Tensor | None, scope: Scope) -> Distribution:
-        """p(x | z) for rows of this mask, where the distribution itself reads x: what it may read of it this time."""
-        return px
 
     def check(self, x: Any) -> None:
         """Raises ValueError where a sample of the data lies outside the support; NaN is taken for missing."""

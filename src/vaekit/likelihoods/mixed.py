@@ -9,7 +9,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from ..core import Scope
+from ..core import Scope, prefixed
 from ..distributions import Joint
 from .base import Likelihood
 
@@ -45,19 +45,30 @@ class Mixed(Likelihood):
 
     @property
     def in_shape(self) -> tuple[int, ...]:
-        return (sum(self._reads),)
+        return (sum(self.parameter_widths),)
 
     @property
-    def _reads(self) -> list[int]:
-        return [math.prod(p.in_shape) for p in self.parts]
+    def parameter_widths(self) -> tuple[int, ...]:
+        return tuple(math.prod(p.in_shape) for p in self.parts)
+
+    @property
+    def feature_widths(self) -> tuple[int, ...]:
+        return tuple(math.prod(p.column_features_shape) for p in self.parts)
 
     @property
     def features_shape(self) -> tuple[int, ...]:
-        return (sum(math.prod(p.column_features_shape) for p in self.parts),)
+        return (sum(self.feature_widths),)
 
     def distribution(self, parameters: Tensor) -> Joint:
-        own = parameters.split(self._reads, 1)
+        own = parameters.split(self.parameter_widths, 1)
         return Joint([part(t) for part, t in zip(self.parts, own, strict=True)], self.sizes)
+
+    def fitted(self, px: Joint, x: Tensor, mask: Tensor | None, scope: Scope) -> tuple[Joint, dict[str, Tensor]]:
+        columns, masks = x.split(self.sizes, 1), [None] * len(self.parts) if mask is None else mask.split(self.sizes, 1)
+        each = zip(self.parts, px.parts, columns, masks, strict=True)
+        found = [part.fitted(own, cells, seen, scope) for part, own, cells, seen in each]
+        updates = {k: v for i, (_, u) in enumerate(found) for k, v in prefixed(f"parts.{i}", u).items()}
+        return Joint([own for own, _ in found], self.sizes), updates
 
     def _beside(self, f: Callable[..., Tensor], x: Tensor, *beside: Tensor | None) -> Tensor:
         columns = [[None] * len(self.parts) if t is None else t.split(self.sizes, 1) for t in (x, *beside)]

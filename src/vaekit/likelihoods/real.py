@@ -8,9 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from .. import distributions
+from ..core import Scope
 from .base import DENSITY_OF_INTEGERS, Likelihood, chosen
 
-SCALES = ("shared", "per_dimension", "per_output")
+SCALES = ("shared", "per_dimension", "per_output", "optimal")
+DECAY = 0.95
+"""Of the running value of an optimal variance, once as many steps are taken as it remembers."""
 SUPPORTS = {None: "real", "tanh": "signed", "sigmoid": "unit"}
 
 
@@ -19,13 +22,18 @@ class Gaussian(Likelihood):
 
     scale: a fixed number; or "shared" (one learned number), "per_dimension" (a learned one per cell of x) or
     "per_output" (given by the decoder), where `scale = minimum_scale + exp(log scale)`, so that a cell
-    explained perfectly adds at most -log minimum_scale - log(2 pi)/2 nats. mean: None takes the decoder's
-    numbers, "tanh" and "sigmoid" bound it for data in [-1, 1] and [0, 1].
+    explained perfectly adds at most -log minimum_scale - log(2 pi)/2 nats; or "optimal", one number that is never
+    learned: in training the square root of the batch's mean squared error, where log p of the batch has its maximum,
+    and in evaluation that of its running mean (Rybkin et al. 2021, arXiv:2006.13202, their optimal sigma-VAE);
+    minimum_scale at least. mean: None takes the decoder's numbers, "tanh" and "sigmoid" bound it for data in [-1, 1]
+    and [0, 1].
     """
 
     density = True
 
     fixed_scale: Tensor
+    variance: Tensor
+    steps: Tensor
     fix = "remove infinite values, or bring the data to the range of mean"
 
     def __init__(
@@ -48,6 +56,9 @@ class Gaussian(Likelihood):
             self.log_scale = nn.Parameter(torch.zeros(()))
         elif scale == "per_dimension" and self.shape is not None:
             self.log_scale = nn.Parameter(torch.zeros(self.shape))
+        elif scale == "optimal":
+            self.register_buffer("variance", torch.ones(()))
+            self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
         elif not isinstance(scale, str):
             self.register_buffer("fixed_scale", torch.tensor(float(scale)), persistent=False)
 
@@ -64,9 +75,30 @@ class Gaussian(Likelihood):
             loc, log_scale = parameters.chunk(2, 1)
             return distributions.Normal(self._bounded(loc), self.minimum_scale + log_scale.exp())
         loc = self._bounded(parameters)
+        if self.scale == "optimal":
+            return self._of_variance(loc, self.variance)
         learned = isinstance(self.scale, str)
         scale = self.minimum_scale + self.log_scale.exp() if learned else self.fixed_scale.to(loc.dtype)
         return distributions.Normal(loc, scale.expand_as(loc))
+
+    def _of_variance(self, loc: Tensor, variance: Tensor) -> distributions.Normal:
+        return distributions.Normal(loc, variance.sqrt().clamp(min=self.minimum_scale).expand_as(loc))
+
+    def fitted(
+        self, px: distributions.Normal, x: Tensor, mask: Tensor | None, scope: Scope
+    ) -> tuple[distributions.Normal, dict[str, Tensor]]:
+        """With an optimal scale: that of these rows. It is held, which at the optimum changes no gradient."""
+        if self.scale != "optimal" or not self.training:
+            return px, {}
+        counted = torch.ones_like(x) if mask is None else mask.to(x.dtype).expand_as(x)
+        if scope.weight is not None:
+            counted = counted * scope.weight.reshape(-1, *[1] * (x.dim() - 1))
+        squares = torch.where(counted > 0, counted * (x - px.loc).detach().square(), 0.0)
+        total, count = scope.peers.total(torch.stack([squares.sum(), counted.sum()])).unbind()
+        variance = torch.where(count > 0, total / count, self.variance)
+        share = (1 / (self.steps + 1).to(variance.dtype)).clamp(min=1 - DECAY)
+        updates = {"variance": self.variance + share * (variance - self.variance), "steps": self.steps + 1}
+        return self._of_variance(px.loc, variance), updates
 
     def _bounded(self, loc: Tensor) -> Tensor:
         return loc if self.mean is None else getattr(torch, self.mean)(loc)

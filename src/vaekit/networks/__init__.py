@@ -5,6 +5,7 @@ from .foreign import Adapter, Foreign, KerasNetwork, as_network, ends_in, evalua
 from .initialise import initialise
 from .mlp import MLP, BallMLP
 from .network import ACTIVATIONS, Network
+from .parted import PartDecoder, PartEncoder
 from .sequences import SequenceDecoder, SequenceEncoder
 from .spectral import Spectral
 from .steps import Recurrent, Steps, TemporalConv, Transformer
@@ -22,6 +23,8 @@ __all__ = [
     "KerasNetwork",
     "Network",
     "Recurrent",
+    "PartDecoder",
+    "PartEncoder",
     "ResidualDecoder",
     "ResidualEncoder",
     "Spectral",

@@ -13,6 +13,9 @@ from .base import summary as summary
 from .classes import ClassELBO as ClassELBO
 from .elbo import ELBO as ELBO
 from .importance import IWAE as IWAE
+from .modalities import ExpertIWAE as ExpertIWAE
+from .modalities import JointELBO as JointELBO
+from .modalities import PartsELBO as PartsELBO
 from .regularised import RAE as RAE
 from .second_stage import PriorFit as PriorFit
 from .second_stage import TwoStage as TwoStage

@@ -23,6 +23,8 @@ class Objective(Component):
     couples_rows = False
     """Whether a loss is something else than a mean over rows: then it is refused by several processes, whose gradients
     are added up. What passes through `batch_mean`, or is gathered by the noise's peers, couples nothing."""
+    uses_score = False
+    """Whether the encoder learns through log q at held draws: for latents whose draws are hard, and for these only."""
     reads_weights = False
     """Whether a loss reads the networks' parameters themselves: then these cannot be sharded."""
     caveat: str | None = None
@@ -53,6 +55,15 @@ class Objective(Component):
             raise ValueError(
                 f"{type(self).__name__} needs log q(z | x), and the posterior {_posterior(model)} has no density: use "
                 "a posterior that has one (Normal), or an objective that needs none"
+            )
+        if model.latent.hard is not self.uses_score:
+            wanted = (
+                "without a gradient, for which it uses that of log q" if self.uses_score else "that have a gradient"
+            )
+            fix = 'draws="hard"' if self.uses_score else 'draws="relaxed" or, for these, IWAE(gradient="vimco")'
+            raise ValueError(
+                f"{type(self).__name__} needs draws of z {wanted}, and those of {_posterior(model)} are not so: give "
+                f"Binary or Categorical {fix}"
             )
 
 

@@ -19,9 +19,11 @@ from .classic import binarised as binarised
 from .classic import conv as conv
 from .classic import residual as residual
 from .rates import beta_vae as beta_vae
+from .rates import sigma as sigma
 from .rates import warm_up as warm_up
 from .rates import cyclical as cyclical
 from .rates import free_bits as free_bits
+from .rates import delta as delta
 from .rates import annealed as annealed
 from .rates import factor_vae as factor_vae
 from .rates import beta_tc as beta_tc
@@ -34,6 +36,7 @@ from .bounds import multiple_iwae as multiple_iwae
 from .bounds import piwae as piwae
 from .bounds import ciwae as ciwae
 from .bounds import miwae as miwae
+from .bounds import vimco as vimco
 from .codes import full_covariance as full_covariance
 from .codes import low_rank as low_rank
 from .codes import laplace as laplace
@@ -51,6 +54,8 @@ from .codes import spline as spline
 from .codes import hamiltonian as hamiltonian
 from .codes import riemannian as riemannian
 from .codes import categorical as categorical
+from .codes import straight_through as straight_through
+from .codes import binary as binary
 from .codes import mixture as mixture
 from .codes import vamp as vamp
 from .codes import exemplar as exemplar
@@ -87,3 +92,7 @@ from .sequences import recurrent as recurrent
 from .sequences import temporal_conv as temporal_conv
 from .sequences import transformer as transformer
 from .sequences import sentence as sentence
+from .modalities import jmvae as jmvae
+from .modalities import mvae as mvae
+from .modalities import mmvae as mmvae
+from .modalities import mopoe as mopoe

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..latents import Binary, BinaryPrior, Latent
 from ..likelihoods import Bernoulli
 from ..objectives import IWAE
 from .recipe import Parts, dense, plain, recipe
@@ -52,3 +53,10 @@ def piwae(latent_dim: int, m: int = 8, k: int = 8, hidden: tuple[int, ...] = (20
 def ciwae(latent_dim: int, beta: float = 0.05, k: int = 64, hidden: tuple[int, ...] = (200, 200)) -> Parts:
     """beta times the ELBO and 1 - beta times the bound of k draws, on binarised data."""
     return on_binarised(latent_dim, hidden, IWAE(k, elbo=beta))
+
+
+@recipe("Mnih & Rezende 2016, arXiv:1602.06725")
+def vimco(latent_dim: int, k: int = 5, hidden: tuple[int, ...] = (200, 200)) -> Parts:
+    """latent_dim bits, never relaxed: the encoder learns by the score function over k draws, on binarised data."""
+    latent = Latent(Binary(latent_dim, draws="hard"), BinaryPrior(learned=True))
+    return dense(latent, hidden, likelihood=Bernoulli(binarise="dynamic"), objective=IWAE(k, gradient="vimco"))

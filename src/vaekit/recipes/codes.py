@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from ..core import Ramp
 from ..latents import (
+    Binary,
+    BinaryPrior,
     Categorical,
     Coupling,
     ExemplarPrior,
@@ -169,6 +171,23 @@ def categorical(
 ) -> Parts:
     """latent_dim categorical variables, relaxed in training and hard in evaluation."""
     return classic(Latent(Categorical(latent_dim, categories, temperature), UniformCategorical()), hidden)
+
+
+@recipe("Bengio et al. 2013, arXiv:1308.3432; Jang et al. 2017, arXiv:1611.01144, section 2.2")
+def straight_through(
+    latent_dim: int, categories: int = 10, temperature: float = 0.5, hidden: tuple[int, ...] = (128,)
+) -> Parts:
+    """latent_dim categorical variables, hard in training too, whose gradient is that of a relaxed draw."""
+    posterior = Categorical(latent_dim, categories, temperature, draws="straight-through")
+    return classic(Latent(posterior, UniformCategorical()), hidden)
+
+
+@recipe("Maddison et al. 2017, arXiv:1611.00712, appendix B")
+def binary(
+    latent_dim: int, temperature: float = 0.5, draws: str = "relaxed", hidden: tuple[int, ...] = (128,)
+) -> Parts:
+    """latent_dim bits, relaxed in training (or "straight-through") and hard in evaluation."""
+    return classic(Latent(Binary(latent_dim, temperature, draws), BinaryPrior()), hidden)
 
 
 @recipe("Nalisnick et al. 2016; Dilokthanakul et al. 2016, arXiv:1611.02648")

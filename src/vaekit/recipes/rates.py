@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from ..core import Cycle, Ramp
+from ..latents import AutoregressivePrior, CommittedNormal, Latent, Normal, StandardNormal
+from ..likelihoods import Gaussian
 from ..networks import MLP
 from ..objectives import DIP, ELBO, FactorTC, Lagging, TotalCorrelation
-from .recipe import Parts, classic, plain, recipe
+from .recipe import Parts, classic, dense, plain, recipe
 
 
 @recipe("Higgins et al. 2017, ICLR")
 def beta_vae(latent_dim: int, beta: float = 4.0, hidden: tuple[int, ...] = (128,)) -> Parts:
     """The rate weighed by beta: above 1 for codes that are simpler and less dependent."""
     return classic(plain(latent_dim), hidden, heads=2, objective=ELBO(beta))
+
+
+@recipe("Rybkin et al. 2021, arXiv:2006.13202")
+def sigma(latent_dim: int, hidden: tuple[int, ...] = (128,)) -> Parts:
+    """A Gaussian decoder whose variance is the optimal one, in closed form: distortion and rate are balanced by it."""
+    return dense(plain(latent_dim), hidden, heads=2, likelihood=Gaussian("optimal"))
 
 
 @recipe("Bowman et al. 2016, arXiv:1511.06349")
@@ -24,6 +32,18 @@ def warm_up(latent_dim: int, steps: int = 5000, hidden: tuple[int, ...] = (128,)
 def free_bits(latent_dim: int, nats: float = 0.1, hidden: tuple[int, ...] = (128,)) -> Parts:
     """Each dimension may spend some nats for nothing, against collapse."""
     return classic(plain(latent_dim), hidden, heads=2, objective=ELBO(free_bits=nats))
+
+
+@recipe("Razavi et al. 2019, arXiv:1901.03416")
+def delta(latent_dim: int, rate: float = 2.0, steps: int = 1, hidden: tuple[int, ...] = (128,)) -> Parts:
+    """A posterior that cannot come nearer to the prior than `rate` nats, so that codes cannot collapse.
+
+    With steps above 1 the code is a sequence, and the rate is committed by an autoregressive prior.
+    """
+    committed = Latent(CommittedNormal(latent_dim, rate), StandardNormal())
+    return classic(
+        committed if steps == 1 else Latent(Normal(latent_dim), AutoregressivePrior(steps, rate)), hidden, heads=2
+    )
 
 
 @recipe("Burgess et al. 2018, arXiv:1804.03599")
