@@ -175,7 +175,7 @@ def test_word_dropout_hides_its_share_of_steps_whole():
     px = likelihood(given().expand(400, -1))
     mask = torch.ones(400, 1, 50, 2).double()
     mask[:, :, 40:] = 0
-    known = likelihood.train().fitted(px, x, mask, Scope.of(Source(0, dtype=torch.float64)))[0].known
+    known = likelihood.train().fitted(px, mask, mask, Scope.of(Source(0, dtype=torch.float64)))[0].known
     assert (known[..., 40:, :] == 0).all() and torch.equal(known[..., 0], known[..., 1])
     kept = known[..., :40, 0]
     assert float(kept.mean()) == pytest.approx(0.7, abs=4 * (0.21 / kept.numel()) ** 0.5)

@@ -304,11 +304,11 @@ class VAE(Manners):
 
     def held_out(self, x: object) -> np.ndarray | Stored | None:
         """The rows that `fit(x)` holds out to watch itself; None where `validation` is 0."""
-        held = self._split(x, None, None)[1]
+        held = self._split(x)[1]
         return held if held is None else held.x.cpu().numpy() if isinstance(held.x, Tensor) else held.x
 
     def _split(
-        self, data: object, y: object, context: object, spec: DataSpec | None = None
+        self, data: object, y: object = None, context: object = None, spec: DataSpec | None = None
     ) -> tuple[AbstractRows, AbstractRows | None]:
         """Training rows and held-out rows; what is inferred from the data, without a spec, is so from the former."""
         (x, dtype), given = self._rows(data), self.validation
