@@ -19,7 +19,7 @@ from vaekit.training.learner import Learner, unstackable
 ROOT = Path(__file__).parent.parent
 README, DOCS = ROOT / "README.md", ROOT / "docs"
 DESIGN, LOSS, FRENCH = DOCS / "design.md", DOCS / "loss.md", DOCS / "architecture.fr.md"
-SWEEPS, MODELS = DOCS / "sweeps.md", DOCS / "models.md"
+SWEEPS, MODELS, LABELS = DOCS / "sweeps.md", DOCS / "models.md", DOCS / "labels.md"
 PAGES = [README, ROOT / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]
 
 
@@ -86,7 +86,7 @@ def few_digits(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize("page", [README, LOSS, FRENCH, SWEEPS], ids=name)
+@pytest.mark.parametrize("page", [README, LOSS, FRENCH, SWEEPS, LABELS], ids=name)
 def test_code_runs_as_it_is_written(page, few_digits):
     torch.manual_seed(0)
     names = {}
@@ -157,7 +157,8 @@ def test_every_recipe_can_be_stacked_but_those_told():
     spec = DataSpec.infer(torch.zeros(2, 8, 8, dtype=torch.uint8) + torch.tensor([[[0]], [[7]]]).byte(), "uint8")
     for name in vk.recipes.RECIPES:
         parts = vk.recipes.Recipe(name).build(2, spec)
-        model = vk.VAEModule(parts.encoder, parts.latent, parts.decoder, parts.likelihood).settled((1, 8, 8))
+        context = 3 if vk.recipes.RECIPES[name].needs_context else 0
+        model = vk.VAEModule(parts.encoder, parts.latent, parts.decoder, parts.likelihood).settled((1, 8, 8), context)
         assert unstackable(Learner(model, parts.objective)) is None, name
 
 
