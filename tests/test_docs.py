@@ -86,7 +86,7 @@ def few_digits(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize("page", [README, LOSS, FRENCH, SWEEPS, LABELS], ids=name)
+@pytest.mark.parametrize("page", [README, LOSS, FRENCH, SWEEPS], ids=name)
 def test_code_runs_as_it_is_written(page, few_digits):
     torch.manual_seed(0)
     names = {}
@@ -94,6 +94,13 @@ def test_code_runs_as_it_is_written(page, few_digits):
         exec(compile(block, f"{name(page)}, block {number}", "exec"), names)
     made = names["vae"]
     assert made.transform(np.zeros((3, 28, 28), "uint8")).shape == (3, 2)
+
+
+def test_the_code_on_labels_runs_as_it_is_written():
+    names = {}
+    for block in blocks(LABELS, "python"):
+        exec(compile(block, name(LABELS), "exec"), names)
+    assert names["vade"].predict(names["x_test"]).shape == names["y_test"].shape
 
 
 def test_the_ten_lines_are_ten():
