@@ -19,7 +19,8 @@ from vaekit.training.learner import Learner, unstackable
 ROOT = Path(__file__).parent.parent
 README, DOCS = ROOT / "README.md", ROOT / "docs"
 DESIGN, LOSS, FRENCH = DOCS / "design.md", DOCS / "loss.md", DOCS / "architecture.fr.md"
-SWEEPS, MODELS, SERIES = DOCS / "sweeps.md", DOCS / "models.md", DOCS / "sequences.md"
+SWEEPS, MODELS = DOCS / "sweeps.md", DOCS / "models.md"
+SERIES, LABELS = DOCS / "sequences.md", DOCS / "labels.md"
 PAGES = [README, ROOT / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]
 
 
@@ -104,6 +105,13 @@ def test_code_for_series_runs_as_it_is_written():
     assert all(set(text) <= set(names["letters"]) for text in names["texts"])
 
 
+def test_the_code_on_labels_runs_as_it_is_written():
+    names = {}
+    for block in blocks(LABELS, "python"):
+        exec(compile(block, name(LABELS), "exec"), names)
+    assert names["vade"].predict(names["x_test"]).shape == names["y_test"].shape
+
+
 def test_the_ten_lines_are_ten():
     assert len(blocks(README, "python")[0].splitlines()) <= 12
 
@@ -166,7 +174,8 @@ def test_every_recipe_can_be_stacked_but_those_told():
     spec = DataSpec.infer(torch.zeros(2, 8, 8, dtype=torch.uint8) + torch.tensor([[[0]], [[7]]]).byte(), "uint8")
     for name in vk.recipes.RECIPES:
         parts = vk.recipes.Recipe(name).build(2, spec)
-        model = vk.VAEModule(parts.encoder, parts.latent, parts.decoder, parts.likelihood).settled((1, 8, 8))
+        context = 3 if vk.recipes.RECIPES[name].needs_context else 0
+        model = vk.VAEModule(parts.encoder, parts.latent, parts.decoder, parts.likelihood).settled((1, 8, 8), context)
         assert unstackable(Learner(model, parts.objective)) is None, name
 
 

@@ -98,7 +98,7 @@ def test_an_ensemble_with_labels_and_context_equals_its_members():
     learners = [Learner(build("labelled", seed=s, context=2), ClassELBO(2.0, share=0.5)).double() for s in range(2)]
     x = batch(learners[0].model).x
     rows = Batch(x, context=torch.randn(6, 2).double(), label=one_hot(0, None, 2, None, None, 1))
-    alone = [float(m(rows, Source.like(m, k)).losses["model"]) for k, m in enumerate(learners)]
+    alone = [float(m(rows, Source.like(m, k)).losses["model"].detach()) for k, m in enumerate(learners)]
     noise = Sources([Source.like(learners[0], k) for k in range(2)])
     together = Ensemble(learners, shared_rows=True)(rows, noise).losses["model"]
     assert together.tolist() == pytest.approx(alone, rel=1e-12)
@@ -376,6 +376,10 @@ WRONG = {
     "no class to sum over": (
         lambda: vk.VAE(objective=ClassELBO()).fit(ROWS),
         "ClassELBO sums over classes and Latent has none",
+    ),
+    "a network that serves q and p": (
+        lambda: vk.VAE(objective=vk.objectives.IWAE(2, gradient="dreg")).fit(ROWS, context=np.zeros((6, 2, 2))),
+        "two players, and VAEModule has weights that serve both",
     ),
     "two labels": (
         lambda: lt.Ladder([lt.Rung(lt.Labelled(choice()), MLP((6,))), lt.Rung(lt.Labelled(choice()), MLP((6,)))]),

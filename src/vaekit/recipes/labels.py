@@ -47,11 +47,15 @@ def m2(latent_dim: int, classes: int = 10, alpha: float = 0.1, hidden: tuple[int
 
 @recipe("Jiang et al. 2017, arXiv:1611.05148")
 def vade(
-    latent_dim: int, clusters: int = 10, pretraining: int = 10, hidden: tuple[int, ...] = (500, 500, 2000)
+    latent_dim: int,
+    clusters: int = 10,
+    pretraining: int = 15,
+    covariance: str = "full",
+    hidden: tuple[int, ...] = (500, 500),
 ) -> Parts:
     """Clusters: an autoencoder first, then a mixture fitted to its codes as the prior of a VAE."""
-    latent = Latent(Normal(latent_dim), GaussianMixture(clusters, begins="fitted"))
-    return classic(latent, hidden, heads=2, pretraining=Pretraining(ELBO(0.01), pretraining))
+    latent = Latent(Normal(latent_dim), GaussianMixture(clusters, "fitted", covariance))
+    return classic(latent, hidden, heads=2, pretraining=Pretraining(ELBO(0.05), pretraining))
 
 
 @recipe("Dilokthanakul et al. 2016, arXiv:1611.02648; Kingma et al. 2014, arXiv:1406.5298, without labels")
