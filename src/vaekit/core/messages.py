@@ -59,8 +59,8 @@ class Draw:
     z: (B, *Z). log_ratio: (B,) = log p - log q on the space drawn from, so that exp(log_lik + log_ratio) is an
     unbiased estimate of p(x); None for a point mass, which has no density. kl: (B, units) where a closed form exists.
     q, p: the distributions, where there is one of each. emitted: what the decoder reads of z, where inferring came by
-    it. penalty: (B,), added to the loss as it is. updates: new values
-    of the latent's buffers, applied after the optimiser's step.
+    it. penalty: (B,), added to the loss as it is. updates: new values of the latent's buffers, applied after the
+    optimiser's step.
     """
 
     z: Tensor
