@@ -58,7 +58,13 @@ def scored(name: str, entries: Entries, adam: Adam, args: argparse.Namespace) ->
     x, x_test = x[: args.rows], binarised(x_test[: args.test_rows])
     model = trained(name, entries[name], adam, x, args.seconds, args.seed)
     spec = DataSpec.infer(x, "uint8").for_likelihood("unit", x)
-    return score_rows(model, as_rows(x_test, spec, "cpu"), draws=args.draws, seed=1)
+    own = score_rows(model, as_rows(x_test, spec, "cpu"), draws=args.draws, seed=1)
+    print(
+        f"{name}: -log p(x) <= {told(-own.bound)} nats (k = {args.draws}, {len(own.bound):,} rows), "
+        f"-ELBO {told(-own.elbo)}, rate {float(own.rate.mean()):.1f}",
+        flush=True,
+    )
+    return own
 
 
 def told(values: torch.Tensor) -> str:
@@ -81,11 +87,6 @@ def contest(what: str, entries: Entries, adam: Adam, seconds: float, draws: int,
     with multiprocessing.get_context("spawn").Pool(args.processes) as pool:
         score = partial(scored, entries=entries, adam=adam, args=args)
         scores = dict(zip(args.models, pool.map(score, args.models, chunksize=1)))
-    for name, own in scores.items():
-        print(
-            f"{name}: -log p(x) <= {told(-own.bound)} nats (k = {args.draws}, {len(own.bound):,} rows), "
-            f"-ELBO {told(-own.elbo)}, rate {float(own.rate.mean()):.1f}"
-        )
     first, *others = scores
     for name in others:
         print(f"{first} ahead of {name} by {told(scores[first].bound - scores[name].bound)} nats, row by row")

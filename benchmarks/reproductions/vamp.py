@@ -30,7 +30,7 @@ def standard(spec: DataSpec) -> Parts:
 
 
 def parts(prior: Prior) -> Parts:
-    return Parts(Latent(Normal(40), prior), GATED, GATED, objective=ELBO(Ramp(1.0, 5000)))
+    return Parts(Latent(Normal(40), prior), GATED, GATED, objective=ELBO(Ramp(1.0, 2000)))
 
 
 ADAM = Adam(1e-3, schedule="cosine", warmup=200, average=0.99)

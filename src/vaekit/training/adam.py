@@ -22,8 +22,9 @@ class Adam:
     `total_steps`: constant, half a cosine down to 0, or a line down to 0, after `warmup` steps of linear rise. clip:
     the largest norm of a player's gradient; None leaves it. skip: the norm above which, or where it is not finite, a
     player does not move at all, its moments neither (Child 2021, arXiv:2011.10650); the gradients are of nats per row,
-    that paper's of nats per dimension, so its 400 is to be multiplied by the number of cells. average: the decay of the
-    weights' running mean, such as 0.999, which is what is scored and kept in the end; see `Moments`.
+    that paper's of nats per dimension, so its 400 is to be multiplied by the number of cells; a loss that is not finite
+    still ends the training. average: the decay of the weights' running mean, such as 0.999, which is what is scored and
+    kept in the end; see `Moments`.
     """
 
     lr: float | tuple[float, ...] = 1e-3
