@@ -244,6 +244,12 @@ def test_series_come_back_with_their_gaps_filled_and_their_ends_where_they_were(
         assert set(np.unique(out[1])) | set(np.unique(vae.sample(9))) <= {0, 1, 2, 3, 4}
 
 
+def test_a_token_that_only_held_out_rows_have_is_told():
+    x = np.random.default_rng(0).integers(0, 5, (40, 6))
+    with pytest.raises(ValueError, match=r"whole numbers 0\.\.4, got 0\.\.7: .*levels=\(the highest value \+ 1\)"):
+        vk.VAE(recipe="sentence", epochs=1, validation=np.where(x > 3, 7, x)).fit(x)
+
+
 def test_flat_rows_are_no_series():
     with pytest.raises(ValueError, match=r"got flat rows: give rows of one number a step as x\[..., None\]"):
         vk.VAE(recipe="recurrent", epochs=1).fit(np.random.default_rng(0).normal(size=(20, 6)))

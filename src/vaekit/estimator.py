@@ -206,6 +206,7 @@ class VAE(Manners):
         display: Display,
     ) -> Course:
         """Trains a learner of this estimator's on rows, and takes it over; how it went."""
+        held = held and held.checked(learner.model.likelihood.check)
         training = Training(learner, rows, self.epochs, self.batch_size, self._adam(), self.seed, sharded=self.sharded)
         course = fit(training, held, folder=folder, resume=resume, display=display, **self._fitting())[0]
         self._adopt(learner, rows.spec, course)

@@ -122,7 +122,7 @@ WRONG = {
     "a cell": (lambda: Recurrent(4, cell="rnn"), 'expected "gru" or "lstm"'),
     "no width": (lambda: TemporalConv(0), r"TemporalConv\(width=0, layers=4, n_in=None\): expected positive sizes"),
     "heads": (lambda: Transformer(6, heads=4), "expected heads that part the width evenly"),
-    "another size": (lambda: SequenceEncoder(Recurrent(4, n_in=3), (2, 7, 3), 4), "built with n_in=3 but .* n_in=22"),
+    "another size": (lambda: SequenceEncoder(Recurrent(4, n_in=3), (2, 7, 3), 4), "built with n_in=3 but .* n_in=4"),
 }
 
 

@@ -16,8 +16,10 @@ from torch import Tensor, nn
 from .network import Network, Shape, as_shape
 from .steps import Steps
 
-POSITIONS = 16
+POSITIONS = 32
 """Numbers that tell a step its place."""
+SLOWEST = 1000
+"""Steps in which the slowest of them turns by about one radian; the fastest turns by one in each."""
 
 
 def series_shape(shape: Shape) -> tuple[int, int, int]:
@@ -41,16 +43,32 @@ def planes_of(steps: Tensor, planes: int) -> Tensor:
     return steps.unflatten(-1, (planes, -1)).movedim(2, 1)
 
 
-def placed(steps: Tensor) -> Tensor:
-    """(B, T, n) -> (B, T, n + POSITIONS): every step beside sines and cosines of its place, from the first on.
+def places(steps: Tensor) -> Tensor:
+    """(T, POSITIONS): sines and cosines of the places of steps (B, T, n), from the first on.
 
     Vaswani et al. 2017, arXiv:1706.03762, section 3.5. They do not depend on how many steps follow.
     """
     half = POSITIONS // 2
-    rates = torch.exp(torch.arange(half, device=steps.device, dtype=steps.dtype) * (-math.log(10000) / half))
+    rates = torch.exp(torch.arange(half, device=steps.device, dtype=steps.dtype) * (-math.log(SLOWEST) / half))
     angles = torch.arange(steps.shape[1], device=steps.device, dtype=steps.dtype)[:, None] * rates
-    places = torch.cat([angles.sin(), angles.cos()], -1)
-    return torch.cat([steps, places.expand(len(steps), -1, -1)], -1)
+    return torch.cat([angles.sin(), angles.cos()], -1)
+
+
+class Placed(nn.Module):
+    """(B, T, n_in) -> (B, T, width): `W x_t (1 + U p_t) + V p_t`, steps that know their places p_t.
+
+    With the product, what is said once, as a code is, differs from step to step before any layer is reached; a wave of
+    any phase, for instance, is linear in it. Not a component: loops over steps would take minutes to compile.
+    """
+
+    def __init__(self, n_in: int, width: int):
+        super().__init__()
+        self.read = nn.Linear(n_in, width)
+        self.place = nn.Linear(POSITIONS, 2 * width)
+
+    def forward(self, steps: Tensor) -> Tensor:
+        shift, factor = self.place(places(steps)).chunk(2, -1)
+        return self.read(steps) * (1 + factor) + shift
 
 
 def until_last(seen: Tensor) -> Tensor:
@@ -82,13 +100,14 @@ class SequenceEncoder(Network):
         if self.in_shape is not None:
             planes, _, columns = series_shape(self.in_shape)
         if not self.open:
-            self.steps = steps.settled(n_in=planes * columns + POSITIONS)
+            self.enter = Placed(planes * columns, steps.width)
+            self.steps = steps.settled(n_in=steps.width)
             self.give = nn.Linear(steps.width, prod(self.out_shape))
 
     def run(self, x: Tensor) -> Tensor:
         planes = x.reshape(len(x), *series_shape(self.in_shape))
         there = until_last(planes[:, 0])
-        return self.give(self.steps.pooled(self.steps(placed(steps_of(planes)), there), there))
+        return self.give(self.steps.pooled(self.steps(self.enter(steps_of(planes)), there), there))
 
 
 class SequenceDecoder(Network):
@@ -115,7 +134,8 @@ class SequenceDecoder(Network):
             planes, _, columns = series_shape(self.out_shape)
         if not self.open:
             told = 0 if self.reads is None else self.reads[0] * self.reads[2]
-            self.steps = steps.settled(n_in=prod(self.in_shape) + told + POSITIONS)
+            self.enter = Placed(prod(self.in_shape) + told, steps.width)
+            self.steps = steps.settled(n_in=steps.width)
             self.give = nn.Linear(steps.width, planes * columns)
 
     def forward(self, x: Tensor, before: Tensor | None = None) -> Tensor:
@@ -129,4 +149,4 @@ class SequenceDecoder(Network):
         return self._series(x.flatten(1)[:, None].expand(-1, length, -1))
 
     def _series(self, steps: Tensor) -> Tensor:
-        return planes_of(self.give(self.steps(placed(steps))), series_shape(self.out_shape)[0])
+        return planes_of(self.give(self.steps(self.enter(steps))), series_shape(self.out_shape)[0])
