@@ -20,6 +20,7 @@ def images(shape, dtype, rows=6):
 
 OF_ITS_KIND = {"sentence": lambda: np.random.default_rng(0).integers(0, 9, (130, 12))}
 """Recipes that are for other rows than images: rows they are for."""
+OF_COUNTS = ["topics"]
 OF_IMAGES = [name for name in vk.recipes.RECIPES if name not in OF_ITS_KIND]
 
 
@@ -49,6 +50,10 @@ def test_a_recipe_trains_saves_loads_samples_and_scores(name, digits, tmp_path):
 def test_a_recipe_takes_images_of_every_form_and_batches_of_one_row(name, shape, dtype):
     x = images(shape, dtype)
     vae = vk.VAE(recipe=name, latent_dim=2, epochs=1, batch_size=5, validation=0)
+    if name in OF_COUNTS and dtype == "float32":
+        with pytest.raises(ValueError, match="expected whole numbers from 0"):
+            vae.fit(x)
+        return
     vae.fit(x, context=beside(name, len(x)))  # batches of 5 rows and of 1
     assert all(np.isfinite(v) for v in vae.history_[-1].values() if isinstance(v, float))
     for out in (vae.reconstruct(x[:1], beside(name, 1)), vae.sample(1)):
