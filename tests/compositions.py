@@ -222,7 +222,7 @@ OBJECTIVES: dict[str, Callable[[], ob.Objective]] = {
     "class elbo": lambda: ob.ClassELBO(alpha=2.0),
     "factor": lambda: ob.FactorTC(MLP((6,), activation="leaky_relu"), gamma=3.0),
     "aae": lambda: ob.AAE(MLP((6,)), weight=2.0),
-    "vae-gan": lambda: ob.VAEGAN(MLP((6,), "tanh", out_shape=4), MLP((6,)), gamma=0.5),
+    "vae-gan": lambda: ob.VAEGAN(MLP((6,), "tanh", out_shape=4), MLP((6,)), gamma=0.5, turns=2),
     "lagging": lambda: ob.Lagging(ob.ELBO(beta=2.0), turns=3, until=9),
     "rae": lambda: ob.RAE(beta=0.5, decoder_l2=0.1),
     "rae gradient": lambda: ob.RAE(beta=0.5, gradient_penalty=0.3),

@@ -133,6 +133,18 @@ def test_a_step_moves_each_player_along_its_own_loss_alone():
             torch.testing.assert_close(moved, g / (g.abs() + 1e-8), rtol=1e-4, atol=1e-4)
 
 
+def test_the_critic_waits_for_its_turn():
+    trained = learner(ob.VAEGAN(MLP((6,), "tanh", out_shape=4), MLP((6,)), turns=3))
+    step, noise, moved = Step(trained), trained.noise(), []
+    for _ in range(6):
+        before = {n: p.detach().clone() for n, p in trained.named_parameters()}
+        step(batch(trained.model), noise)
+        changed = {n for n, p in trained.named_parameters() if not torch.equal(p, before[n])}
+        moved.append(any(n.startswith("objective") for n in changed))
+        assert {n for n in changed if n.startswith("model")} == {n for n in before if n.startswith("model")}
+    assert moved == [False, False, True] * 2
+
+
 def test_open_convolutional_features_are_the_last_map():
     objective = ob.VAEGAN(ConvEncoder((4, 8)), MLP((6,))).settled(x_shape=(3, 12, 12))
     assert objective.features.out_shape == objective.head.in_shape == (8, 3, 3)
@@ -146,6 +158,7 @@ WRONG = {
         lambda: learner(ob.VAEGAN(torch.nn.Linear(5, 4), MLP((6,)))),
         "VAEGAN(head=MLP(...)) is open: in_shape=None",
     ),
+    "turns": (lambda: ob.VAEGAN(MLP(), MLP(), turns=0), "at least one step per turn of the critic"),
     "density": (lambda: learner(ob.VAEGAN(MLP((6,), out_shape=4), MLP((6,))), "point mass"), "has no density"),
 }
 

@@ -52,7 +52,7 @@ def test_a_captured_step_is_the_step_and_takes_a_smaller_batch(objective, latent
         else:
             step(rows, noises[0])
             again(rows, noises[1])
-    assert again.graph.graph is not None
+    assert any(turn.graph.graph is not None for turn in again.turns.values())
     for (name, got), want in zip(again.learner.state_dict().items(), learner.state_dict().values()):
         torch.testing.assert_close(got, want, rtol=1e-8, atol=1e-9, msg=lambda m, n=name: f"{n}: {m}")
 

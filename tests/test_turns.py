@@ -48,7 +48,7 @@ def test_generation_and_its_moments_move_in_the_last_step_of_a_turn_alone(compil
     assert moved == [False, False, True, False, False, True, True, True]
     assert step.state()["generation/count"] == 4
     assert step.state()["inference/count"] == 8
-    assert compiled == all(bool(turn.program._programs) for turn in step._turns.values())
+    assert compiled == all(bool(turn.program._programs) for turn in step.turns.values())
 
 
 def test_a_step_goes_on_in_the_middle_of_a_turn():

@@ -25,7 +25,7 @@ def blurred(x: Tensor, window: int) -> Tensor:
 def structural_similarity(x: Tensor, y: Tensor, window: int) -> tuple[Tensor, Tensor]:
     """(B, C) each: the means over an image of luminance x contrast x structure, and of contrast x structure.
 
-    Wang et al. 2004, doi:10.1109/TIP.2003.819861, equations 13 and 10 with C3 = C2 / 2.
+    Wang et al. 2004, doi:10.1109/TIP.2003.819861, equation 13, and 9 times 10 with C3 = C2 / 2.
     """
     mean_x, mean_y = blurred(x, window), blurred(y, window)
     variances = blurred(x.square() + y.square(), window) - mean_x.square() - mean_y.square()

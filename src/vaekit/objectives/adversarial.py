@@ -135,6 +135,9 @@ class VAEGAN(Objective):
     is told the KL, which only a prior with weights hears. What is logged as distortion is the likelihood's, which
     nobody minimises. Features of a convolutional network whose `out_shape` is open are its last map. Where cells are
     missing, the critic sees 0 in all three.
+
+    turns: the critic moves in the last step of every so many. One that is far ahead sees in images little but who made
+    them; theirs pauses while its loss is low, which a number of steps does without looking.
     """
 
     caveat = (
@@ -142,9 +145,11 @@ class VAEGAN(Objective):
         "likelihood that nobody maximised"
     )
 
-    def __init__(self, features: nn.Module, head: nn.Module, gamma: float | Hyper = 1.0):
+    def __init__(self, features: nn.Module, head: nn.Module, gamma: float | Hyper = 1.0, turns: int = 1):
         super().__init__()
-        self.features, self.head, self.gamma = features, head, hyper(gamma)
+        if turns < 1:
+            raise ValueError(f"VAEGAN(turns={turns}): expected at least one step per turn of the critic")
+        self.features, self.head, self.gamma, self.turns = features, head, hyper(gamma), turns
 
     def settled(self, *, x_shape: tuple[int, ...] | None = None, **sizes: object) -> VAEGAN:
         if x_shape is None:
@@ -153,12 +158,15 @@ class VAEGAN(Objective):
         if isinstance(head, Network):
             head = head.settled(in_shape=getattr(features, "out_shape", None), out_shape=(1,))
         same = features is self.features and head is self.head
-        return self if same else type(self)(features, head, self.gamma)
+        return self if same else type(self)(features, head, self.gamma, self.turns)
 
     def players(self, model: VAEModule) -> dict[str, list[str]]:
         parts = {part: dict(getattr(self, part).named_parameters()) for part in ("features", "head")}
         critic = [f"objective.{part}.{name}" for part, own in parts.items() for name in own]
         return {**inference_and_generation(model), "critic": critic}
+
+    def moves(self, who: str, taken: int) -> bool:
+        return who != "critic" or (taken + 1) % self.turns == 0
 
     def check(self, model: VAEModule) -> None:
         super().check(model)

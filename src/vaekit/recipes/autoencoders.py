@@ -16,7 +16,7 @@ def rae(latent_dim: int, beta: float = 0.01, decoder_l2: float = 0.0, hidden: tu
 
 
 @recipe("Ghosh et al. 2020, arXiv:1903.12436, gradient penalty")
-def rae_gp(latent_dim: int, beta: float = 0.01, gradient: float = 0.01, hidden: tuple[int, ...] = (128,)) -> Parts:
+def rae_gp(latent_dim: int, beta: float = 0.01, gradient: float = 10.0, hidden: tuple[int, ...] = (128,)) -> Parts:
     """The same with a decoder kept smooth by a penalty on its derivative by the code."""
     latent = Latent(PointMass(latent_dim), StandardNormal())
     return classic(latent, hidden, objective=RAE(beta, gradient_penalty=gradient))

@@ -42,11 +42,12 @@ def perceptual(
 def vae_gan(
     latent_dim: int,
     gamma: float = 1.0,
+    turns: int = 4,
     critic: tuple[int, ...] = (32, 64),
     channels: tuple[int, ...] = (32, 64, 128),
     hidden: int = 256,
 ) -> Parts:
     """Images compared by what a critic sees in them, who learns to tell them from reconstructions and samples."""
     features = ConvEncoder(tuple(critic), None, "leaky_relu")
-    objective = VAEGAN(features, MLP((hidden,), "leaky_relu"), gamma)
+    objective = VAEGAN(features, MLP((hidden,), "leaky_relu"), gamma, turns)
     return convolutional(latent_dim, channels, hidden, likelihood=Bernoulli(), objective=objective)

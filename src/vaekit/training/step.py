@@ -76,14 +76,14 @@ class Step:
             who: Moments([named[n] for n in names], self.adam, members) for who, names in self.players.items()
         }
         self.buffers = dict(learner.named_buffers())
-        self._turns: dict[tuple[str, ...], Turn] = {}
+        self.turns: dict[tuple[str, ...], Turn] = {}
 
     def turn(self, who: Collection[str]) -> Turn:
         """The step in which these players move: as many programs and graphs as there are kinds of turns."""
         players = {name: own for name, own in self.players.items() if name in who}
-        if tuple(players) not in self._turns:
-            self._turns[tuple(players)] = Turn(self, players)
-        return self._turns[tuple(players)]
+        if tuple(players) not in self.turns:
+            self.turns[tuple(players)] = Turn(self, players)
+        return self.turns[tuple(players)]
 
     @property
     def coming(self) -> Turn:
