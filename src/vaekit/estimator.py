@@ -390,9 +390,6 @@ class VAE(Manners):
         """(N,): the likeliest class, one of `classes_`, or the number of the likeliest cluster."""
         return self.classes_[self.predict_proba(x, context).argmax(1)]
 
-    def fit_predict(self, x: object, y: object = None, **settings: Any) -> np.ndarray:
-        return self.fit(x, y, **settings).predict(x, settings.get("context"))
-
     def inverse_transform(self, z: object, context: object = None) -> np.ndarray:
         """Codes (N, latent numbers) -> the mean of p(x | z), in the data's own units, shape and dtype."""
         model = self._fitted()
