@@ -75,8 +75,8 @@ class VAE(Manners):
     Attributes
     ----------
     module_: the trained `VAEModule`. objective_: with its critic, if it has one. spec_: the `DataSpec`.
-    history_: a dict per epoch. ended_: "finished", "stopped early" or "interrupted". pace_: the
-    threads it trained with, and whether compiled. n_features_in_. members_: with seeds, the fitted VAE of each.
+    history_: a dict per epoch. ended_: "finished", "stopped early" or "interrupted". pace_: the threads it trained
+    with, and whether compiled. n_features_in_. classes_: what `predict` tells. members_: with seeds, the VAE of each.
     """
 
     def __init__(
