@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from commands import call
 from compositions import batch, build
 
 import vaekit as vk
@@ -400,3 +401,34 @@ def test_wrong_calls_say_what_is_expected(call):
     wrong, message = WRONG[call]
     with pytest.raises((ValueError, TypeError), match=message):
         wrong()
+
+
+# -- the command line ------------------------------------------------------------------------------
+
+
+def test_context_is_given_and_asked_for_on_the_command_line(digits, tmp_path):
+    (x, y), _ = digits
+    np.save(tmp_path / "x.npy", x[:80])
+    (tmp_path / "c.csv").write_text("word\n" + "\n".join("ab"[k % 2] for k in y[:80]))
+    rest = ("--epochs", "1", "--quiet", "--no-report", "-o")
+    words = ("fit", tmp_path / "x.npy", "--recipe", "conditional", "--context", tmp_path / "c.csv")
+    assert call(*words, *rest, tmp_path / "run")[0] == 0
+    for verb in (("sample", "--context", "b", "-n", "3"), ("evaluate", "--draws", "2"), ("embed",), ("reconstruct",)):
+        code, _, err = call(verb[0], tmp_path / "run", *verb[1:])
+        assert code == 0, err
+    code, _, err = call("sample", tmp_path / "run", "--context", "q")
+    assert code == 2 and "expected a class, one of a, b, or a file" in err
+    code, _, err = call("fit", tmp_path / "x.npy", "--context", "own", *rest, tmp_path / "never")
+    assert code == 2 and "x.npy has no labels of its own" in err
+
+
+def test_labels_are_given_on_the_command_line(digits, tmp_path):
+    (x, y), _ = digits
+    np.savez(tmp_path / "x.npz", x=x[:80])
+    np.save(tmp_path / "y.npy", np.where(np.arange(80) % 2, -1, y[:80] % 3))
+    words = ("fit", tmp_path / "x.npz", "--recipe", "m2", "--set", "classes=3", "--set", "hidden=16")
+    code, _, err = call(*words, "--labels", tmp_path / "y.npy", "--epochs", "1", "--no-report", "-o", tmp_path / "run")
+    assert code == 0, err
+    assert vk.load(tmp_path / "run").classes_.tolist() == [0, 1, 2]
+    code, _, err = call(*words, "--labels", tmp_path / "x.npz", "-o", tmp_path / "never")
+    assert code == 2

@@ -4,7 +4,7 @@
     python benchmarks/reproductions/m2.py --rows 20000 --seeds 1 --models M1+M2
 
 What differs from the paper: the labelled rows are repeated until a twentieth of the rows is labelled, so that every
-batch holds some; alpha is 10 (the paper's weight per labelled row is 0.1 N of the whole sum, 0.1 here); one trunk of
+batch holds some; alpha is 10 (the paper's, 0.1 N for a sum over N rows, is 0.1 on this scale); one trunk of
 300 units is shared by q(y | x) and q(z | x, y); and training is far shorter. The test set's labels are used for the
 error alone; no figure of it chose a setting of a run.
 """

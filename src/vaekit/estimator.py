@@ -79,8 +79,8 @@ class VAE(Manners):
     Attributes
     ----------
     module_: the trained `VAEModule`. objective_: with its critic, if it has one. spec_: the `DataSpec`.
-    history_: a dict per epoch. ended_: "finished", "stopped early" or "interrupted". pace_: the
-    threads it trained with, and whether compiled. n_features_in_. members_: with seeds, the fitted VAE of each.
+    history_: a dict per epoch. ended_: "finished", "stopped early" or "interrupted". pace_: the threads it trained
+    with, and whether compiled. n_features_in_. classes_: what `predict` tells. members_: with seeds, the VAE of each.
     """
 
     def __init__(
@@ -466,9 +466,6 @@ class VAE(Manners):
     def predict(self, x: object, context: object = None) -> np.ndarray:
         """(N,): the likeliest class, one of `classes_`, or the number of the likeliest cluster."""
         return self.classes_[self.predict_proba(x, context).argmax(1)]
-
-    def fit_predict(self, x: object, y: object = None, **settings: Any) -> np.ndarray:
-        return self.fit(x, y, **settings).predict(x, settings.get("context"))
 
     def inverse_transform(self, z: object, context: object = None) -> np.ndarray:
         """Codes (N, latent numbers) -> the mean of p(x | z), in the data's own units, shape and dtype."""

@@ -17,7 +17,7 @@ def as_context(context: object) -> NDArray | Tensor:
     """Checked context of N rows: classes (N,), whole numbers or words; or numbers (N, ...)."""
     array = np.asarray(context)
     if array.ndim == 1 and array.dtype.kind in "iubUSO":
-        return as_labels(array)[0] if as_labels(array)[1].all() else array
+        return array
     return as_tensor(array.reshape(-1, 1) if array.ndim == 1 else array, allow_missing=False)[0]
 
 
