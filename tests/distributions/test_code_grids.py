@@ -60,14 +60,17 @@ def test_draws_have_the_mass_of_the_grids(name, grid):
 
 
 def test_a_second_stage_of_linear_networks_is_the_normal_it_must_be():
-    """z = W u + b + s e: N(b, W W^T + s^2 I). The estimate of p(z) is unbiased, its logarithm too small on average."""
+    """z = m + c (W u + b + s e): N(m + c b, c^2 (W W^T + s^2 I)). The estimate of p(z) is unbiased, its log is not."""
     torch.manual_seed(0)
     made = lt.SecondStage(hidden=(), size=2).double()
     with torch.no_grad():
         made.log_scale.fill_(-0.3)
+        made.shift.fill_(0.2)
+        made.spread.fill_(1.5)
         layer = made.decoder.layers[1]
         exact = torch.distributions.MultivariateNormal(
-            layer.bias, layer.weight @ layer.weight.T + math.exp(-0.6) * torch.eye(2, dtype=torch.float64)
+            0.2 + 1.5 * layer.bias,
+            1.5**2 * (layer.weight @ layer.weight.T + math.exp(-0.6) * torch.eye(2, dtype=torch.float64)),
         )
         z, n = torch.tensor([[0.4, -0.7]], dtype=torch.float64), 200_000
         weights = made(scope()).log_density(z.expand(n, -1))

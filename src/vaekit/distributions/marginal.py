@@ -12,35 +12,40 @@ from .normal import Normal
 
 @record
 class Marginal(Distribution):
-    """`p(x) = E_{u ~ N(0, I)} N(x; decoder(u), scale^2)`, one cell per row, of rows x (B, D).
+    """`p(x) = E_{u ~ N(0, I)} N(x; shift + spread decoder(u), (spread scale)^2)`, one cell per row, of rows x (B, D).
 
-    log_prob is `log p(x, u) - log q(u | x)` of one draw of u from `encoder(x)`, mu and log sigma^2: its exponential is
-    an unbiased estimate of p(x), it is itself a lower bound on average. scope: where the draws of u come from.
+    shift, spread: (D,), so that the networks may see numbers of the size of 1. log_prob is `log p(x, u) - log q(u | x)`
+    of one draw of u from `encoder((x - shift) / spread)`, mu and log sigma^2: its exponential is an unbiased estimate
+    of p(x), it is itself a lower bound on average. scope: where the draws of u come from.
     """
 
     encoder: Bound
     decoder: Bound
     scale: Tensor
-    zero: Tensor
+    shift: Tensor
+    spread: Tensor
     scope: Scope = static()
 
     def _prior(self) -> Normal:
-        return Normal(self.zero, torch.ones_like(self.zero))
+        return Normal(torch.zeros_like(self.shift), torch.ones_like(self.shift))
+
+    def _given(self, u: Tensor) -> Normal:
+        mean = self.shift + self.spread * self.decoder(u)
+        return Normal(mean, (self.spread * self.scale).expand_as(mean))
 
     def log_prob(self, x: Tensor) -> Tensor:
-        mu, log_var = self.encoder(x).chunk(2, -1)
+        mu, log_var = self.encoder((x - self.shift) / self.spread).chunk(2, -1)
         q = Normal(mu, (0.5 * log_var.clamp(-20.0, 20.0)).exp())
         u, log_q = q.draw_with_log_density(self.scope)
-        cells = Normal(self.decoder(u), self.scale).log_prob(x)
-        return sum_cells(cells) + self._prior().log_density(u) - log_q
+        return sum_cells(self._given(u).log_prob(x)) + self._prior().log_density(u) - log_q
 
     def draw(self, scope: Scope, rows: int | None = None) -> Tensor:
         u = self._prior().draw(scope, 1 if rows is None else rows)
-        return Normal(self.decoder(u), self.scale.expand_as(u)).draw(scope)
+        return self._given(u).draw(scope)
 
     @property
     def mean(self) -> Tensor:
         """What the decoder makes of the centre of u: a deterministic representative, not the expectation."""
-        return self.decoder(self.zero.unsqueeze(0)).squeeze(0)
+        return self._given(torch.zeros_like(self.shift).unsqueeze(0)).mean.squeeze(0)
 
     mode = mean

@@ -23,7 +23,9 @@ class FiniteScalar(Quantised):
 
     Finite scalar quantisation, Mentzer et al. 2023, arXiv:2309.15505: `round(bound(e))`, `bound(e) = r tanh(e + s) - o`
     with L levels spread evenly, around 0 where L is odd; the gradient passes straight through the rounding, so it is
-    that of the bound. z is scaled to [-1, 1]. One number of evidence per level. positions, prior: see `Quantised`.
+    that of the bound. z is scaled to [-1, 1]. restraint: times |e|^2, added to the loss; it is none of the paper's, and
+    keeps evidence where the bound has a slope (with 0, a dense encoder soon says the same of every row). positions,
+    prior: see `Quantised`.
     """
 
     count: Tensor
@@ -36,6 +38,7 @@ class FiniteScalar(Quantised):
         self,
         levels: Sequence[int] = (8, 5, 5, 5),
         positions: int | tuple[int, ...] | None = None,
+        restraint: float = 0.1,
         prior: Prior | None = None,
     ):
         super().__init__()
@@ -46,7 +49,7 @@ class FiniteScalar(Quantised):
                 f"most {MOST:,} (more take more positions)"
             )
         self.positions = tuple(positions) if isinstance(positions, (tuple, list)) else positions
-        self.prior = prior
+        self.restraint, self.prior = restraint, prior
         count = torch.tensor(self.levels, dtype=torch.float64)
         each = {
             "count": count,
@@ -74,7 +77,8 @@ class FiniteScalar(Quantised):
         bounded = self.bound(vectors)
         level = bounded.detach().round()
         index = ((level + self.width) * self.weight).sum(-1, keepdim=True)
-        return Rounded(carried(bounded, level, "straight") / self.width, index.round().long())
+        penalty = self.restraint * vectors.square().sum((1, 2))
+        return Rounded(carried(bounded, level, "straight") / self.width, index.round().long(), penalty)
 
     def lookup(self, indices: Tensor) -> Tensor:
         level = (indices / self.weight).floor().remainder(self.count) - self.width

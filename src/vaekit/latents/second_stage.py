@@ -22,16 +22,25 @@ class SecondStage(Prior):
     """
 
     estimates = True
-    zero: Tensor
+    shift: Tensor
+    spread: Tensor
 
     def __init__(self, hidden: Sequence[int] = (256, 256), size: int | None = None):
         super().__init__()
         self.hidden, self.size, known = tuple(int(n) for n in hidden), size, size or 1
-        self.register_buffer("zero", torch.zeros(known), persistent=False)
+        self.register_buffer("shift", torch.zeros(known))
+        self.register_buffer("spread", torch.ones(known))
         self.log_scale = nn.Parameter(torch.zeros(()))
         self.encoder = MLP(self.hidden, heads=2, in_shape=known, out_shape=2 * known)
         self.decoder = MLP(self.hidden, in_shape=known, out_shape=known)
 
     def forward(self, scope: Scope, above: Tensor | None = None) -> dist.Marginal:
         networks = Bound.of(self.encoder), Bound.of(self.decoder)
-        return dist.Marginal(*networks, self.log_scale.exp(), self.zero, scope)
+        return dist.Marginal(*networks, self.log_scale.exp(), self.shift, self.spread, scope)
+
+    @torch.no_grad()
+    def start(self, codes: Tensor) -> None:
+        """The networks see codes by the mean and the spread of these."""
+        codes = codes[:, : self.size]
+        self.shift.copy_(codes.mean(0))
+        self.spread.copy_(codes.std(0).clamp_min(1e-6))

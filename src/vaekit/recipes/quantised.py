@@ -38,13 +38,12 @@ def conv_vq(
     latent_dim: int,
     codes: int = 128,
     channels: tuple[int, ...] = (32, 64),
-    prior_channels: int = 32,
-    prior_layers: int = 5,
+    prior_channels: int = 64,
+    prior_layers: int = 6,
 ) -> Parts:
     """A map of codes from convolutional networks, with gated masked convolutions as its prior."""
-    # A map has many positions a row: codes that few of them take come back soon.
-    prior, channels = PixelPrior(prior_channels, prior_layers), tuple(channels)
-    latent = Codebook(codes, latent_dim, decay=0.95, revive=1.0, prior=prior)
+    channels = tuple(channels)
+    latent = Codebook(codes, latent_dim, prior=PixelPrior(prior_channels, prior_layers))
     return Parts(latent, ConvEncoder(channels), ConvDecoder(channels[::-1]), Bernoulli())
 
 

@@ -42,6 +42,7 @@ def start_prior(model: VAEModule, rows: AbstractRows, seed: int, sample: int = 2
     prior, scope = model.latent.get_submodule(model.latent.own_prior), model.prior_scope(noise)
     with evaluating(model):
         x = model.likelihood.observe(batch.x, scope)
+        x = x if batch.mask is None else torch.where(batch.mask > 0, x, 0.0)
         prior.prepare(model.likelihood.features(x, batch.mask), scope)
         prior.start(model.infer(batch, noise).z.flatten(1), scope)
 
