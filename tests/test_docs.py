@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 README, DOCS = ROOT / "README.md", ROOT / "docs"
 DESIGN, LOSS, FRENCH = DOCS / "design.md", DOCS / "loss.md", DOCS / "architecture.fr.md"
 SWEEPS, MODELS = DOCS / "sweeps.md", DOCS / "models.md"
-SERIES, LABELS = DOCS / "sequences.md", DOCS / "labels.md"
+SERIES, LABELS, WALKS = DOCS / "sequences.md", DOCS / "labels.md", DOCS / "walks.md"
 PAGES = [README, ROOT / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]
 
 
@@ -72,8 +72,9 @@ def test_every_link_to_a_file_leads_to_one(page):
         assert not anchor or anchor in anchors(file), f"{name(page)} links to {link}: no such heading"
 
 
-def test_the_picture_is_small():
-    assert (DOCS / "images" / "digits.png").stat().st_size <= 300 * 1024
+def test_the_pictures_are_small():
+    for picture in (DOCS / "images").iterdir():
+        assert picture.stat().st_size <= 300 * 1024
 
 
 # -- code ------------------------------------------------------------------------------------------
@@ -87,7 +88,7 @@ def few_digits(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize("page", [README, LOSS, FRENCH, SWEEPS], ids=name)
+@pytest.mark.parametrize("page", [README, LOSS, FRENCH, SWEEPS, WALKS], ids=name)
 def test_code_runs_as_it_is_written(page, few_digits):
     torch.manual_seed(0)
     names = {}

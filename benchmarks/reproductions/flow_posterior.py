@@ -8,10 +8,10 @@ planar layers 87.5, 80 of them 85.1. Van den Berg et al. 2018, arXiv:1803.05649,
 inverse autoregressive 84.20, Sylvester 83.32 to 83.40. Their flows are ahead by 2.4 to 4.8, and by .5 to 3.2 nats.
 
 Here the networks are dense, 784-300-300 to 40 codes and back, digits binarised anew at each pass, the rate warmed up
-over a tenth of the steps and the learning rate falling to 0 along a cosine; the papers train for hundreds of epochs or
-more, the second with gated convolutions. Which flow is set against the normal is chosen by the ELBO of held-out rows of
-the training set after a few epochs, before the test set is looked at. The ELBO of the test rows, binarised once for
-all models, is the mean of 100 draws a row; its standard errors, and those of the difference row by row, are over rows.
+over a tenth of the steps and the learning rate falling to 0 along a cosine; the papers train for far longer, the
+second with gated convolutions. Which flow is set against the normal is chosen by the ELBO of held-out training rows
+after a few epochs, before the test set is looked at. The ELBO of the test rows, binarised once for all models, is the
+mean of 100 draws a row; its standard errors, and those of the difference row by row, are over these rows.
 """
 
 from __future__ import annotations

@@ -56,7 +56,12 @@ def masked_networks(size: int, layers: int, hidden: int, context: int, per: int 
 
 
 class FlowPosterior(Posterior):
-    """Reads mu, log sigma^2 of the base and `rest` more numbers, of which `transforms` makes the chain."""
+    """Reads mu, log sigma^2 of the base and `rest` more numbers, of which `transforms` makes the chain.
+
+    placed_last: the chain bends N(0, I), at its own scale however narrow the posterior is, then comes `mu + sigma z`.
+    """
+
+    placed_last = False
 
     @property
     def rest(self) -> int:
@@ -69,20 +74,13 @@ class FlowPosterior(Posterior):
     def transforms(self, rest: Tensor) -> tuple[Transform, ...]:
         raise NotImplementedError
 
-    def read(self, evidence: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """mu, sigma and the rest."""
-        mu, log_var, rest = evidence.split([self.size, self.size, self.rest], -1)
-        return mu, (0.5 * log_var.clamp(-20.0, 20.0)).exp(), rest
-
     def forward(self, evidence: Tensor) -> dist.Flow:
-        mu, sigma, rest = self.read(evidence)
-        return dist.Flow(dist.Normal(mu, sigma), self.transforms(rest))
-
-    def placed(self, evidence: Tensor) -> dist.Flow:
-        """The same with mu and sigma last, so that a normal is bent at its own scale, however narrow it is placed."""
-        mu, sigma, rest = self.read(evidence)
+        mu, log_var, rest = evidence.split([self.size, self.size, self.rest], -1)
+        sigma, transforms = (0.5 * log_var.clamp(-20.0, 20.0)).exp(), self.transforms(rest)
+        if not self.placed_last:
+            return dist.Flow(dist.Normal(mu, sigma), transforms)
         base = dist.Normal(torch.zeros_like(mu), torch.ones_like(mu))
-        return dist.Flow(base, (*self.transforms(rest), Placed(mu, sigma)))
+        return dist.Flow(base, (*transforms, Placed(mu, sigma)))
 
 
 class _PerRow(FlowPosterior):
@@ -131,9 +129,11 @@ class SylvesterFlow(_PerRow):
     """A normal through `layers` maps `z' = z + Q R tanh(S Q^T z + b)` that the evidence gives whole.
 
     van den Berg et al. 2018, arXiv:1803.05649: Q of `reflections` Householder reflections, R and S triangular, so that
-    a layer bends all dimensions at once. Here the maps bend N(0, I), then comes `mu + sigma z`. A draw knows its
-    density; at any other z it takes 60 halvings a layer and dimension.
+    a layer bends all dimensions at once. Here they bend N(0, I), then comes `mu + sigma z`; in the paper mu and sigma
+    come first. A draw knows its density; at any other z it takes 60 halvings a layer and dimension.
     """
+
+    placed_last = True
 
     def __init__(self, size: int, layers: int = 4, reflections: int = 4):
         super().__init__(size, layers)
@@ -156,9 +156,6 @@ class SylvesterFlow(_PerRow):
             Sylvester(w.unflatten(-1, square), d, b, r.unflatten(-1, (self.reflections, self.size)))
             for w, d, b, r in parts
         )
-
-    def forward(self, evidence: Tensor) -> dist.Flow:
-        return self.placed(evidence)
 
 
 class _Masked(FlowPosterior):
@@ -198,10 +195,11 @@ class MaskedAutoregressive(_Masked):
 class SplineFlow(FlowPosterior):
     """N(0, I) through autoregressive layers of rational-quadratic splines, then `mu + sigma z`.
 
-    Durkan et al. 2019, arXiv:1906.04032. The splines come first, so that they bend the normal at its own scale however
-    narrow the posterior is. A draw takes one pass a layer, the density at any other z size of them. It starts as the
-    plain normal.
+    Durkan et al. 2019, arXiv:1906.04032. A draw takes one pass a layer, the density at any other z size of them. It
+    starts as the plain normal.
     """
+
+    placed_last = True
 
     def __init__(self, size: int, layers: int = 4, bins: int = 8, hidden: int = 64, context: int = 16):
         super().__init__()
@@ -215,9 +213,6 @@ class SplineFlow(FlowPosterior):
 
     def transforms(self, rest: Tensor) -> tuple[Transform, ...]:
         return tuple(Autoregressive(rest, Bound.of(n), Spline(self.bins)) for n in self.networks)
-
-    def forward(self, evidence: Tensor) -> dist.Flow:
-        return self.placed(evidence)
 
 
 def splines(part: str, bins: int) -> Spline:
