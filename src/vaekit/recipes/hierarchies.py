@@ -92,7 +92,7 @@ def very_deep_dense(
     width: int = 256,
     bottleneck: int = 64,
     hidden: tuple[int, ...] = (256,),
-    free_bits: float = 0.0,
+    free_bits: float = 0.5,
 ) -> Parts:
     """The same without maps, for rows of any kind: `blocks` codes of latent_dim numbers along a residual path."""
     return dense(TopDown(blocks, latent_dim, width, bottleneck), hidden, objective=ELBO(free_bits=free_bits))
