@@ -57,9 +57,15 @@ def _anything(text: str) -> Any:
 
 READERS: dict[str, Callable[[str], Any]] = {
     "int": int,
+    "int | None": int,
     "float": float,
     "tuple[int, ...]": _integers,
     "float | str": _number_or_word,
     "str": str,
 }
-WORDS = {"int": "a whole number", "float": "a number", "tuple[int, ...]": "whole numbers such as 300,300"}
+WORDS = {
+    "int": "a whole number",
+    "int | None": "a whole number",
+    "float": "a number",
+    "tuple[int, ...]": "whole numbers such as 300,300",
+}
