@@ -300,7 +300,7 @@ def test_gaps_in_series_are_filled_better_than_by_straight_lines(recipe):
     x, _ = with_gaps(waves(2000), 1)
     truth = waves(200, 7)
     seen, gone = with_gaps(truth, 2)
-    vae = vk.VAE(8, recipe=recipe, missing=True, epochs=30, lr=3e-3, validation=0, threads=1).fit(x)
+    vae = vk.VAE(8, recipe=recipe, missing=True, epochs=30, lr=2e-3, validation=0, threads=1).fit(x)
     lines = seen.copy()
     for row, hole in zip(lines, gone):
         for c in range(2):
