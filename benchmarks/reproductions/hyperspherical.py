@@ -72,7 +72,7 @@ def standard_error(rows: np.ndarray) -> float:
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    arguments.add_argument("--epochs", type=int, default=30, help="of all 60,000 rows")
+    arguments.add_argument("--epochs", type=int, default=40, help="of all 60,000 rows")
     arguments.add_argument("--dimensions", type=int, nargs="+", default=[2, 5, 10])
     arguments.add_argument("--seed", type=int, default=0)
     arguments.add_argument("--test-rows", type=int, default=1000, help="the first of 10,000")

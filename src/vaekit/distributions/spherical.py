@@ -12,6 +12,7 @@ from .base import Distribution, closed_form, per_row
 from .bessel import bessel, gamma_gap
 
 NODES, TABLE, STEPS = 40, 64, 4
+"""Of the quadrature, of the table and of Newton: the distribution function is met to 1e-7 in fp64."""
 BELOW, BEYOND = 7.0, 11.0
 """How far a table of angles reaches on either side of the likeliest, in standard deviations there: what lies outside
 has a probability below 1e-10."""

@@ -72,7 +72,10 @@ class StandardWrappedNormal(_InBall):
 
 
 class UniformBall(_InBall):
-    """Uniform on the ball, in its coordinates: with respect to the ball's own, unbounded volume it thins out."""
+    """Uniform on the ball, in its coordinates: with respect to the ball's own, unbounded volume it thins out.
+
+    It thins out less than a `WrappedNormal` does, so that importance weights vary much where codes lie near the edge.
+    """
 
     def forward(self, scope: Scope, above: Tensor | None = None) -> dist.UniformBall:
         return dist.UniformBall(self.zero, (self.curvature or 1.0) ** -0.5)

@@ -15,7 +15,7 @@ from .priors import GaussianMixture, Prior
 
 Ratio = Literal["exact", "bound", "none"]
 BOUNDED = {"sphere": "UniformSphere", "ball": "StandardWrappedNormal", "simplex": "LaplaceDirichlet"}
-"""The spaces that are not all of R^d, each with the prior that is at home in it."""
+"""The spaces of densities that are not all of R^d, each with the prior that is at home in it."""
 
 
 class AbstractLatent(Component):

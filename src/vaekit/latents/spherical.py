@@ -48,7 +48,7 @@ class VonMisesFisher(_Spherical):
 
 
 class PowerSpherical(_Spherical):
-    """`q(z) = (1 + mu z)^kappa / C(kappa)` on the unit sphere in `size` dimensions: cheaper, with heavier tails.
+    """`q(z) = (1 + mu z)^kappa / C(kappa)` on the unit sphere in `size` dimensions; its normaliser is closed.
 
     De Cao & Aziz 2020, arXiv:2006.04437. Reads what `VonMisesFisher` does.
     """
