@@ -1,6 +1,7 @@
 """What a model is worth, in figures with their errors."""
 
 from . import disentanglement as disentanglement
+from . import samples as samples
 from .likelihood import Evaluation as Evaluation
 from .likelihood import Figure as Figure
 from .likelihood import RowScores as RowScores
