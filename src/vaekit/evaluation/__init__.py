@@ -2,6 +2,9 @@
 
 from . import disentanglement as disentanglement
 from . import samples as samples
+from .annealed import Bracket as Bracket
+from .annealed import annealed as annealed
+from .annealed import bracket as bracket
 from .likelihood import Evaluation as Evaluation
 from .likelihood import Figure as Figure
 from .likelihood import RowScores as RowScores

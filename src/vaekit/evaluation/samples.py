@@ -157,7 +157,7 @@ def copied(made: ArrayLike, training: ArrayLike, test: ArrayLike) -> float:
 
 
 def judge(made: ArrayLike, test: ArrayLike, training: ArrayLike, k: int = 5, seed: int = 0) -> dict[str, dict]:
-    """Every score of made rows against test rows, beside the floor: as many training rows against the same test rows."""
+    """Every score of made rows against test rows, beside the floor: as many training rows against the same."""
     generator = np.random.default_rng(seed)
     real = np.asarray(training)[generator.permutation(len(np.asarray(training)))[: len(np.asarray(made))]]
 
