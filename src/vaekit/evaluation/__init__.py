@@ -1,5 +1,10 @@
 """What a model is worth, in figures with their errors."""
 
+from . import disentanglement as disentanglement
+from . import samples as samples
+from .annealed import Bracket as Bracket
+from .annealed import annealed as annealed
+from .annealed import bracket as bracket
 from .likelihood import Evaluation as Evaluation
 from .likelihood import Figure as Figure
 from .likelihood import RowScores as RowScores
