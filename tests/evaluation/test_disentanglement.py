@@ -24,6 +24,7 @@ def noise(seed=0):
     return np.random.default_rng(seed).normal(size=GRID.shape)
 
 
+@pytest.mark.slow
 def test_the_factors_themselves_score_one():
     got = dis.disentanglement(ORACLE, GRID)
     assert got.pop("explicitness") > 0.8  # a linear classifier cannot single out a level in the middle
@@ -36,6 +37,7 @@ def test_neither_order_nor_sign_nor_scale_of_codes_counts():
     assert got == pytest.approx(want, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_codes_that_know_nothing_score_next_to_nothing():
     got = dis.disentanglement(noise(), GRID)
     for name in ("mig", "sap", "dci_disentanglement", "dci_completeness", "explicitness"):
@@ -64,6 +66,7 @@ def test_mutual_information_of_levels_is_their_entropy_and_of_others_nothing():
     np.testing.assert_allclose(got, np.diag(np.log(SIZES)), atol=1e-12)
 
 
+@pytest.mark.slow
 def test_mutual_information_is_sklearns():
     metrics = pytest.importorskip("sklearn.metrics")
     z = ORACLE[:, :2] + 0.5 * noise()[:, :2]
@@ -111,6 +114,7 @@ def test_a_dead_code_does_not_win_votes():
     assert dis.factor_vae_score(codes, GRID) == 1.0
 
 
+@pytest.mark.slow
 def test_scores_are_functions_of_their_seed():
     z, v = ORACLE[::7] + 0.8 * noise()[::7], GRID[::7]
     assert dis.disentanglement(z, v, seed=3) == dis.disentanglement(z, v, seed=3)

@@ -78,10 +78,12 @@ def test_the_kernel_distance_is_unbiased_and_the_sum_written_out():
     assert distance > 10 * error
 
 
+@pytest.mark.slow
 def test_a_classifier_cannot_tell_two_samples_of_one_distribution():
     assert abs(samples.classifier_test(normal(1000, 4, 0), normal(1500, 4, 1)) - 0.5) < 4 * 0.5 / math.sqrt(2000)
 
 
+@pytest.mark.slow
 def test_a_classifier_tells_a_shift_and_a_dependence():
     """The optimum for two normals a shift of 1 apart is Phi(1/2) = .691; a lost correlation only trees see."""
     shifted = samples.classifier_test(normal(2000, 2, 0, [1.0, 0.0]), normal(2000, 2, 1))

@@ -98,14 +98,13 @@ def _densities(model: VAEModule, x: Tensor, mask: Tensor | None, scope: Scope, c
     x, mask = (t if t is None else t.repeat(chains, *[1] * (t.dim() - 1)) for t in (x, mask))
 
     def log(z: Tensor) -> tuple[Tensor, Tensor]:
-        cells = model.decode(z).log_prob(x)
-        return model.latent.log_prior(z, scope), sum_cells(cells if mask is None else cells * mask)
+        return model.latent.log_prior(z, scope), sum_cells(model.decode(z).log_cells(x, mask))
 
     return log
 
 
 def _check(model: VAEModule) -> None:
-    if model.latent.ratio != "exact" or getattr(model.latent, "space", "real") != "real":
+    if model.latent.ratio != "exact" or model.latent.space != "real":
         raise ValueError(
             f"annealing moves z along gradients, and the codes of {type(model.latent).__name__} are no free real "
             "numbers with a density: score such a model by its importance-weighted bound, score_rows"
