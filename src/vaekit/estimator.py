@@ -377,7 +377,10 @@ class VAE(Manners):
         """The recipe's parts, replaced by the given ones (copied: fit never changes what it was given)."""
         recipe = self._recipe(spec)
         if RECIPES[recipe.name].needs_context and spec.context is None:
-            raise ValueError(f"recipe {recipe.name!r} reads context: pass fit(x, context=...), or use recipe='vae'")
+            raise ValueError(
+                f"recipe {recipe.name!r} reads context: pass fit(x, context=...), on the command line --context, or use "
+                "recipe='vae'"
+            )
         given = {n: getattr(self, n) for n in ("encoder", "decoder", "latent", "likelihood", "objective", "context")}
         for name in ("encoder", "decoder"):
             if given[name] is not None and not isinstance(given[name], Component):
