@@ -378,8 +378,8 @@ class VAE(Manners):
         recipe = self._recipe(spec)
         if RECIPES[recipe.name].needs_context and spec.context is None:
             raise ValueError(
-                f"recipe {recipe.name!r} reads context: pass fit(x, context=...), on the command line --context, or use "
-                "recipe='vae'"
+                f"recipe {recipe.name!r} reads context: pass fit(x, context=...), on the command line --context, or "
+                "use recipe='vae'"
             )
         given = {n: getattr(self, n) for n in ("encoder", "decoder", "latent", "likelihood", "objective", "context")}
         for name in ("encoder", "decoder"):
