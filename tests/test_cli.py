@@ -167,7 +167,9 @@ def test_the_report_gets_the_test_set_and_its_labels(tmp_path, monkeypatch):
         def save(self, path):
             path.write_text("<html></html>")
 
-    monkeypatch.setattr(vk.VAE, "report", lambda self, x, labels, name: seen.update(x=x, labels=labels) or Page())
+    monkeypatch.setattr(
+        vk.VAE, "report", lambda self, x, labels, name, context: seen.update(x=x, labels=labels) or Page()
+    )
     record = answer("fit", "digits", "--epochs", "1", "-o", tmp_path / "run")
     _, (x_test, y_test) = vk.datasets.digits(labels=True)
     assert np.array_equal(seen["x"], x_test) and np.array_equal(seen["labels"], y_test)

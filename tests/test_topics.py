@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import re
+import warnings
 from collections import Counter
 
 import numpy as np
@@ -26,14 +27,16 @@ or other same see so such than that the then there they this to two use used was
 def documents() -> tuple[np.ndarray, list[str]]:
     """Counts of words (documents, vocabulary), of the docstrings that have at least 15 of them."""
     texts: dict[str, None] = {}
-    for name in MODULES.split():
-        module = importlib.import_module(name)
-        for _, thing in inspect.getmembers(module):
-            inside = [m for _, m in inspect.getmembers(thing)] if inspect.isclass(thing) else []
-            for part in (thing, *inside):
-                text = getattr(part, "__doc__", None)
-                if isinstance(text, str):
-                    texts[text] = None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of names that are but looked at
+        for name in MODULES.split():
+            module = importlib.import_module(name)
+            for _, thing in inspect.getmembers(module):
+                inside = [m for _, m in inspect.getmembers(thing)] if inspect.isclass(thing) else []
+                for part in (thing, *inside):
+                    text = getattr(part, "__doc__", None)
+                    if isinstance(text, str):
+                        texts[text] = None
     stop = STOP.split()
     words = [[w for w in re.findall(r"[a-z]{3,}", text.lower()) if w not in stop] for text in texts]
     frequent = Counter(w for document in words for w in set(document))

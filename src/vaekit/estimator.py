@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -527,17 +528,29 @@ class VAE(Manners):
                 rows.append(self.spec_.decode(px.mean if take_mean else px.draw(Scope.of(noise))))
         return np.concatenate(rows)
 
-    def interpolate(self, x_a: object, x_b: object, steps: int = 10, path: str = "linear") -> np.ndarray:
+    def interpolate(
+        self, x_a: object, x_b: object, steps: int = 10, path: str = "linear", context: object = None
+    ) -> np.ndarray:
         """(N, steps, ...): from each row of x_a to that of x_b, along their codes and decoded, the ends among them.
 
         path: "linear", "spherical", or "geodesic", the shortest way by what the decoder makes of it, see
-        `vaekit.tasks.interpolate`.
+        `vaekit.tasks.interpolate`. context: that both rows of a pair have, where the model reads one.
         """
-        ends = (self._as_codes(self.transform(x)) for x in (x_a, x_b))
-        return self._decoded(walks.interpolate(*ends, steps, path, self._mean))
+        a, b = (self._as_codes(self.transform(x, context)) for x in (x_a, x_b))
+        way = partial(walks.interpolate, steps=steps, path=path)
+        if path != "geodesic" or len(a) != len(b):
+            return self._decoded(way(a, b), context)
+        means = (partial(self._mean, context=own) for own in self._each_context(context, len(a)))
+        pairs = zip(a.split(1), b.split(1), means)
+        return self._decoded(torch.cat([way(*ends, decode=mean) for *ends, mean in pairs]), context)
 
     def traverse(
-        self, x: object = None, dimensions: Sequence[int] | None = None, steps: int = 11, reach: float = 3.0
+        self,
+        x: object = None,
+        dimensions: Sequence[int] | None = None,
+        steps: int = 11,
+        reach: float = 3.0,
+        context: object = None,
     ) -> np.ndarray:
         """(N, dimensions, steps, ...): the codes of rows x, or the prior's centre, one dimension moved at a time.
 
@@ -545,31 +558,43 @@ class VAE(Manners):
         """
         if steps < 1:
             raise ValueError(f"steps={steps}: expected at least 1")
-        centre = self._centre() if x is None else self._as_codes(self.transform(x))
+        centre = self._centre(context) if x is None else self._as_codes(self.transform(x, context))
         offsets = torch.linspace(-reach, reach, steps, device=centre.device, dtype=centre.dtype)
-        return self._decoded(walks.traverse(centre, offsets, dimensions))
+        return self._decoded(walks.traverse(centre, offsets, dimensions), context)
 
-    def shift(self, x: object, present: object, absent: object, amount: float = 1.0) -> np.ndarray:
+    def shift(
+        self, x: object, present: object, absent: object, amount: float = 1.0, context: object = None
+    ) -> np.ndarray:
         """Rows x with something added: their codes are moved by the mean code of the rows that have it (present) minus
-        that of the rows that lack it (absent), times `amount`, and decoded."""
-        return self._decoded(walks.shift(*(self._as_codes(self.transform(r)) for r in (x, present, absent)), amount))
+        that of the rows that lack it (absent), times `amount`, and decoded. context: one for all rows."""
+        rows = (self._as_codes(self.transform(r, context)) for r in (x, present, absent))
+        return self._decoded(walks.shift(*rows, amount), context)
 
     def _as_codes(self, z: np.ndarray) -> Tensor:
         return torch.from_numpy(z).to(next(self._fitted().parameters()).device)
 
-    def _centre(self) -> Tensor:
+    def _centre(self, context: object = None) -> Tensor:
         """(1, latent numbers): the prior's centre."""
-        model = self._fitted()
+        model, own = self._fitted(), next(self._each_context(context, 1))
         with torch.no_grad():
-            return model.generate(1, Still(Source.like(model))).flatten(1)
+            return model.generate(1, Still(Source.like(model)), own).flatten(1)
 
-    def _mean(self, z: Tensor) -> Tensor:
-        """Codes (N, latent numbers) -> the mean of p(x | z), in the likelihood's space."""
-        return self.module_.decode(z.reshape(-1, *self.module_.latent.shape)).mean
+    def _each_context(self, context: object, rows: int) -> Iterator[Tensor | None]:
+        """The context of each row by itself, (1, ...), as the model reads it."""
+        for chunk in self._context(spread(context, rows, self.spec_), rows):
+            yield from [None] * rows if chunk is None else chunk.split(1)
 
-    def _decoded(self, codes: Tensor) -> np.ndarray:
-        """Codes (..., latent numbers) -> rows (..., *row)."""
-        rows = self.inverse_transform(codes.flatten(0, -2).cpu().numpy())
+    def _mean(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        """Codes (N, latent numbers) -> the mean of p(x | z), in the likelihood's space; context: (1, ...)."""
+        given = None if context is None else context.expand(len(z), *context.shape[1:])
+        return self.module_.decode(z.reshape(-1, *self.module_.latent.shape), given).mean
+
+    def _decoded(self, codes: Tensor, context: object = None) -> np.ndarray:
+        """Codes (N, ..., latent numbers) -> rows (N, ..., *row)."""
+        flat, given = codes.flatten(0, -2).cpu().numpy(), spread(context, len(codes), self.spec_)
+        if given is not None:
+            given = np.repeat(np.asarray(given), len(flat) // len(codes), 0)
+        rows = self.inverse_transform(flat, given)
         return rows.reshape(*codes.shape[:-1], *rows.shape[1:])
 
     def posterior(self, x: object, context: object = None) -> torch.distributions.Distribution:

@@ -176,7 +176,7 @@ def test_wrong_ways_to_draw_codes_are_told(settings, message):
 
 
 def test_discrete_codes_cannot_be_moved_along_a_gradient():
-    with pytest.raises(ValueError, match="Binary has none"):
+    with pytest.raises(ValueError, match="lives in the space 'codes'"):
         lt.Hamiltonian(lt.Latent(lt.Binary(2), lt.BinaryPrior()))
 
 

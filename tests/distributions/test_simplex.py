@@ -85,10 +85,10 @@ def test_words_that_are_masked_are_left_out_of_the_total():
     """The others given their own sum, which is what a multinomial's counts are; the mask sums to one, too."""
     logits, mask = torch.tensor([[0.3, -1.0, 0.7, 2.0]], dtype=F64), torch.tensor([[1.0, 0.0, 1.0, 1.0]], dtype=F64)
     x = torch.tensor([[2.0, 9.0, 1.0, 3.0]], dtype=F64)
-    got = d.Multinomial(logits, 5).log_density(x, mask)
+    got = d.Multinomial(logits, 5).log_cells(x, mask)
     want = d.Multinomial(logits[:, [0, 2, 3]], 5).log_density(x[:, [0, 2, 3]])
     torch.testing.assert_close(got, want)
-    assert float(d.Multinomial(logits, 5).log_density(x, torch.zeros_like(mask))) == 0
+    assert float(d.Multinomial(logits, 5).log_cells(x, torch.zeros_like(mask))) == 0
 
 
 def test_documents_that_are_drawn_have_the_words_asked_for():

@@ -311,6 +311,7 @@ def _reconstruct(parser: Parser) -> None:
 
 def _walk(parser: Parser, name: str, steps: int) -> None:
     parser.add_argument("data", metavar="DATA", nargs="?", help=OWN_DATA)
+    _context(parser, "as in fit")
     parser.add_argument(
         "--steps", type=whole(2), default=steps, metavar="N", help=f"codes along the way (default: {steps})"
     )

@@ -90,8 +90,15 @@ def _anything(text: str) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
+def _truth(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise ValueError
+    return text.lower() == "true"
+
+
 READERS: dict[str, Callable[[str], Any]] = {
     "int": int,
+    "bool": _truth,
     "float": float,
     "tuple[int, ...]": _integers,
     "Sequence[int]": _integers,
@@ -102,6 +109,7 @@ READERS: dict[str, Callable[[str], Any]] = {
 }
 WORDS = {
     "int": "a whole number",
+    "bool": "True or False",
     "float": "a number",
     "tuple[int, ...]": "whole numbers such as 300,300",
     "tuple[float, ...]": "numbers such as 1,20",

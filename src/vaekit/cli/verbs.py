@@ -223,7 +223,8 @@ def _asked(vae: VAE, args: Namespace) -> object:
 def interpolate(args: Namespace) -> Outcome:
     vae, part = _opened(args)
     a, b = (_row(part, number) for number in (args.a, args.b))
-    rows = vae.interpolate(a, b, steps=args.steps, path=args.path)[0]
+    known = None if part.context is None else part.context[args.a : args.a + 1]
+    rows = vae.interpolate(a, b, steps=args.steps, path=args.path, context=known)[0]
     return _walked(args, vae, "interpolation", rows, f"{args.path} from row {args.a} to row {args.b} of {part.name}")
 
 
@@ -232,7 +233,8 @@ def traverse(args: Namespace) -> Outcome:
         raise UsageError("traverse takes DATA for --row N only; see `vaekit traverse --help`")
     vae, part = (_loaded(args), None) if args.row is None else _opened(args)
     x, where = (None, "the prior's centre") if part is None else (_row(part, args.row), f"row {args.row}")
-    rows = vae.traverse(x, args.dimensions, args.steps, args.reach)[0]
+    known = _asked(vae, args) if part is None else None if part.context is None else part.context[args.row][None]
+    rows = vae.traverse(x, args.dimensions, args.steps, args.reach, context=known)[0]
     count = "1 dimension" if len(rows) == 1 else f"{len(rows)} dimensions"
     return _walked(args, vae, "traversal", rows.reshape(-1, *rows.shape[2:]), f"{count} moved around {where}")
 

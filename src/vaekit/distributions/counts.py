@@ -108,7 +108,7 @@ class Multinomial(Distribution):
         x, log_p = x.flatten(1), logits.flatten(1).log_softmax(1)
         words = x.sum(1, keepdim=True)
         some = torch.where(x > 0, x, 1.0)
-        surprise = torch.where(x > 0, some * (some.log() - words.clamp(min=1).log() - log_p), 0.0)
+        surprise = torch.where(x > 0, some * ((some / words.clamp(min=1)).log() - log_p), 0.0)
         return stirling_rest(words.squeeze(1)) - (stirling_rest(x) + surprise).sum(1)
 
     def draw(self, scope: Scope, rows: int | None = None) -> Tensor:

@@ -39,7 +39,7 @@ class SecondStage(Prior):
         return dist.Marginal(*networks, self.log_scale.exp(), self.shift, self.spread, scope)
 
     @torch.no_grad()
-    def start(self, codes: Tensor) -> None:
+    def start(self, codes: Tensor, scope: Scope) -> None:
         """The networks see codes by the mean and the spread of these."""
         codes = codes[:, : self.size]
         self.shift.copy_(codes.mean(0))
