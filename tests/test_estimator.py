@@ -13,7 +13,7 @@ from torch import nn
 
 import vaekit as vk
 from vaekit import storage
-from vaekit.estimator import NotFittedError
+from vaekit.manners import NotFittedError
 from vaekit.training import Diverged
 
 
@@ -106,7 +106,7 @@ def test_transform_is_the_posterior_mean(fitted, digits):
 
 def test_predictions_do_not_depend_on_the_chunk(fitted, digits, monkeypatch):
     whole = fitted.reconstruct(digits)
-    monkeypatch.setattr("vaekit.estimator.CHUNK", 7)
+    monkeypatch.setattr("vaekit.fitted.CHUNK", 7)
     assert np.abs(whole.astype(int) - fitted.reconstruct(digits)).max() <= 1
 
 

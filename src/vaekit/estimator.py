@@ -4,33 +4,26 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
-from itertools import repeat
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
-from .core import Batch, Component, Noise, Scope, Source, Still
+from .core import Component
 from .data.arrays import column_names
-from .data.beside import NOTHING, Beside, context_shape, sampled, spread
+from .data.beside import NOTHING, Beside, context_shape
 from .data.rows import AbstractRows, as_rows
 from .data.spec import DataSpec
-from .data.stored import Stored, as_data
-from .evaluation import Evaluation, evaluate_rows, score_rows
+from .data.stored import Stored
+from .fitted import Fitted
 from .latents import AbstractLatent, Prior
 from .likelihoods import Likelihood
-from .manners import Manners, NotFittedError, available
 from .model import VAEModule
 from .networks import MLP, Network, SequenceEncoder, as_network, ends_in, initialise
-from .networks.sequences import until_last
 from .objectives import Objective, PriorFit
 from .recipes import RECIPES, Parts, Pretraining, Recipe, as_recipe
-from .tasks import walks
 from .training import Adam, Learner, Training, fit, join
 from .training.display import display_for
 from .training.distributed import Processes
@@ -39,18 +32,13 @@ from .training.history import Course
 from .training.loop import prepare
 from .training.prior import holding, start_prior, with_prior
 
-if TYPE_CHECKING:
-    from .report import Report
-
 log = logging.getLogger("vaekit")
 
 CODES = 10_000
 """Rows whose codes a prior starts from after a pre-training."""
-CHUNK = 1024
-"""Rows per pass when predicting: memory stays bounded for any number of rows."""
 
 
-class VAE(Manners):
+class VAE(Fitted):
     """A variational autoencoder over arrays of any shape, (N, ...).
 
     Parameters
@@ -301,9 +289,6 @@ class VAE(Manners):
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
-    def _rows(self, x: object) -> tuple[Tensor | Stored, str]:
-        return as_data(x, allow_missing=self.missing)
-
     def held_out(self, x: object) -> np.ndarray | Stored | None:
         """The rows that `fit(x)` holds out to watch itself; None where `validation` is 0."""
         held = self._split(x)[1]
@@ -427,242 +412,10 @@ class VAE(Manners):
                 log.info("pre-training, epoch %d of %d: %s", training.epoch, epochs, training.metrics())
         prepare(model, rows, self.seed, sample=CODES)
 
-    # -- using ---------------------------------------------------------------------------------------
-
-    def _fitted(self) -> VAEModule:
-        if not hasattr(self, "module_"):
-            raise NotFittedError("this VAE is not fitted yet: call fit(x) first, or vaekit.load(run)")
-        return self.module_
-
-    def _seen(self, x: object, context: object = None) -> AbstractRows:
-        """Rows like those the model was fitted to, with their context."""
-        model, (data, _) = self._fitted(), self._rows(x)
-        if tuple(data.shape[1:]) != self.spec_.shape:
-            got, want = tuple(data.shape[1:]), self.spec_.shape
-            if len(want) == 1 and len(got) == 1:
-                raise ValueError(
-                    f"X has {got[0]} features, but VAE is expecting {want[0]} features as input: pass the columns "
-                    "that it was fitted to"
-                )
-            raise ValueError(f"expected rows of {want}, as in fit, got rows of {got}: reshape them")
-        beside = Beside.of(len(data), context=spread(context, len(data), self.spec_))
-        return as_rows(data, self.spec_, next(model.parameters()).device, beside).checked(model.likelihood.check)
-
-    def _gather(self, rows: AbstractRows, f: Callable[[Batch], Tensor]) -> Tensor:
-        with torch.no_grad():
-            return torch.cat([f(batch).cpu() for batch in rows.batches(CHUNK)])
-
-    def _codes(self, batch: Batch, noise: Noise) -> Tensor:
-        return self.module_.infer(batch, noise).z
-
-    def transform(self, x: object, context: object = None) -> np.ndarray:
-        """(N, latent numbers): the centre of q(z | x), the posterior mean where it is normal; deterministic."""
-        still = Still(Source.like(self._fitted()))
-        return self._gather(self._seen(x, context), lambda b: self._codes(b, still).flatten(1)).numpy()
-
-    @available
-    def predict_proba(self, x: object, context: object = None) -> np.ndarray:
-        """(N, classes): q(class | x) in the order of `classes_`, of a model that tells classes or clusters."""
-        still = Still(Source.like(self._fitted()))
-        return self._gather(self._seen(x, context), lambda b: self.module_.infer(b, still).classes.exp()).numpy()
-
-    @available
-    def predict(self, x: object, context: object = None) -> np.ndarray:
-        """(N,): the likeliest class, one of `classes_`, or the number of the likeliest cluster."""
-        return self.classes_[self.predict_proba(x, context).argmax(1)]
-
-    def inverse_transform(self, z: object, context: object = None) -> np.ndarray:
-        """Codes (N, latent numbers) -> the mean of p(x | z), in the data's own units, shape and dtype."""
-        model = self._fitted()
-        codes = torch.as_tensor(np.asarray(z), dtype=Source.like(model).dtype)
-        size = int(np.prod(model.latent.shape))
-        if codes.dim() != 2 or codes.shape[1] != size:
-            raise ValueError(f"expected codes (N, {size}), got {tuple(codes.shape)}: pass what transform gives")
-        given = self._context(spread(context, len(codes), self.spec_), len(codes))
-        device = next(model.parameters()).device
-        with torch.no_grad():
-            parts = [
-                self.spec_.decode(model.decode(c.to(device).reshape(-1, *model.latent.shape), g).mean)
-                for c, g in zip(codes.split(CHUNK), given)
-            ]
-        return np.concatenate(parts)
-
-    def _context(self, context: object, rows: int) -> Iterator[Tensor | None]:
-        """The context of rows to be decoded, as the model reads it, chunk by chunk."""
-        read = Beside.of(rows, context=context).encoded(self.spec_)["context"]
-        device = next(self._fitted().parameters()).device
-        return repeat(None) if read is None else iter(read.to(device).split(CHUNK))
-
-    def reconstruct(self, x: object, context: object = None) -> np.ndarray:
-        """The mean of p(x | z) at the centre of q(z | x), in the data's own units, shape and dtype; deterministic.
-
-        Missing cells are filled, but for those of series, (N, T) or (N, T, C), after their last step: that is padding.
-        """
-        rows, shape = self.inverse_transform(self.transform(x, context), context), self.spec_.shape
-        ends = isinstance(self.module_.encoder, SequenceEncoder) and self.spec_.missing and len(shape) < 3
-        if ends and rows.dtype.kind == "f":
-            seen = self._seen(x, context)
-            there = self._gather(seen, lambda b: until_last(b.mask.reshape(len(b.mask), shape[0], -1)))
-            rows[there.numpy() == 0] = np.nan
-        return rows
-
-    def sample(
-        self, n: int = 1, seed: int | None = None, mean: bool | None = None, context: object = None
-    ) -> np.ndarray:
-        """n new rows, in the data's own units, shape and dtype: z from the prior, then p(x | z).
-
-        mean: take the mean of p(x | z) instead of a draw; None: only where log p is not a likelihood of the data
-        (see `caveat_`), such as grey levels under the cross-entropy, whose draws would be black-and-white noise.
-        context: of each row, or one for all; classes that are not given are drawn as often as fit met them.
-        """
-        model = self._fitted()
-        if n < 1:
-            raise ValueError(f"sample({n}): expected at least one row")
-        seed = self.seed if seed is None else seed
-        noise, given = Source.like(model, seed), self._context(sampled(context, n, seed, self.spec_), n)
-        take_mean = self.caveat_ is not None if mean is None else mean
-        rows = []
-        with torch.no_grad():
-            for start, own in zip(range(0, n, CHUNK), given):
-                px = model.decode(model.generate(min(CHUNK, n - start), noise, own), own)
-                rows.append(self.spec_.decode(px.mean if take_mean else px.draw(Scope.of(noise))))
-        return np.concatenate(rows)
-
-    def interpolate(
-        self, x_a: object, x_b: object, steps: int = 10, path: str = "linear", context: object = None
-    ) -> np.ndarray:
-        """(N, steps, ...): from each row of x_a to that of x_b, along their codes and decoded, the ends among them.
-
-        path: "linear", "spherical", or "geodesic", the shortest way by what the decoder makes of it, see
-        `vaekit.tasks.interpolate`. context: that both rows of a pair have, where the model reads one.
-        """
-        a, b = (self._as_codes(self.transform(x, context)) for x in (x_a, x_b))
-        way = partial(walks.interpolate, steps=steps, path=path)
-        if path != "geodesic" or len(a) != len(b):
-            return self._decoded(way(a, b), context)
-        means = (partial(self._mean, context=own) for own in self._each_context(context, len(a)))
-        pairs = zip(a.split(1), b.split(1), means)
-        return self._decoded(torch.cat([way(*ends, decode=mean) for *ends, mean in pairs]), context)
-
-    def traverse(
-        self,
-        x: object = None,
-        dimensions: Sequence[int] | None = None,
-        steps: int = 11,
-        reach: float = 3.0,
-        context: object = None,
-    ) -> np.ndarray:
-        """(N, dimensions, steps, ...): the codes of rows x, or the prior's centre, one dimension moved at a time.
-
-        dimensions: which (None: all). It is moved from -reach to reach, in units of z, and the others are held.
-        """
-        if steps < 1:
-            raise ValueError(f"steps={steps}: expected at least 1")
-        centre = self._centre(context) if x is None else self._as_codes(self.transform(x, context))
-        offsets = torch.linspace(-reach, reach, steps, device=centre.device, dtype=centre.dtype)
-        return self._decoded(walks.traverse(centre, offsets, dimensions), context)
-
-    def shift(
-        self, x: object, present: object, absent: object, amount: float = 1.0, context: object = None
-    ) -> np.ndarray:
-        """Rows x with something added: their codes are moved by the mean code of the rows that have it (present) minus
-        that of the rows that lack it (absent), times `amount`, and decoded. context: one for all rows."""
-        rows = (self._as_codes(self.transform(r, context)) for r in (x, present, absent))
-        return self._decoded(walks.shift(*rows, amount), context)
-
-    def _as_codes(self, z: np.ndarray) -> Tensor:
-        return torch.from_numpy(z).to(next(self._fitted().parameters()).device)
-
-    def _centre(self, context: object = None) -> Tensor:
-        """(1, latent numbers): the prior's centre."""
-        model, own = self._fitted(), next(self._each_context(context, 1))
-        with torch.no_grad():
-            return model.generate(1, Still(Source.like(model)), own).flatten(1)
-
-    def _each_context(self, context: object, rows: int) -> Iterator[Tensor | None]:
-        """The context of each row by itself, (1, ...), as the model reads it."""
-        for chunk in self._context(spread(context, rows, self.spec_), rows):
-            yield from [None] * rows if chunk is None else chunk.split(1)
-
-    def _mean(self, z: Tensor, context: Tensor | None = None) -> Tensor:
-        """Codes (N, latent numbers) -> the mean of p(x | z), in the likelihood's space; context: (1, ...)."""
-        given = None if context is None else context.expand(len(z), *context.shape[1:])
-        return self.module_.decode(z.reshape(-1, *self.module_.latent.shape), given).mean
-
-    def _decoded(self, codes: Tensor, context: object = None) -> np.ndarray:
-        """Codes (N, ..., latent numbers) -> rows (N, ..., *row)."""
-        flat, given = codes.flatten(0, -2).cpu().numpy(), spread(context, len(codes), self.spec_)
-        if given is not None:
-            given = np.repeat(np.asarray(given), len(flat) // len(codes), 0)
-        rows = self.inverse_transform(flat, given)
-        return rows.reshape(*codes.shape[:-1], *rows.shape[1:])
-
-    def posterior(self, x: object, context: object = None) -> torch.distributions.Distribution:
-        """q(z | x) as a `torch.distributions` object, for a normal or categorical posterior."""
-        model, rows = self._fitted(), self._seen(x, context)
-        still = Still(Source.like(model))
-        with torch.no_grad():
-            chunks = [model.infer(batch, still).q for batch in rows.batches(CHUNK)]
-        if not hasattr(chunks[0], "to_torch"):
-            raise TypeError(f"the posterior of {type(model.latent).__name__} has no torch.distributions form")
-        return pytree.tree_map(lambda *parts: torch.cat(parts), *chunks).to_torch()
-
-    def score_samples(self, x: object, draws: int = 100, seed: int | None = None, context: object = None) -> np.ndarray:
-        """(N,), nats: the importance-weighted bound of log p(x), with `draws` draws, in the data's units."""
-        seed = self.seed if seed is None else seed
-        return score_rows(self._fitted(), self._seen(x, context), draws=draws, seed=seed).bound.numpy()
-
-    def score(self, x: object, y: object = None, context: object = None) -> float:
-        """The mean of `score_samples`: for model selection."""
-        return float(self.score_samples(x, context=context).mean())
-
-    def evaluate(self, x: object, draws: int = 100, seed: int | None = None, context: object = None) -> Evaluation:
-        """Figures on held-out rows with their standard errors: ELBO, distortion, rate, bound, bits per dimension."""
-        model, rows = self._fitted(), self._seen(x, context)
-        notes = [self.objective_.caveat] * bool(self.objective_.caveat)
-        own = evaluate_rows(model, rows, draws=draws, seed=self.seed if seed is None else seed, notes=notes)
-        members = self.__dict__.get("members_", [])
-        if len(members) < 2:
-            return own
-        return own.among([m.evaluate(x, draws, seed, context) for m in members[1:]], diverged=self.seeds - len(members))
-
-    def report(
-        self, x: object, labels: object = None, *, name: str | None = None, draws: int = 32, context: object = None
-    ) -> Report:
-        """A page of pictures and figures on held-out rows: `.save(path)` writes one self-contained HTML file.
-
-        labels: of the rows, to colour the codes by. name: of the data, for the heading.
-        """
-        from .report import make
-
-        return make(self, x, labels, name=name, draws=draws, context=context)
-
-    @property
-    def classes_(self) -> np.ndarray:
-        """The classes that `predict` chooses among: those of y in fit, or the numbers of clusters."""
-        count = self._fitted().latent.classes
-        if count is None:
-            raise AttributeError("this VAE tells no classes: fit a recipe that does, such as m2, vade or mixture")
-        return np.arange(count) if self.spec_.labels is None else np.asarray(self.spec_.labels.levels)
-
     @property
     def recipe_(self) -> Recipe:
         """The recipe in use: the one asked for, or the data's default."""
         return self._recipe(self.spec_)
-
-    @property
-    def caveat_(self) -> str | None:
-        """Why log p is not a likelihood of these data; None where it is."""
-        level = 0.5 if self.spec_.kind in ("bytes", "unit") else 0.0
-        return self._fitted().likelihood.caveat(torch.full((1, *self.spec_.model_shape), level), self.spec_.integer)
-
-    # -- files ---------------------------------------------------------------------------------------
-
-    def save(self, path: str | Path) -> None:
-        """Writes `config.json`, `model.safetensors` and `history.jsonl` into a folder; what was there is replaced."""
-        from .saving import save
-
-        save(self, path)
 
 
 def _counts(rows: AbstractRows, model: VAEModule) -> dict[str, int]:
