@@ -10,6 +10,7 @@ import vaekit as vk
 from vaekit import latents as lt
 from vaekit import objectives as ob
 from vaekit.core import Source
+from vaekit.manners import NotFittedError
 
 HELD = slice(2000, 2500)
 
@@ -156,7 +157,7 @@ def test_what_cannot_be_is_refused_and_changes_nothing(recipe, prior, message, d
 
 
 def test_a_model_that_is_not_fitted_has_no_codes_to_fit_a_prior_to(digits):
-    with pytest.raises(vk.estimator.NotFittedError):
+    with pytest.raises(NotFittedError):
         vk.VAE().fit_prior(digits, lt.GaussianMixture(3))
 
 
