@@ -44,8 +44,10 @@ def test_a_recipe_trains_saves_loads_samples_and_scores(name, digits, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("shape", [(8, 8), (16, 16, 1), (16, 16, 3), (3, 16, 16)], ids=str)
-@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+@pytest.mark.parametrize(
+    ("shape", "dtype"),
+    [((16, 16, 1), "uint8"), ((8, 8), "float32"), ((16, 16, 3), "uint8"), ((3, 16, 16), "float32")],
+)
 @pytest.mark.parametrize("name", OF_IMAGES)
 def test_a_recipe_takes_images_of_every_form_and_batches_of_one_row(name, shape, dtype):
     x = images(shape, dtype)
