@@ -29,7 +29,12 @@ def beside(name, rows):
     return np.arange(rows) % 3 if vk.recipes.RECIPES[name].needs_context else None
 
 
-@pytest.mark.parametrize("name", vk.recipes.RECIPES)
+QUICK = ("vae", "auto", "beta-vae", "iwae", "vamp", "ladder", "vq", "conditional", "m2", "spherical", "aae")
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in vk.recipes.RECIPES]
+)
 def test_a_recipe_trains_saves_loads_samples_and_scores(name, digits, tmp_path):
     x = OF_ITS_KIND.get(name, lambda: digits)()
     context = beside(name, len(x))

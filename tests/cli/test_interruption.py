@@ -152,7 +152,14 @@ LONG = ("--epochs", "30", "--no-report")
 
 def start(data, folder):
     words = [sys.executable, "-m", "vaekit", "fit", str(data), *LONG, "-o", str(folder)]
-    return subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    # A suite that runs in the background ignores SIGINT, and would hand that on.
+    return subprocess.Popen(
+        words,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 def wait_for_line(process, text):
