@@ -15,7 +15,7 @@ LEAST = 1e-3
 
 @torch.no_grad()
 def fit_mixture(
-    codes: Tensor, components: int, scope: Scope, full: bool = False, starts: int = 5, rounds: int = 100
+    codes: Tensor, components: int, scope: Scope, full: bool = False, starts: int = 10, rounds: int = 100
 ) -> dist.Mixture:
     """The most likely of `starts` mixtures of normals, diagonal or of full covariance: k-means++ (Arthur &
     Vassilvitskii 2007), 20 rounds of k-means, `rounds` of expectation and maximisation. codes: (N, D)."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -11,10 +10,10 @@ from torch.func import grad
 
 from ..core import Draw, Scope, prefixed
 from ..distributions.base import sum_cells
-from .latent import AbstractLatent, Ratio
+from .latent import AbstractLatent, Around
 
 
-class Hamiltonian(AbstractLatent):
+class Hamiltonian(Around):
     """Any latent, its draw moved by `steps` leapfrog steps on U(z) = -log p(x, z).
 
     Caterini et al. 2018, arXiv:1805.11328. The map is volume preserving up to the tempering, which cancels, so that
@@ -57,26 +56,6 @@ class Hamiltonian(AbstractLatent):
         start = math.log(step_size / (maximum_step - step_size))
         self.step_logits = nn.Parameter(torch.full(inner.shape, start))
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.inner.shape
-
-    @property
-    def evidence_shape(self) -> tuple[int, ...]:
-        return self.inner.evidence_shape
-
-    @property
-    def ratio(self) -> Ratio:
-        return self.inner.ratio
-
-    @property
-    def emitted_shape(self) -> tuple[int, ...]:
-        return self.inner.emitted_shape
-
-    def settled(self, **sizes: object) -> Self:
-        inner = self.inner.settled(**sizes)
-        return self if inner is self.inner else type(self)(**{**self.arguments(), "inner": inner})
-
     def _root_temperature(self, k: int) -> float:
         """sqrt(beta_k): from sqrt(tempering) at k = 0 to 1 at k = steps."""
         root = math.sqrt(self.tempering)
@@ -100,18 +79,3 @@ class Hamiltonian(AbstractLatent):
         change = self.inner.log_prior(z, scope, above) - self.inner.log_prior(start.z, scope, above)
         ratio, updates = start.log_ratio + change + kinetic, prefixed("inner", start.updates)
         return Draw(z, ratio, p=start.p, penalty=start.penalty, updates=updates)
-
-    def generate(self, rows: int, scope: Scope, above: Tensor | None = None) -> Tensor:
-        return self.inner.generate(rows, scope, above)
-
-    def emit(self, z: Tensor, above: Tensor | None = None) -> Tensor:
-        return self.inner.emit(z, above)
-
-    def log_prior(self, z: Tensor, scope: Scope, above: Tensor | None = None) -> Tensor:
-        return self.inner.log_prior(z, scope, above)
-
-    def prepare(self, inputs: Tensor, evidence: Tensor, scope: Scope, above: Tensor | None = None) -> None:
-        self.inner.prepare(inputs, evidence, scope, above)
-
-    def generative(self) -> list[str]:
-        return list(prefixed("inner", dict.fromkeys(self.inner.generative())))

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Self
 
 import torch
 from torch import Tensor
 
-from ..core import Draw, Scope, prefixed
-from .latent import AbstractLatent, Latent
+from ..core import Draw, Scope
+from .latent import Around, Latent
 from .posteriors import Categorical
 
 
-class Labelled(AbstractLatent):
+class Labelled(Around):
     """A class y that labels tell: `q(y | x)` is a classifier, and a known label takes the place of its draw.
 
     Kingma et al. 2014, arXiv:1406.5298. inner: a latent of one categorical variable. In a row whose label is known (in
@@ -42,18 +41,6 @@ class Labelled(AbstractLatent):
     def hard(self) -> bool | None:
         return self.inner.hard
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.inner.shape
-
-    @property
-    def evidence_shape(self) -> tuple[int, ...]:
-        return self.inner.evidence_shape
-
-    def settled(self, **sizes: object) -> Self:
-        inner = self.inner.settled(**sizes)
-        return self if inner is self.inner else type(self)(inner)
-
     def infer(self, evidence: Tensor, scope: Scope, above: Tensor | None = None, held: Tensor | None = None) -> Draw:
         draw = self.inner.infer(evidence, scope, above, held)
         if scope.label is None:
@@ -67,15 +54,3 @@ class Labelled(AbstractLatent):
             kl=torch.where(known.unsqueeze(1), -log_p.unsqueeze(1), draw.kl),
             log_q=torch.where(known, 0.0, draw.log_q),
         )
-
-    def generate(self, rows: int, scope: Scope, above: Tensor | None = None) -> Tensor:
-        return self.inner.generate(rows, scope, above)
-
-    def log_prior(self, z: Tensor, scope: Scope, above: Tensor | None = None) -> Tensor:
-        return self.inner.log_prior(z, scope, above)
-
-    def prepare(self, inputs: Tensor, evidence: Tensor, scope: Scope, above: Tensor | None = None) -> None:
-        self.inner.prepare(inputs, evidence, scope, above)
-
-    def generative(self) -> list[str]:
-        return list(prefixed("inner", dict.fromkeys(self.inner.generative())))

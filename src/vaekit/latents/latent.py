@@ -79,6 +79,43 @@ class AbstractLatent(Component):
         return []
 
 
+class Around(AbstractLatent):
+    """What changes the draws of another latent, `inner`, and leaves the rest to it."""
+
+    inner: AbstractLatent
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.inner.shape
+
+    @property
+    def evidence_shape(self) -> tuple[int, ...]:
+        return self.inner.evidence_shape
+
+    @property
+    def emitted_shape(self) -> tuple[int, ...]:
+        return self.inner.emitted_shape
+
+    def settled(self, **sizes: object) -> Self:
+        inner = self.inner.settled(**sizes)
+        return self if inner is self.inner else type(self)(**{**self.arguments(), "inner": inner})
+
+    def generate(self, rows: int, scope: Scope, above: Tensor | None = None) -> Tensor:
+        return self.inner.generate(rows, scope, above)
+
+    def emit(self, z: Tensor, above: Tensor | None = None) -> Tensor:
+        return self.inner.emit(z, above)
+
+    def log_prior(self, z: Tensor, scope: Scope, above: Tensor | None = None) -> Tensor:
+        return self.inner.log_prior(z, scope, above)
+
+    def prepare(self, inputs: Tensor, evidence: Tensor, scope: Scope, above: Tensor | None = None) -> None:
+        self.inner.prepare(inputs, evidence, scope, above)
+
+    def generative(self) -> list[str]:
+        return list(prefixed("inner", dict.fromkeys(self.inner.generative())))
+
+
 class Latent(AbstractLatent):
     """The plain one: z ~ q = posterior(evidence), log_ratio = log p(z) - log q(z | x)."""
 

@@ -20,6 +20,13 @@ Size = tuple[int, int]
 Rungs = tuple[tuple[Size, int], ...]
 
 
+class Pointwise(nn.Linear):
+    """A convolution of 1x1 pixels, as the product of matrices that it is: on small maps that takes half the time."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+
+
 class Bottleneck(nn.Module):
     """`(activation, convolution)` four times, of 1x1, 3x3, 3x3 and 1x1 pixels: Child 2021, figure 3.
 
@@ -30,7 +37,10 @@ class Bottleneck(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         for channels, given, size in ((n_in, between, 1), *[(between, between, kernel)] * 2, (between, n_out, 1)):
-            layers += [activation(name), nn.Conv2d(channels, given, size, padding=size // 2)]
+            convolution = (
+                Pointwise(channels, given) if size == 1 else nn.Conv2d(channels, given, size, padding=size // 2)
+            )
+            layers += [activation(name), convolution]
         self.layers = nn.Sequential(*layers)
         with torch.no_grad():
             layers[-1].weight.mul_(scale)
@@ -59,7 +69,7 @@ class Block(nn.Module):
 
         self.prior = network(width, 2 * channels + width, 0.0)
         self.posterior = network(2 * width, 2 * channels, 0.0)
-        self.code = nn.Conv2d(channels, width, 1)
+        self.code = Pointwise(channels, width)
         self.residual = network(width, width, scale)
         with torch.no_grad():
             self.code.weight.mul_(scale)

@@ -49,7 +49,7 @@ def m2(latent_dim: int, classes: int = 10, alpha: float = 0.1, hidden: tuple[int
 def vade(
     latent_dim: int,
     clusters: int = 10,
-    pretraining: int = 15,
+    pretraining: int = 20,
     covariance: str = "full",
     hidden: tuple[int, ...] = (500, 500),
 ) -> Parts:
