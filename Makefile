@@ -5,6 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
+# A process per core, each with one thread: small matrices gain nothing from two.
+AT_ONCE := --numprocesses=auto --dist=worksteal
+
 .PHONY: help demo test quick lint bench clean
 
 help:  ## list these targets
@@ -14,10 +17,10 @@ demo: $(VENV)/.installed  ## train a VAE on MNIST and write its report to runs/m
 	$(BIN)/vaekit fit mnist -o runs/mnist --overwrite
 
 test: $(VENV)/.installed-test no-cuda  ## run all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(AT_ONCE)
 
 quick: $(VENV)/.installed-test no-cuda  ## run the tests that take seconds
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	$(BIN)/python -m pytest $(AT_ONCE) -m "not slow and not gpu"
 
 lint: $(VENV)/.installed-test  ## check the style of the code
 	$(BIN)/ruff check .

@@ -1,7 +1,12 @@
-"""What all tests share: a device for those marked `gpu`."""
+"""What all tests share: a thread for each process of several, and a device for those marked `gpu`."""
+
+import os
 
 import pytest
 import torch
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    torch.set_num_threads(1)
 
 
 def pytest_collection_modifyitems(items):

@@ -30,7 +30,7 @@ def parts(spec: DataSpec, objective: Objective) -> Parts:
 
 
 def vae(spec: DataSpec) -> Parts:
-    return parts(spec, ELBO(Ramp(1.0, 12_000)))
+    return parts(spec, ELBO(Ramp(1.0, 40_000)))
 
 
 ENTRIES = {
