@@ -61,7 +61,7 @@ class Contest:
     adam: Adam
     epochs: int | None = None
     seconds: float | None = None
-    batch_size: int = 128
+    batch_size: int = 120
     draws: int = 500
     test_rows: int = 2000
     elbo: bool = False
@@ -112,15 +112,14 @@ def _scored(contest: Contest, args: argparse.Namespace, name: str) -> Scored:
     x, x_test = x[: args.rows], binarised(x_test[: args.test_rows])
     entry = contest.entries[name]
     epochs = None if contest.seconds is not None else max(1, round(args.epochs * (entry.epochs or contest.epochs)))
-    start = time.process_time()
-    training = _trained(name, contest, entry, x, epochs, getattr(args, "seconds", None), args.seed)
-    seconds, taken = time.process_time() - start, training.taken / training.batches
+    training, seconds = _trained(name, contest, entry, x, epochs, getattr(args, "seconds", None), args.seed)
+    taken, start = training.taken / training.batches, time.process_time()
     spec = DataSpec.infer(x, "uint8").for_likelihood("unit", x)
     own = score_rows(training.learner.model, as_rows(x_test, spec, "cpu"), draws=args.draws, seed=1)
     left_out = "" if contest.adam.skip is None else f", {training.step.skipped[0]} steps left out"
     print(
         f"{name}: -log p(x) <= {_mean(-own.bound)}, -ELBO {_mean(-own.elbo)}, rate {float(own.rate.mean()):.1f}; "
-        f"{taken:.0f} epochs in {seconds:.0f} s{left_out}; scored in {time.process_time() - start - seconds:.0f} s",
+        f"{taken:.0f} epochs in {seconds:.0f} s{left_out}; scored in {time.process_time() - start:.0f} s",
         flush=True,
     )
     return Scored(-own.elbo if contest.elbo else -own.bound, taken, seconds)
@@ -128,11 +127,15 @@ def _scored(contest: Contest, args: argparse.Namespace, name: str) -> Scored:
 
 def _trained(
     name: str, contest: Contest, entry: Entry, x: torch.Tensor, epochs: int | None, seconds: float | None, seed: int
-) -> vk.training.Training:
+) -> tuple[vk.training.Training, float]:
+    """Trains by compiled steps; the clock starts once they are compiled."""
     parts = entry.parts(DataSpec.infer(x, "uint8"))
     model = vk.VAEModule(parts.encoder, parts.latent, parts.decoder, Bernoulli(binarise="dynamic"))
-    size, adam, told, start = contest.batch_size, contest.adam, 0, time.process_time()
+    size, adam, told = contest.batch_size, contest.adam, 0
     for training in vk.train(model, x, parts.objective, epochs=epochs or 10**6, batch_size=size, adam=adam, seed=seed):
+        if training.taken <= 2:
+            training.step.compiled = True
+            start = time.process_time()
         used = time.process_time() - start
         if seconds is not None:
             if used >= seconds:
@@ -144,7 +147,7 @@ def _trained(
             told = int(10 * done)
             print(f"{name}: {10 * told}% after {used:.0f} s, {training.metrics()}", flush=True)
     training.step.settle()
-    return training
+    return training, used
 
 
 def binarised(x: torch.Tensor, seed: int = 0) -> torch.Tensor:
