@@ -106,8 +106,22 @@ def test_rows_that_were_copied_are_found():
 def test_a_judgement_has_the_floor_beside_it():
     test, training = normal(400, 3, 0), normal(600, 3, 1)
     got = samples.judge(normal(300, 3, 2, 1.0), test, training)
-    assert got["samples"]["frechet_distance"] > 5 * got["floor"]["frechet_distance"]
-    assert got["samples"]["classifier_test"] > 0.65 > got["floor"]["classifier_test"]
+    assert got.samples["frechet_distance"].value > 5 * got.floor["frechet_distance"].value
+    assert got.samples["classifier_test"].value > 0.65 > got.floor["classifier_test"].value
+    assert set(got.samples) == set(got.floor) and got.rows == (300, 400)
+    lines = str(got).splitlines()
+    assert lines[0].endswith("against 400 test rows, by the rows as they are") and "floor" in lines[1]
+    assert len(lines) == 2 + len(got.samples)
+    assert got.to_dict()["floor"]["copied"]["value"] == 0.01
+
+
+def test_rows_are_compared_by_features_and_copies_as_they_are():
+    test, training = normal(300, 3, 0), normal(400, 3, 1)
+    first = samples.Features("the first number", lambda x: np.asarray(x)[:, :1])
+    got = samples.judge(training[:200], test, training, features=first)
+    assert got.by == "the first number" and "on the first number" in got.samples["frechet_distance"].meaning
+    assert got.samples["frechet_distance"].value == samples.frechet_distance(training[:200, :1], test[:, :1])
+    assert got.samples["copied"].value == 1
 
 
 WRONG = {

@@ -71,22 +71,20 @@ class Forest:
 
     def _best(self, levels: NDArray, y: NDArray, counts: NDArray) -> tuple[float, int, int]:
         """The largest decrease of `n * Gini`, the column and the level of its split; column -1: none."""
-        best = (1e-9, -1, -1)
-        whole = np.square(counts).sum() / len(y)
-        for column in self._generator.permutation(levels.shape[1]):
-            cells = len(self.edges[column]) + 1
-            table = np.bincount(levels[:, column] * self.classes + y, minlength=cells * self.classes)
-            below = table.reshape(cells, self.classes).cumsum(0)[:-1]
-            n = below.sum(1)
-            fits = (n >= self.leaf) & (len(y) - n >= self.leaf)
-            if not fits.any():
-                continue
-            sides = np.square(below).sum(1) / np.maximum(n, 1)
-            sides = sides + np.square(counts - below).sum(1) / np.maximum(len(y) - n, 1)
-            gains = np.where(fits, sides - whole, 0.0)
-            place = int(gains.argmax())
-            if gains[place] > best[0] * (1 + 1e-9):
-                best = (float(gains[place]), int(column), place)
+        best, columns = (1e-9, -1, -1), levels.shape[1]
+        cells = np.arange(columns) * LEVELS + levels  # those of one column after those of another
+        table = np.bincount((cells * self.classes + y[:, None]).ravel(), minlength=columns * LEVELS * self.classes)
+        below = table.reshape(columns, LEVELS, self.classes).cumsum(1)
+        n = below.sum(2)
+        fits = (n >= self.leaf) & (len(y) - n >= self.leaf)
+        sides = np.square(below).sum(2) / np.maximum(n, 1)
+        sides = sides + np.square(counts - below).sum(2) / np.maximum(len(y) - n, 1)
+        gains = np.where(fits, sides - np.square(counts).sum() / len(y), 0.0)
+        places = gains.argmax(1)
+        for column in self._generator.permutation(columns):
+            gain = float(gains[column, places[column]])
+            if gain > best[0] * (1 + 1e-9):
+                best = (gain, int(column), int(places[column]))
         return best
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -19,6 +20,9 @@ from ..networks import evaluating
 from ..objectives.base import code_use
 from ..training.compiled import Program, State
 from ..training.pace import WORTH_COMPILING, ours
+
+if TYPE_CHECKING:
+    from .baselines import Baselines
 
 CODE_USE = {
     "perplexity": ("codes", "how many codes are in use, if all were used alike; a mean over the codebooks"),
@@ -72,6 +76,7 @@ class Evaluation:
     """Figures on held-out rows. Shows itself as a table; `to_dict` for machines.
 
     spread: of a model that is one of several `seeds`, the means over these, with their standard errors over the seeds.
+    baselines: what simple models make of the same rows, beside this one.
     """
 
     figures: dict[str, Figure]
@@ -81,6 +86,7 @@ class Evaluation:
     notes: list[str] = field(default_factory=list)
     spread: dict[str, Figure] = field(default_factory=dict)
     seeds: int = 1
+    baselines: Baselines | None = None
 
     def __getitem__(self, name: str) -> float:
         return self.figures[name].value
@@ -98,14 +104,16 @@ class Evaluation:
         return replace(self, spread=means, seeds=len(every), notes=[*self.notes, *left_out])
 
     def to_dict(self) -> dict[str, object]:
-        spread = {"seeds": self.seeds, "spread": _plain(self.spread)} if self.spread else {}
+        spread = {"seeds": self.seeds, "spread": plain(self.spread)} if self.spread else {}
+        beside = {"baselines": self.baselines.to_dict()} if self.baselines else {}
         return {
             "rows": self.rows,
             "draws": self.draws,
-            "figures": _plain(self.figures),
+            "figures": plain(self.figures),
             "kl_per_unit": self.kl_per_unit,
             "notes": self.notes,
             **spread,
+            **beside,
         }
 
     def __str__(self) -> str:
@@ -115,6 +123,8 @@ class Evaluation:
         if self.spread:
             lines.append(f"{self.seeds} seeds, of which this model is the first: mean ± standard error over the seeds")
             lines += [f"  {name:<{names}}  {_shown(f)}" for name, f in self.spread.items()]
+        if self.baselines:
+            lines.append(str(self.baselines))
         for note in self.notes:
             lines += textwrap.wrap(f"note: {note}", 88, initial_indent="  ", subsequent_indent="        ")
         return "\n".join(lines)
@@ -122,7 +132,7 @@ class Evaluation:
     __repr__ = __str__
 
 
-def _plain(figures: dict[str, Figure]) -> dict[str, dict[str, object]]:
+def plain(figures: dict[str, Figure]) -> dict[str, dict[str, object]]:
     return {n: {"value": f.value, "error": f.error, "unit": f.unit} for n, f in figures.items()}
 
 

@@ -7,8 +7,8 @@ beside it: `judge` gives both. None of them says whether training rows were copi
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,9 +17,14 @@ from torch import Tensor
 
 from .disentanglement import linear_probabilities
 from .forest import Forest
+from .likelihood import Figure, plain
 
 PAIRS = 2**24
 """Distances that are held at a time."""
+COLUMNS = 64
+"""Columns that trees read."""
+FEW = 1000
+"""Rows of each kind that a judgement's classifier learns from and tells."""
 
 
 def _rows(x: ArrayLike, name: str) -> Tensor:
@@ -40,7 +45,7 @@ def _both(made: ArrayLike, real: ArrayLike) -> tuple[Tensor, Tensor]:
     return a, b
 
 
-def _distances(a: Tensor, b: Tensor) -> Iterator[tuple[slice, Tensor]]:
+def distances(a: Tensor, b: Tensor) -> Iterator[tuple[slice, Tensor]]:
     """Euclidean distances of some rows of a at a time from all of b."""
     size = max(1, PAIRS // len(b))
     for start in range(0, len(a), size):
@@ -51,7 +56,7 @@ def _radii(x: Tensor, k: int) -> Tensor:
     """(N,): from each row to its k-th neighbour, itself not counted."""
     if not 1 <= k < len(x):
         raise ValueError(f"k={k} neighbours among {len(x)} rows: expected at least 1 and fewer than there are rows")
-    return torch.cat([d.kthvalue(k + 1, 1).values for _, d in _distances(x, x)])
+    return torch.cat([d.kthvalue(k + 1, 1).values for _, d in distances(x, x)])
 
 
 @dataclass(frozen=True)
@@ -72,12 +77,12 @@ def neighbourhoods(made: ArrayLike, real: ArrayLike, k: int = 5) -> Neighbourhoo
     a, b = _both(made, real)
     own, others = _radii(b, k), _radii(a, k)
     precise, inside, recalled, covered = [], 0, [], torch.zeros(len(b), dtype=torch.bool)
-    for _, d in _distances(a, b):
+    for _, d in distances(a, b):
         within = d <= own
         precise.append(within.any(1))
         inside += int(within.sum())
         covered |= within.any(0)
-    for _, d in _distances(b, a):
+    for _, d in distances(b, a):
         recalled.append((d <= others).any(1))
     share = [float(torch.cat(t).double().mean()) for t in (precise, recalled)]
     return Neighbourhoods(share[0], share[1], inside / (k * len(a)), float(covered.double().mean()))
@@ -121,8 +126,8 @@ def frechet_distance(made: ArrayLike, real: ArrayLike) -> float:
 def classifier_test(made: ArrayLike, real: ArrayLike, folds: int = 5, seed: int = 0) -> float:
     """How often a classifier tells made from real rows, by cross-validation: .5 where nothing tells them apart.
 
-    Lopez-Paz & Oquab 2017, arXiv:1610.06545; the better of trees and a linear classifier. Of the larger set as many
-    rows are taken as the smaller has.
+    Lopez-Paz & Oquab 2017, arXiv:1610.06545; the better of trees, which read 64 principal components of wider rows, and
+    a linear classifier. Of the larger set as many rows are taken as the smaller has.
     """
     a, b = (t.numpy() for t in _both(made, real))
     generator = np.random.default_rng(seed)
@@ -131,21 +136,31 @@ def classifier_test(made: ArrayLike, real: ArrayLike, folds: int = 5, seed: int 
         raise ValueError(f"{n} rows for {folds} folds: expected at least a row of each kind for each fold")
     x = np.concatenate([t[generator.permutation(len(t))[:n]] for t in (a, b)])
     y, fold = np.repeat([0, 1], n), np.tile(generator.permutation(n) % folds, 2)
-    right = np.zeros(2)
+    right, narrow = np.zeros(2), _principal(x, seed)
     for f in range(folds):
         train, test = fold != f, fold == f
         told = [
-            Forest(trees=20, seed=seed).fit(x[train], y[train]).predict(x[test]),
+            Forest(trees=20, seed=seed).fit(narrow[train], y[train]).predict(narrow[test]),
             linear_probabilities(x[train].astype(np.float64), y[train], x[test].astype(np.float64)).argmax(1),
         ]
         right += [(t == y[test]).sum() for t in told]
     return float(right.max() / (2 * n))
 
 
+def _principal(x: NDArray, seed: int) -> NDArray:
+    """(N, D) -> (N, at most 64): the first principal components, where there are more columns than that."""
+    if x.shape[1] <= COLUMNS:
+        return x
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        rows = torch.from_numpy(x - x.mean(0))
+        return (rows @ torch.pca_lowrank(rows, q=min(COLUMNS, len(x)), center=False)[2]).numpy()
+
+
 def nearest(made: ArrayLike, training: ArrayLike) -> tuple[NDArray, NDArray]:
     """For each made row the training row nearest to it: which one it is, and how far (M,), (M,)."""
     a, b = _both(made, training)
-    found = [d.min(1) for _, d in _distances(a, b)]
+    found = [d.min(1) for _, d in distances(a, b)]
     return torch.cat([m.indices for m in found]).numpy(), torch.cat([m.values for m in found]).numpy()
 
 
@@ -156,19 +171,92 @@ def copied(made: ArrayLike, training: ArrayLike, test: ArrayLike) -> float:
     return float((nearest(made, training)[1] <= limit).mean())
 
 
-def judge(made: ArrayLike, test: ArrayLike, training: ArrayLike, k: int = 5, seed: int = 0) -> dict[str, dict]:
-    """Every score of made rows against test rows, beside the floor: as many training rows against the same."""
-    generator = np.random.default_rng(seed)
-    real = np.asarray(training)[generator.permutation(len(np.asarray(training)))[: len(np.asarray(made))]]
+# -- all of them -----------------------------------------------------------------------------------
 
-    def scores(rows: ArrayLike) -> dict[str, float]:
-        distance, error = kernel_distance(rows, test, seed=seed)
+
+@dataclass(frozen=True)
+class Features:
+    """What rows are compared by: `of`, (N, ...) -> (N, F), and the name that figures by it bear.
+
+    Figures by different features do not compare, nor do those of different weights of one network.
+    """
+
+    name: str
+    of: Callable[[ArrayLike], ArrayLike]
+
+
+@dataclass(frozen=True, repr=False)
+class Judgement:
+    """Scores of made rows against test rows, and the floor: of as many training rows against the same. Shows itself as
+    a table; `to_dict` for machines. by: what rows were compared by. rows: made, test.
+    """
+
+    samples: dict[str, Figure]
+    floor: dict[str, Figure]
+    by: str
+    rows: tuple[int, int]
+
+    def to_dict(self) -> dict[str, object]:
+        made, test = self.rows
         return {
-            **vars(neighbourhoods(rows, test, k)),
-            "kernel_distance": distance,
-            "kernel_distance_error": error,
-            "frechet_distance": frechet_distance(rows, test),
-            "classifier_test": classifier_test(rows, test, seed=seed),
+            "compared_by": self.by,
+            "rows": {"made": made, "test": test},
+            "samples": plain(self.samples),
+            "floor": plain(self.floor),
         }
 
-    return {"samples": {**scores(made), "copied": copied(made, training, test)}, "floor": scores(real)}
+    def __str__(self) -> str:
+        made, test = self.rows
+        lines = [f"{made:,} samples, and as many training rows as the floor, against {test:,} test rows, by {self.by}"]
+        lines.append(f"  {'':<16}  {'samples':>18}  {'floor':>18}")
+        for name, figure in self.samples.items():
+            shown = (f"{f.value:.4f}" + (f" ± {f.error:.4f}" if f.error else "") for f in (figure, self.floor[name]))
+            lines.append(f"  {name:<16}  {'  '.join(f'{text:>18}' for text in shown)}  {figure.meaning}")
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+
+def judge(
+    made: ArrayLike,
+    test: ArrayLike,
+    training: ArrayLike,
+    k: int = 5,
+    seed: int = 0,
+    features: Features | None = None,
+) -> Judgement:
+    """Every score of made rows against test rows, beside the floor: as many training rows against the same.
+
+    features: what rows are compared by; None: as they are. Copies are looked for among the rows as they are, always.
+    """
+    generator = np.random.default_rng(seed)
+    made, test, training = (np.asarray(t) for t in (made, test, training))
+    real = training[generator.permutation(len(training))[: len(made)]]
+    by = features or Features("the rows as they are", lambda rows: rows)
+    of_test = by.of(test)
+    some = test[generator.permutation(len(test))[: len(made)]]
+    share = copied(made, training, some)
+    error = math.sqrt(share * (1 - share) / len(made))
+    given_back = Figure(share, error, "", "closer to a training row than all but 1% of test rows are")
+    return Judgement(
+        {**_scores(by.of(made), of_test, by.name, k, seed), "copied": given_back},
+        {**_scores(by.of(real), of_test, by.name, k, seed), "copied": replace(given_back, value=0.01, error=None)},
+        by.name,
+        (len(made), len(test)),
+    )
+
+
+def _scores(made: ArrayLike, real: ArrayLike, by: str, k: int, seed: int) -> dict[str, Figure]:
+    near = neighbourhoods(made, real, k)
+    few = np.asarray(made)[:FEW]  # as many of the real ones are drawn: those that come first may be of a kind
+    told = classifier_test(few, real, seed=seed)
+    error = math.sqrt(told * (1 - told) / (2 * min(len(few), len(np.asarray(real)))))
+    return {
+        "precision": Figure(near.precision, None, "", "made rows that lie among real ones"),
+        "recall": Figure(near.recall, None, "", "real rows that lie among made ones"),
+        "density": Figure(near.density, None, "", "real neighbourhoods that a made row lies in, of those expected"),
+        "coverage": Figure(near.coverage, None, "", "real rows with a made row nearby"),
+        "kernel_distance": Figure(*kernel_distance(made, real, seed=seed), "", f"squared MMD on {by}"),
+        "frechet_distance": Figure(frechet_distance(made, real), None, "", f"Fréchet distance on {by}"),
+        "classifier_test": Figure(told, error, "", "accuracy of a classifier that tells made from real; .5 is best"),
+    }
