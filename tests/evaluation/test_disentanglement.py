@@ -127,7 +127,7 @@ def test_ranks_and_areas_are_scipys_and_sklearns():
     stats = pytest.importorskip("scipy.stats")
     metrics = pytest.importorskip("sklearn.metrics")
     values = np.round(noise()[:, 0], 1)
-    np.testing.assert_allclose(dis._ranks(values), stats.rankdata(values))
+    np.testing.assert_allclose(dis.ranks(values), stats.rankdata(values))
     positive = GRID[:, 0] == 1
     assert dis.area_under_roc(values, positive) == pytest.approx(metrics.roc_auc_score(positive, values), abs=1e-12)
 

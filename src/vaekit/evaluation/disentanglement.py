@@ -264,12 +264,11 @@ def explicitness(codes: ArrayLike, factors: ArrayLike, seed: int = 0) -> float:
 
 def area_under_roc(scores: NDArray, positive: NDArray) -> float:
     """The share of (positive, negative) pairs in which the positive has the higher score; a tie counts half."""
-    ranks = _ranks(scores)
-    n = positive.sum()
-    return float((ranks[positive].sum() - n * (n + 1) / 2) / (n * (len(scores) - n)))
+    order, n = ranks(scores), positive.sum()
+    return float((order[positive].sum() - n * (n + 1) / 2) / (n * (len(scores) - n)))
 
 
-def _ranks(values: NDArray) -> NDArray:
+def ranks(values: NDArray) -> NDArray:
     """1..N, equal values sharing their mean."""
     _, index, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = counts.cumsum()
@@ -310,8 +309,8 @@ def udr(codes: Sequence[ArrayLike], rates: Sequence[ArrayLike] | None = None, ac
     kept = [z.std(0) > 0 if rates is None else np.asarray(r) > active for z, r in zip(every, rates or every)]
     ranked = []
     for z, keep in zip(every, kept):
-        ranks = np.stack([_ranks(column) for column in z[:, keep].T], 1) if keep.any() else np.zeros((len(z), 0))
-        centred = ranks - ranks.mean(0)
+        order = np.stack([ranks(column) for column in z[:, keep].T], 1) if keep.any() else np.zeros((len(z), 0))
+        centred = order - order.mean(0)
         ranked.append(centred / np.maximum(np.sqrt(np.square(centred).sum(0)), 1e-300))
 
     def alike(a: NDArray, b: NDArray) -> float:
