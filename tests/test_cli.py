@@ -83,6 +83,30 @@ def test_evaluate_repeats_the_figures_of_the_fit(run, data):
     assert code == 0 and "elbo" in out and "evaluated on: test.npy" in out
 
 
+def test_evaluate_sets_baselines_and_samples_beside_the_model(run):
+    record = answer("evaluate", run, "--draws", "2", "--samples", "30")
+    assert record["samples"]["rows"] == {"made": 30, "test": 100}
+    assert record["samples"]["compared_by"] == "the rows as they are" and "baselines" not in record
+    beside = answer("evaluate", run, "--draws", "2", "--baselines")
+    assert beside["baselines"]["rows"] == 540  # without those that fit held out
+    assert beside["baselines"]["figures"]["this model"]["log_likelihood"] == beside["figures"]["log_likelihood"]
+    code, out, _ = call("evaluate", run, "--draws", "2", "--baselines")
+    assert code == 0 and "each column alone" in out
+
+
+def test_digits_are_compared_by_features_of_digits(tmp_path, monkeypatch):
+    (x, y), (x_test, y_test) = vk.datasets.mnist(labels=True)
+    few = (x[:300], y[:300]), (x_test[:100], y_test[:100])
+    monkeypatch.setattr(vk.datasets, "mnist", lambda labels: few)
+    answer("fit", "mnist", "-o", tmp_path / "run", "--epochs", "1", "--no-report", "--quiet")
+    record = answer("evaluate", tmp_path / "run", "--draws", "2", "--samples", "50", "--probes")
+    assert record["samples"]["compared_by"] == vk.evaluation.DIGITS.name
+    kept = ~vk.load(tmp_path / "run").holds_out(300).numpy()
+    worth = vk.load(tmp_path / "run").probe(x[:300][kept], y[:300][kept], x_test[:100], y_test[:100])
+    assert record["probes"]["linear_probe"]["value"] == worth["linear_probe"].value
+    assert record["probes"]["cluster_rand"]["value"] == worth["cluster_rand"].value
+
+
 def test_sample_writes_a_sheet_or_an_array(run, tmp_path):
     code, out, _ = call("sample", run, "-n", "10", "-o", tmp_path / "s.png")
     assert code == 0 and str(tmp_path / "s.png") in out
@@ -373,6 +397,8 @@ WRONG = {
     "rows of another shape": ("embed {run} {d}/flat.npy", "expected rows of (28, 28), as in fit, got rows of (5,)"),
     "unknown kind of output": ("embed {run} -o codes.txt", "expected a name that ends in .npy, .npz, .csv, .parquet"),
     "no draws": ("evaluate {run} --draws 0", "expected a whole number from 1, got '0'"),
+    "probes without labels": ("evaluate {run} --probes", "--probes needs labels, and train.npy has none of its own"),
+    "few samples": ("evaluate {run} --samples 3", "expected a whole number from 10, got '3'"),
     "no such row": ("interpolate {run} 3 100", "there is no row 100 in test.npy: expected 0 to 99"),
     "unknown path": ("interpolate {run} 3 4 --path geodetic", "unknown 'geodetic' (did you mean \"geodesic\"?)"),
     "no such dimension": ("traverse {run} --dimensions 0,7", "expected numbers from 0 to 1, got 7"),

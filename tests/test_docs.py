@@ -20,6 +20,7 @@ ROOT = Path(__file__).parent.parent
 README, DOCS = ROOT / "README.md", ROOT / "docs"
 DESIGN, LOSS, FRENCH = DOCS / "design.md", DOCS / "loss.md", DOCS / "architecture.fr.md"
 SWEEPS, MODELS = DOCS / "sweeps.md", DOCS / "models.md"
+REPRESENTATION, DETECTION, BASELINES = (DOCS / f"{n}.md" for n in ("representation", "detection", "baselines"))
 SERIES, LABELS, WALKS = DOCS / "sequences.md", DOCS / "labels.md", DOCS / "walks.md"
 PAGES = [README, ROOT / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]
 
@@ -111,6 +112,34 @@ def test_the_code_on_labels_runs_as_it_is_written():
     for block in blocks(LABELS, "python"):
         exec(compile(block, name(LABELS), "exec"), names)
     assert names["vade"].predict(names["x_test"]).shape == names["y_test"].shape
+
+
+def run(page):
+    """The names that the code of a page leaves."""
+    names = {}
+    for number, block in enumerate(blocks(page, "python")):
+        exec(compile(block, f"{name(page)}, block {number}", "exec"), names)
+    return names
+
+
+def test_the_code_on_codes_runs_as_it_is_written():
+    names = run(REPRESENTATION)
+    assert names["figures"]["linear_probe"].value > 0.5
+    told = {cell[0].strip("`") for cell in table(REPRESENTATION, "figure")}
+    assert told == {n for n in told if hasattr(names["rep"], n) or hasattr(names["clusters"], n)}
+
+
+def test_the_code_on_odd_rows_runs_as_it_is_written():
+    names = run(DETECTION)
+    assert names["area"].value > 0.8
+    told = {n.strip("` ") for row in table(DETECTION, "score") for n in row[0].split(",")}
+    assert told == set(names["every"])
+
+
+def test_the_code_on_baselines_runs_as_it_is_written(few_digits):
+    names = run(BASELINES)
+    assert set(names["found"].figures) == {"factorised", "ppca", "mixture", "xz"}
+    assert names["judged"].by == vk.evaluation.DIGITS.name
 
 
 def test_the_ten_lines_are_ten():

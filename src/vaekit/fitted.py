@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import repeat
 from pathlib import Path
@@ -18,7 +19,18 @@ from .data.beside import Beside, sampled, spread
 from .data.rows import AbstractRows, as_rows
 from .data.spec import DataSpec
 from .data.stored import Stored, as_data
-from .evaluation import Evaluation, evaluate_rows, score_rows
+from .evaluation import (
+    Baselines,
+    Detector,
+    Evaluation,
+    Figure,
+    baselines,
+    evaluate_rows,
+    representation,
+    score_rows,
+)
+from .evaluation.baselines import measure_of, reconstruction_error
+from .evaluation.samples import Features, Judgement, judge
 from .manners import Manners, NotFittedError, available
 from .model import VAEModule
 from .networks import SequenceEncoder
@@ -236,15 +248,86 @@ class Fitted(Manners):
         """The mean of `score_samples`: for model selection."""
         return float(self.score_samples(x, context=context).mean())
 
-    def evaluate(self, x: object, draws: int = 100, seed: int | None = None, context: object = None) -> Evaluation:
-        """Figures on held-out rows with their standard errors: ELBO, distortion, rate, bound, bits per dimension."""
+    def evaluate(
+        self,
+        x: object,
+        draws: int = 100,
+        seed: int | None = None,
+        context: object = None,
+        against: object = None,
+    ) -> Evaluation:
+        """Figures on held-out rows with their standard errors: ELBO, distortion, rate, bound, bits per dimension.
+
+        against: training rows (N, ...), to fit simple models to, which then stand beside this one; see
+        `vaekit.evaluation.baselines`.
+        """
         model, rows = self._fitted(), self._seen(x, context)
         notes = [self.objective_.caveat] * bool(self.objective_.caveat)
+        simple = None if against is None else self._baselines(x, against)  # refuses what does not compare at once
         own = evaluate_rows(model, rows, draws=draws, seed=self.seed if seed is None else seed, notes=notes)
+        if simple is not None:
+            own = replace(own, baselines=self._among(simple, own, x, context))
         members = self.__dict__.get("members_", [])
         if len(members) < 2:
             return own
         return own.among([m.evaluate(x, draws, seed, context) for m in members[1:]], diverged=self.seeds - len(members))
+
+    def _baselines(self, x: object, against: object) -> Baselines:
+        """Simple models of training rows, of the measure that this model's log p has."""
+        measure = measure_of(self.module_.likelihood, self.spec_)
+        rows = [self._explained(t, seed) if self._binarises else t for seed, t in enumerate((against, x))]
+        return baselines(*rows, measure=measure, latents=int(np.prod(self.module_.latent.shape)), seed=self.seed)
+
+    def _among(self, simple: Baselines, own: Evaluation, x: object, context: object) -> Baselines:
+        """Simple models with this one's figures first."""
+        scored = ("log_likelihood", "bits_per_dim") if simple.measure else ()
+        mine = {name: own.figures[name] for name in scored if name in own.figures}
+        if "ppca" in simple.figures and not self._binarises:
+            apart = torch.from_numpy(np.asarray(x).astype(np.float64) - self.reconstruct(x, context)).flatten(1)
+            mine["reconstruction_error"] = reconstruction_error(apart / torch.tensor(simple.scale))
+        return simple.beside("this model", f"{int(np.prod(self.module_.latent.shape))} latents", mine)
+
+    @property
+    def _binarises(self) -> bool:
+        return getattr(self.module_.likelihood, "binarise", None) is not None
+
+    def _explained(self, x: object, seed: int) -> np.ndarray:
+        """Rows as a likelihood that binarises them explains them, 0 and 1."""
+        scope, likelihood = Scope.of(Source.like(self.module_, seed)), self.module_.likelihood
+        return self._gather(self._seen(x), lambda b: likelihood.observe(b.x, scope).to(torch.uint8)).numpy()
+
+    def probe(self, x: object, y: object, test: object, y_test: object, seed: int | None = None) -> dict[str, Figure]:
+        """What the codes are worth: two probes, trained on rows x of classes y, and clusters, on test rows; by name.
+
+        See `vaekit.evaluation.representation`, which reads codes, for context and real values.
+        """
+        seed = self.seed if seed is None else seed
+        return representation.representation(self.transform(x), y, self.transform(test), y_test, seed)
+
+    def judge_samples(
+        self,
+        test: object,
+        training: object,
+        n: int = 2000,
+        *,
+        features: Features | None = None,
+        seed: int | None = None,
+        context: object = None,
+    ) -> Judgement:
+        """n samples against test rows, beside the floor of as many training rows; see `vaekit.evaluation.samples`.
+
+        features: what rows are compared by, such as `vaekit.evaluation.DIGITS`; None: as they are. context: as in
+        `sample`.
+        """
+        return judge(self.sample(n, seed, context=context), test, training, features=features, seed=self.seed)
+
+    def detector(self, normal: object, draws: int = 20, seed: int | None = None) -> Detector:
+        """What scores rows by how odd they are beside normal ones (M, ...), such as fit held out; see `Detector`.
+
+        `detector(x)` is (N,), higher is odder, by the score that was chosen without an odd row at hand.
+        """
+        seed = self.seed if seed is None else seed
+        return Detector.of(self._fitted(), self._seen, normal, draws=draws, seed=seed)
 
     def report(
         self, x: object, labels: object = None, *, name: str | None = None, draws: int = 32, context: object = None

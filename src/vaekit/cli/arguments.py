@@ -269,6 +269,10 @@ def _evaluate(parser: Parser) -> None:
     _run_and_data(parser)
     parser.add_argument("--draws", type=whole(1), default=100, metavar="K", help="draws per row (default: 100)")
     parser.add_argument("--seed", type=whole(0), metavar="N", help="of the draws (default: the run's)")
+    parser.add_argument("--baselines", action="store_true", help="beside simple models of the same rows (default: no)")
+    shown = "N samples against test and training rows (default: none; without a number 2,000)"
+    parser.add_argument("--samples", nargs="?", type=whole(10), const=2000, metavar="N", help=shown)
+    parser.add_argument("--probes", action="store_true", help="what the codes tell of the labels (default: no)")
 
 
 def _report(parser: Parser) -> None:

@@ -156,6 +156,17 @@ class Inputs:
     def held_rows(self) -> NDArray | Stored | None:
         return None if self.validation is None else self.validation.x
 
+    @property
+    def learned_from(self) -> Part:
+        """The training rows without those that fit held out."""
+        part, validation = self.train, self.plan.settings["validation"]
+        if isinstance(validation, str) or not validation:
+            return part
+        vae = self.plan.estimator().set_params(seed=self.plan.seed_of_rows)
+        kept = ~vae.holds_out(len(part.x)).numpy()
+        beside = {n: v if (v := getattr(part, n)) is None else v[kept] for n in ("labels", "context", "classes")}
+        return replace(part, x=part.x[kept], **beside)
+
     @cached_property
     def judged(self) -> Part:
         """The rows to evaluate on: the test set, else the held-out rows, else the training rows."""

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from .. import storage
 from ..data.labels import Classes
 from ..estimator import VAE
+from ..evaluation import DIGITS, representation
+from ..evaluation.likelihood import plain
 from ..recipes import RECIPES, Recipe
 from ..saving import load
 from ..training import join
@@ -157,9 +159,26 @@ def _judged(vae: VAE, part: Part, folder: Path, args: Namespace) -> Outcome:
 
 def evaluate(args: Namespace) -> Outcome:
     vae, part = _opened(args)
-    evaluation = vae.evaluate(part.x, draws=args.draws, seed=args.seed, context=part.context)
+    given = _given(args) if args.baselines or args.samples or args.probes else None
+    learned = None if given is None else given.learned_from
+    for rows in (learned, part) if args.probes else ():
+        if rows.labels is None:
+            raise ValueError(f"--probes needs labels, and {rows.name} has none of its own: use vae.probe from Python")
+    against = learned.x if args.baselines else None
+    evaluation = vae.evaluate(part.x, draws=args.draws, seed=args.seed, context=part.context, against=against)
     record = {"run": args.run, "on": part.name, **evaluation.to_dict()}
-    return Outcome(f"{evaluation}\nevaluated on: {part.name}", as_json(record))
+    lines = [str(evaluation), f"evaluated on: {part.name}"]
+    if args.samples:
+        features = DIGITS if given.plan.data == "mnist" else None
+        judged = vae.judge_samples(part.x, learned.x, args.samples, features=features, seed=args.seed)
+        record, lines = {**record, "samples": judged.to_dict()}, [*lines, str(judged)]
+    if args.probes:
+        codes = [vae.transform(rows.x, rows.context) for rows in (learned, part)]
+        worth = representation.representation(codes[0], learned.labels, codes[1], part.labels, vae.seed)
+        record["probes"] = plain(worth)
+        lines.append("codes, by their labels:")
+        lines += [f"  {name:<19}  {figure!s:<16}  {figure.meaning}" for name, figure in worth.items()]
+    return Outcome("\n".join(lines), as_json(record))
 
 
 def report(args: Namespace) -> Outcome:
@@ -274,6 +293,14 @@ def _opened(args: Namespace) -> tuple[VAE, Part]:
     if plan is None:
         raise ValueError(f"{folder} does not say what it was fitted to (it has no run.json): name the DATA")
     return vae, Inputs(plan).judged
+
+
+def _given(args: Namespace) -> Inputs:
+    """What the model of a run was fitted to."""
+    folder = Path(args.run).expanduser()
+    if not (folder / "run.json").exists():
+        raise ValueError(f"{folder} does not say what it was fitted to (it has no run.json): give the rows from Python")
+    return Inputs(Plan.read(folder))
 
 
 def _written(args: Namespace, path: Path, rows: int, what: str) -> Outcome:
