@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import repeat
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -329,16 +329,15 @@ class Fitted(Manners):
         seed = self.seed if seed is None else seed
         return Detector.of(self._fitted(), self._seen, normal, draws=draws, seed=seed)
 
-    def report(
-        self, x: object, labels: object = None, *, name: str | None = None, draws: int = 32, context: object = None
-    ) -> Report:
+    def report(self, x: object, labels: object = None, **given: Any) -> Report:
         """A page of pictures and figures on held-out rows: `.save(path)` writes one self-contained HTML file.
 
-        labels: of the rows, to colour the codes by. name: of the data, for the heading.
+        labels: of the rows, to colour the codes by. given: `factors`, `train`, `others`, `name`, `draws`, `context`, as
+        `vaekit.report.make` has them.
         """
         from .report import make
 
-        return make(self, x, labels, name=name, draws=draws, context=context)
+        return make(self, x, labels, **given)
 
     @property
     def classes_(self) -> np.ndarray:

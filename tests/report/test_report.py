@@ -21,7 +21,7 @@ from vaekit.evaluation import likelihood
 from vaekit.report import figures, pictures, svg
 from vaekit.report.page import measured
 
-SECTIONS = ("Reconstructions", "Samples", "Codes", "Training", "What each unit carries", "Figures", "Configuration")
+SECTIONS = ("Reconstructions", "From best to worst", "Samples", "Codes", "Codes and their prior", "What each unit carries", "Training", "Figures", "Configuration")
 RNG = np.random.default_rng(0)
 DIGITS = (RNG.random((320, 8, 8)) * np.linspace(0, 1, 8)).astype(np.float32)
 LABELS = np.arange(320) % 5
