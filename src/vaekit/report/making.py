@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from html import escape
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor
 
-from .. import storage
 from ..data.beside import spread
-from ..data.stored import Stored, stored
 from ..evaluation import Evaluation
 from . import describe, page
 from .figures import as_values
 from .sections import codes, rows, scores
-from .subject import ROWS, Subject
+from .subject import ROWS, Subject, column_names, rows_of
 
 if TYPE_CHECKING:
     from ..estimator import VAE
@@ -31,22 +26,7 @@ OTHERS = 2
 
 
 @dataclass(frozen=True)
-class Page:
-    """One HTML file that needs nothing else: `save` writes it; a notebook shows it."""
-
-    html: str = field(repr=False)
-
-    def save(self, path: str | Path) -> None:
-        """Writes the page. What was there before is replaced whole."""
-        storage.write_atomic(Path(path), self.html.encode())
-
-    def _repr_html_(self) -> str:
-        frame = "width: 100%; height: 48em; border: 0; border-radius: 8px"
-        return f'<iframe title="report" style="{frame}" srcdoc="{escape(self.html)}"></iframe>'
-
-
-@dataclass(frozen=True)
-class Report(Page):
+class Report(page.Page):
     """A page of pictures and figures about a model. Prints the evaluation."""
 
     evaluation: Evaluation
@@ -76,23 +56,23 @@ def make(
     the rows. Raises ValueError where labels or factors and rows differ in number, and for other data beside context.
     """
     columns = getattr(x, "columns", None)
-    data = _rows(x)
+    data = rows_of(x)
     labels = None if labels is None else np.asarray(labels).reshape(-1)
     factors = _factors(labels, factors, len(data))
-    others = {n: np.asarray(_rows(o)[: len(o)]) for n, o in (others or {}).items()}
+    others = {n: np.asarray(rows_of(o)[: len(o)]) for n, o in (others or {}).items()}
     if others and (len(others) > OTHERS or context is not None):
         why = "a model that reads context" if context is not None else f"{len(others)} sets"
         raise ValueError(f"expected at most {OTHERS} sets of other data, of a model without context, got {why}")
     evaluation = vae.evaluate(x, draws=draws, context=context)
     subject = Subject(
         vae,
-        evaluation,
         np.asarray(data[:ROWS]),
-        _column_names(vae, columns),
+        column_names(vae, columns),
+        evaluation.kl_per_unit,
         labels=None if labels is None else labels[:ROWS],
         factors=factors,
         context=None if context is None else spread(context, len(data), vae.spec_)[:ROWS],
-        train=None if train is None else _rows(train),
+        train=None if train is None else rows_of(train),
         others=others,
         draws=draws,
     )
@@ -125,16 +105,3 @@ def _factors(labels: NDArray | None, factors: Mapping[str, ArrayLike] | None, co
     if factors is None and labels is not None and as_values(labels) is None:
         given = {"label": labels}
     return {name: values[:ROWS] for name, values in given.items()}
-
-
-def _rows(x: ArrayLike) -> NDArray | Stored:
-    if isinstance(x, Tensor):
-        return x.detach().cpu().numpy()
-    source = stored(x)
-    return np.asarray(x) if source is None else source
-
-
-def _column_names(vae: VAE, columns: object) -> list[str]:
-    cells = int(np.prod(vae.spec_.shape))
-    names = getattr(vae, "feature_names_in_", columns)
-    return [f"x[{i}]" for i in range(cells)] if names is None or len(names) != cells else [str(n) for n in names]

@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from importlib import resources
+from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
 from numpy.typing import NDArray
 
+from .. import storage
 from ..evaluation import Evaluation
 from ..evaluation.likelihood import Figure
 from . import describe
@@ -55,6 +57,21 @@ HEADLINE = {
     "distortion": "Distortion",
     "bits_per_dim": "Bits per dimension",
 }
+
+
+@dataclass(frozen=True)
+class Page:
+    """One HTML file that needs nothing else: `save` writes it; a notebook shows it."""
+
+    html: str = field(repr=False)
+
+    def save(self, path: str | Path) -> None:
+        """Writes the page. What was there before is replaced whole."""
+        storage.write_atomic(Path(path), self.html.encode())
+
+    def _repr_html_(self) -> str:
+        frame = "width: 100%; height: 48em; border: 0; border-radius: 8px"
+        return f'<iframe title="report" style="{frame}" srcdoc="{escape(self.html)}"></iframe>'
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
 
-from ..data import Stored
-from ..evaluation import Evaluation, RowScores, score_rows
+from ..data.stored import Stored, stored
+from ..evaluation import RowScores, score_rows
 from ..networks import SequenceEncoder
 from .codes import Codes
 from .figures import as_values
@@ -30,14 +31,15 @@ SAMPLES = 256
 class Subject:
     """A model and the first held-out rows, x (N, ...), with what is known of them.
 
-    labels: (N,), for colours. factors: (N,) each, by name. columns: names of the cells. train: training rows. others:
-    rows of other data, by name. draws: per row, of scores.
+    columns: names of the cells. kl_per_unit: of all held-out rows, empty where there is none. labels: (N,), for
+    colours. factors: (N,) each, by name. train: training rows. others: rows of other data, by name. draws: per row, of
+    scores.
     """
 
     vae: VAE
-    evaluation: Evaluation
     x: NDArray
     columns: list[str]
+    kl_per_unit: list[float] = field(default_factory=list)
     labels: NDArray | None = None
     factors: Mapping[str, NDArray] = field(default_factory=dict)
     context: NDArray | None = None
@@ -57,6 +59,31 @@ class Subject:
     def has_classes(self) -> bool:
         """Whether labels are classes, few in number, rather than values."""
         return self.labels is not None and as_values(self.labels) is None
+
+    def telling(self, most: int) -> NDArray:
+        """Rows to look at: the first of each class where there are a few classes, the first ones otherwise."""
+        if self.has_classes:
+            names, first = np.unique([str(v) for v in self.labels], return_index=True)
+            if 2 <= len(names) <= most:
+                rest = np.setdiff1d(np.arange(len(self.x)), first)[: most - len(first)]
+                return np.concatenate([first, rest])
+        return np.arange(min(most, len(self.x)))
+
+    def as_lines(self, rows: NDArray) -> NDArray:
+        """Rows as lines (N, D), see `across`: a series over its steps, a table over its columns."""
+        if self.is_series:
+            return rows.reshape(len(rows), self.vae.spec_.shape[0], -1)[..., 0]
+        flat = self.x.reshape(len(self.x), -1)
+        mean, spread = np.nanmean(flat, 0), np.maximum(np.nanstd(flat, 0), 1e-12)
+        return (rows.reshape(len(rows), -1) - mean) / spread
+
+    @property
+    def across(self) -> str:
+        """What `as_lines` draws, in words."""
+        if not self.is_series:
+            return "over their columns, in standard deviations from each column's mean"
+        several = len(self.vae.spec_.shape) > 1 and self.vae.spec_.shape[-1] > 1
+        return "over their steps" + " (the first number of each)" * several
 
     def context_of(self, index: NDArray | slice) -> NDArray | None:
         return None if self.context is None else self.context[index]
@@ -93,4 +120,19 @@ class Subject:
 
     @cached_property
     def codes(self) -> Codes:
-        return Codes.of(self.vae, self.x, self.evaluation.kl_per_unit, self.context)
+        return Codes.of(self.vae, self.x, self.kl_per_unit, self.context)
+
+
+def rows_of(x: ArrayLike) -> NDArray | Stored:
+    """Rows as an array, or where they are stored."""
+    if isinstance(x, Tensor):
+        return x.detach().cpu().numpy()
+    source = stored(x)
+    return np.asarray(x) if source is None else source
+
+
+def column_names(vae: VAE, columns: object) -> list[str]:
+    """The names of the cells of a row: those of a table's columns, or `x[0]`, `x[1]`, ..."""
+    cells = int(np.prod(vae.spec_.shape))
+    names = getattr(vae, "feature_names_in_", columns)
+    return [f"x[{i}]" for i in range(cells)] if names is None or len(names) != cells else [str(n) for n in names]

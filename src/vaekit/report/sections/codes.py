@@ -121,7 +121,7 @@ def classes(s: Subject) -> Iterator[page.Section]:
 
 
 def units(s: Subject) -> Iterator[page.Section]:
-    kl, latent = s.evaluation.kl_per_unit, s.vae.module_.latent
+    kl, latent = s.kl_per_unit, s.vae.module_.latent
     if kl and latent.ratio == "exact":
         whole = len(kl) == int(np.prod(latent.shape))
         names = [f"z[{i}]" if whole else f"unit {i}" for i in range(len(kl))]

@@ -21,6 +21,8 @@ DOTS = 300
 PROFILES = 6
 NEAREST = 60_000
 """Training rows, the first ones, among which the nearest is looked for."""
+COMPARED = 256
+"""Held-out rows whose distances from training rows those of samples are compared with."""
 PIECE = 10_000
 """Training rows that are compared at a time."""
 FLOOR = 0.01
@@ -29,7 +31,7 @@ FLOOR = 0.01
 
 def pictures(s: Subject) -> Iterator[page.Section]:
     """Of rows that are pictures."""
-    chosen = _telling(s)
+    chosen = s.telling(PAIRS)
     figure = figures.reconstructions(s.levels(s.x[chosen]), s.levels(s.again[chosen]))
     yield page.Section(
         "Reconstructions",
@@ -92,7 +94,7 @@ def columns(s: Subject) -> Iterator[page.Section]:
 def _profiles(s: Subject) -> page.Section:
     """Rows across their columns or steps, from the best to the worst."""
     ranked = _from_best_to_worst(s, PROFILES)
-    x, again, across = profiles_of(s, s.x, s.x[ranked], s.again[ranked])
+    x, again = s.as_lines(s.x[ranked]), s.as_lines(s.again[ranked])
     costs = s.scores.distortion.numpy()[ranked]
     titles = [f"{cost:.4g} nats".replace("-", "−") for cost in costs]
     drawn = [
@@ -102,22 +104,9 @@ def _profiles(s: Subject) -> page.Section:
     return page.Section(
         "From best to worst",
         f"{_of_the_rows(s)} that reconstruct best first and those that do worst last, at equal steps of rank, "
-        f"{across}; above each its distortion −E log p(x | z): look at the last for what was not learned.",
+        f"{s.across}; above each its distortion −E log p(x | z): look at the last for what was not learned.",
         page.panels(drawn, wide=True),
     )
-
-
-def profiles_of(s: Subject, all_rows: NDArray, *rows: NDArray) -> tuple[NDArray, ...]:
-    """Rows as lines (N, D): a series over its steps, a table over its columns in their standard deviations; and what is
-    across, in words."""
-    if s.is_series:
-        several = len(s.vae.spec_.shape) > 1 and s.vae.spec_.shape[-1] > 1
-        first = " (the first number of each)" if several else ""
-        return *(r.reshape(len(r), len(r[0]), -1)[..., 0] for r in rows), f"over their steps{first}"
-    flat = all_rows.reshape(len(all_rows), -1)
-    mean, spread = np.nanmean(flat, 0), np.maximum(np.nanstd(flat, 0), 1e-12)
-    words = "over their columns, in standard deviations from each column's mean"
-    return *((r.reshape(len(r), -1) - mean) / spread for r in rows), words
 
 
 def _copied(s: Subject, flat: Callable[[NDArray], NDArray]) -> Iterator[page.Section]:
@@ -125,7 +114,7 @@ def _copied(s: Subject, flat: Callable[[NDArray], NDArray]) -> Iterator[page.Sec
     (N, D) that distances are taken of."""
     if s.train is None or s.vae.spec_.missing:
         return
-    made, held = (flat(rows) for rows in (s.samples, s.x[:SAMPLED]))
+    made, held = (flat(rows) for rows in (s.samples, s.x[:COMPARED]))
     which, apart = nearest_rows(made, s.train, flat)
     floor = nearest_rows(held, s.train, flat)[1]
     share = float((apart <= np.quantile(floor, FLOOR)).mean())
@@ -153,10 +142,6 @@ def _copied(s: Subject, flat: Callable[[NDArray], NDArray]) -> Iterator[page.Sec
     )
 
 
-SAMPLED = 256
-"""Held-out rows whose distances from training rows those of samples are compared with."""
-
-
 def nearest_rows(rows: NDArray, train: NDArray, flat: Callable[[NDArray], NDArray]) -> tuple[NDArray, NDArray]:
     """For each row (N, D) which training row is the nearest, and how far it is, some training rows at a time."""
     which, apart = np.zeros(len(rows), int), np.full(len(rows), np.inf)
@@ -181,13 +166,3 @@ def _from_best_to_worst(s: Subject, count: int) -> NDArray:
     """Rows at equal steps of rank by their distortion, the least first."""
     order = np.argsort(s.scores.distortion.numpy(), kind="stable")
     return order[np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int)]
-
-
-def _telling(s: Subject) -> NDArray:
-    """Rows to reconstruct: the first of each class where there are a few classes, the first ones otherwise."""
-    if s.has_classes:
-        names, first = np.unique([str(v) for v in s.labels], return_index=True)
-        if 2 <= len(names) <= PAIRS:
-            rest = np.setdiff1d(np.arange(len(s.x)), first)[: PAIRS - len(first)]
-            return np.concatenate([first, rest])
-    return np.arange(min(PAIRS, len(s.x)))
