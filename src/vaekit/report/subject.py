@@ -105,6 +105,10 @@ class Subject:
         """The rows' reconstructions."""
         return self.vae.reconstruct(self.x, self.context)
 
+    def reconstructed(self, index: NDArray) -> NDArray:
+        """The reconstructions of some of the rows."""
+        return self.vae.reconstruct(self.x[index], self.context_of(index))
+
     @cached_property
     def samples(self) -> NDArray:
         """What the model makes: means of p(x | z) where its draws would be noise, see `VAE.sample`."""

@@ -19,6 +19,7 @@ from .scores import differences as differences
 from .scores import distributions as distributions
 from .scores import rate_distortion as rate_distortion
 from .scores import shares as shares
+from .training import CURVES as CURVES
 from .training import curves_beside as curves_beside
 from .training import curves_in as curves_in
 from .training import training_curves as training_curves

@@ -15,18 +15,22 @@ SMALL = {"width": 165.0, "height": 128.0}
 
 
 def histograms(
-    data: ArrayLike, samples: ArrayLike | Mapping[str, ArrayLike], names: Sequence[str], columns: int = 4
+    data: ArrayLike,
+    samples: ArrayLike | Mapping[str, ArrayLike],
+    names: Sequence[str],
+    columns: int = 4,
+    keyed: bool = True,
 ) -> Figure:
     """Each column of the data (N, D), filled, and of the model's samples (M, D), as a line; a panel each.
 
-    samples: of several models, by name, each in a colour of its own.
+    samples: of several models, by name, each in a colour of its own; keyed: with these names at the foot.
     """
     several = isinstance(samples, Mapping)
     data, made = np.asarray(data, dtype=float), list(samples.values()) if several else [samples]
     made = [np.asarray(s, dtype=float) for s in made]
     for s in made:
         _check_columns(data, s, names)
-    keys = list(samples) if several else []
+    keys = list(samples) if several and keyed else []
     width = SMALL["width"] * min(columns, len(names))
     figure, panels = panels_of([short(n) for n in names], columns, **SMALL, foot=key_height(keys, width))
     for i, (axes, x) in enumerate(zip(panels, data.T)):
@@ -60,12 +64,16 @@ def agreement(x: ArrayLike, reconstruction: ArrayLike, names: Sequence[str], col
 
 
 def profiles(
-    x: ArrayLike, reconstruction: ArrayLike | Mapping[str, ArrayLike], titles: Sequence[str], columns: int = 2
+    x: ArrayLike,
+    reconstruction: ArrayLike | Mapping[str, ArrayLike],
+    titles: Sequence[str],
+    columns: int = 2,
+    keyed: bool = True,
 ) -> Figure:
     """Rows (N, D) across their columns or steps, in grey, and their reconstructions (N, D), as lines; a panel per row.
 
-    reconstruction: of several models, by name, each in a colour of its own. NaN leaves a gap. Raises ValueError for
-    arrays of other shapes, or another number of titles.
+    reconstruction: of several models, by name, each in a colour of its own; keyed: with these names at the foot. NaN
+    leaves a gap. Raises ValueError for arrays of other shapes, or another number of titles.
     """
     several = isinstance(reconstruction, Mapping)
     x, again = np.asarray(x, dtype=float), list(reconstruction.values()) if several else [reconstruction]
@@ -75,7 +83,7 @@ def profiles(
         raise ValueError(
             f"expected rows (N, D), reconstructions like them, N titles, got {x.shape}, {shapes}, {len(titles)}"
         )
-    keys = list(reconstruction) if several else []
+    keys = list(reconstruction) if several and keyed else []
     width = 260.0 * min(columns, len(titles))
     figure, panels = panels_of(titles, columns, width=260.0, height=132.0, foot=key_height(keys, width))
     places, marker = np.arange(x.shape[1]), "o" if x.shape[1] <= 32 else ""

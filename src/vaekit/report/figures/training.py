@@ -52,12 +52,14 @@ def training_path(history: Sequence[Mapping[str, float]]) -> Figure:
     return figure
 
 
-def curves_beside(histories: Mapping[str, Sequence[Mapping[str, float]]], name: str = "elbo") -> Figure:
+def curves_beside(
+    histories: Mapping[str, Sequence[Mapping[str, float]]], name: str = "elbo", keyed: bool = True
+) -> Figure:
     """One of ELBO, distortion and rate over epochs, of several models by name: held out where there is that.
 
-    Raises ValueError where none of the histories has it.
+    keyed: with the names at the foot. Raises ValueError where none of the histories has it.
     """
-    names = list(histories)
+    names = list(histories) if keyed else []
     if not any(name in curves_in(history) for history in histories.values()):
         raise ValueError(f"expected histories with {name} in their records, got none: fit first")
     foot = key_height(names, PANEL["width"])
@@ -69,7 +71,8 @@ def curves_beside(histories: Mapping[str, Sequence[Mapping[str, float]]], name: 
     steady(axes)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     name_axes(axes, "epoch", "")
-    key(figure, names, left=40)
+    if keyed:
+        key(figure, names, left=40)
     return figure
 
 
