@@ -137,7 +137,7 @@ class Inputs:
         parts = {name: part for name, part in found.items() if part is not None}
         self.digests = {name: datasets.digest(part.x) for name, part in parts.items()}
         given = {"context": train.context, "labels": train.classes}
-        self.digests |= {name: _digest(values) for name, values in given.items() if values is not None}
+        self.digests |= {name: digest_of(values) for name, values in given.items() if values is not None}
         for name, was in plan.digests.items():
             if self.digests.get(name) != was:
                 raise ValueError(
@@ -181,6 +181,15 @@ class Inputs:
             return Part(held, None, f"held-out rows of {self.train.name}{chose}", beside)
         return Part(self.train.x, None, f"the training rows of {self.train.name}: no others were kept", beside)
 
+    @cached_property
+    def trained(self) -> NDArray | Stored:
+        """The rows that were trained on, without those that were held out of them."""
+        vae, x = self.plan.estimator(self.held_rows).set_params(seed=self.plan.seed_of_rows), self.train.x
+        if self.held_rows is not None or vae.held_out(x) is None:
+            return x
+        kept = ~vae.holds_out(len(x))
+        return x[kept] if isinstance(x, Stored) else x[kept.numpy()]
+
 
 def seen(plan: Plan, part: Part | None, stream: int) -> Part | None:
     """A part as the model sees it: with `--binarise static`, grey levels are drawn once, by seed + stream."""
@@ -196,7 +205,7 @@ def seen(plan: Plan, part: Part | None, stream: int) -> Part | None:
     return replace(part, x=datasets.binarise(part.x, plan.seed_of_rows + stream), name=f"{part.name}, binarised")
 
 
-def _digest(values: NDArray) -> str:
+def digest_of(values: NDArray) -> str:
     """Of labels or context, words too."""
     return hashlib.sha256(json.dumps(np.asarray(values).tolist(), default=str).encode()).hexdigest()
 

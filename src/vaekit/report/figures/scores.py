@@ -108,7 +108,7 @@ def _limits(axes: Axes, points: NDArray) -> None:
 
 
 def _equal_elbo(axes: Axes) -> None:
-    """Lines of equal ELBO, named where they leave the axes on the right or above."""
+    """Lines of equal ELBO, named where they leave the axes: on the right, above, or else below."""
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     for total in MaxNLocator(6).tick_values(left + bottom, right + top):
         if not left + bottom < total < right + top:
@@ -121,6 +121,8 @@ def _equal_elbo(axes: Axes) -> None:
             )
         elif left <= total - top <= right:
             axes.annotate(name, (total - top, top), (0, 4), ha="center", **place)
+        else:
+            axes.annotate(name, (total - bottom, bottom), (2, 4), **place)
     axes.set(xlim=(left, right), ylim=(bottom, top))
 
 
