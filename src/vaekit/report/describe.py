@@ -159,7 +159,7 @@ def differing(models: Mapping[str, VAE]) -> dict[str, dict[str, str]]:
     """What is not the same of all models: parts, settings and training, by its name, of each model."""
     told = {
         name: {
-            "recipe": repr(vae.recipe_),
+            "recipe": title(vae)[0],
             **{n: part_line(part) for n, part in vae.module_.named_children() if n in OWN},
             "objective": part_line(vae.objective_),
             **{n: v for n, v in settings(vae).items() if n not in ("recipe", *OWN)},

@@ -78,12 +78,12 @@ class Subject:
         return (rows.reshape(len(rows), -1) - mean) / spread
 
     @property
-    def across(self) -> str:
-        """What `as_lines` draws, in words."""
+    def across(self) -> tuple[str, str]:
+        """What `as_lines` has across, and how it is drawn, in words."""
         if not self.is_series:
-            return "over their columns, in standard deviations from each column's mean"
+            return "column", "over their columns, in standard deviations from each column's mean"
         several = len(self.vae.spec_.shape) > 1 and self.vae.spec_.shape[-1] > 1
-        return "over their steps" + " (the first number of each)" * several
+        return "step", "over their steps" + " (the first number of each)" * several
 
     def context_of(self, index: NDArray | slice) -> NDArray | None:
         return None if self.context is None else self.context[index]

@@ -31,6 +31,8 @@ from ..paper import (
     text,
 )
 
+LEFT = 54
+"""Points left of a plane, for its axis' ticks and name."""
 ACTIVE = 0.01
 """Nats of mean KL above which a unit is active."""
 HELD = (0.5, 0.9, 0.99)
@@ -61,9 +63,9 @@ def latent_plane(
     values = None if labels is None else as_values(labels)
     groups, of_row = ([], np.zeros(len(codes), int)) if labels is None or values is not None else groups_of(labels)
     below = 36 + key_height(groups)
-    plane = WIDTH - 44 - 6
+    plane = WIDTH - LEFT - 6
     figure = empty(WIDTH, plane + below + 6)
-    axes = axes_at(figure, 44, below, plane, plane)
+    axes = axes_at(figure, LEFT, below, plane, plane)
     color: object = [SERIES[g] for g in of_row] if groups else (ACCENT if values is None else values)
     scale = {} if values is None else {"cmap": "viridis"}
     dots = axes.scatter(*codes.T, s=9, c=color, alpha=0.75, linewidths=0, clip_on=False, **scale)
@@ -129,9 +131,9 @@ def aggregate_plane(codes: ArrayLike, prior: ArrayLike, names: Sequence[str] = (
     for given in (codes, prior):
         if given.ndim != 2 or given.shape[1] != 2 or len(given) < 2:
             raise ValueError(f"expected codes (N, 2) and draws of the prior (M, 2), got {codes.shape}, {prior.shape}")
-    plane = WIDTH - 44 - 6
+    plane = WIDTH - LEFT - 6
     figure = empty(WIDTH, plane + 36 + 24)
-    axes = axes_at(figure, 44, 36, plane, plane)
+    axes = axes_at(figure, LEFT, 36, plane, plane)
     axes.scatter(*codes.T, s=7, color=ACCENT, alpha=0.6, linewidths=0, clip_on=False)
     _square(axes, np.concatenate([codes, prior]))
     edges = [np.linspace(*limits(), CELLS + 1) for limits in (axes.get_xlim, axes.get_ylim)]
@@ -187,6 +189,7 @@ def unit_kl(kl: ArrayLike, names: Sequence[str] | None = None) -> Figure:
                 (5, 0),
                 textcoords="offset points",
                 va="center",
+                bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 0.5},
                 **text(9, INK),
             )
     else:

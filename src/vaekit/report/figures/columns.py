@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
-from ..paper import ACCENT, INK, SERIES, SOFT, key, key_height, lines_key, panels_of, short
+from ..paper import ACCENT, INK, SERIES, SOFT, key, key_height, lines_key, name_axes, panels_of, short
 
 SMALL = {"width": 165.0, "height": 128.0}
 
@@ -68,12 +68,13 @@ def profiles(
     reconstruction: ArrayLike | Mapping[str, ArrayLike],
     titles: Sequence[str],
     columns: int = 2,
+    axis: str = "column",
     keyed: bool = True,
 ) -> Figure:
     """Rows (N, D) across their columns or steps, in grey, and their reconstructions (N, D), as lines; a panel per row.
 
     reconstruction: of several models, by name, each in a colour of its own; keyed: with these names at the foot. NaN
-    leaves a gap. Raises ValueError for arrays of other shapes, or another number of titles.
+    leaves a gap. axis: what is across. Raises ValueError for arrays of other shapes, or another number of titles.
     """
     several = isinstance(reconstruction, Mapping)
     x, again = np.asarray(x, dtype=float), list(reconstruction.values()) if several else [reconstruction]
@@ -85,7 +86,7 @@ def profiles(
         )
     keys = list(reconstruction) if several and keyed else []
     width = 260.0 * min(columns, len(titles))
-    figure, panels = panels_of(titles, columns, width=260.0, height=132.0, foot=key_height(keys, width))
+    figure, panels = panels_of(titles, columns, width=260.0, height=140.0, foot=key_height(keys, width))
     places, marker = np.arange(x.shape[1]), "o" if x.shape[1] <= 32 else ""
     for i, axes in enumerate(panels):
         lines = axes.plot(places, x[i], color=SOFT, linewidth=3, marker=marker, markersize=5, label="row")
@@ -95,6 +96,7 @@ def profiles(
             lines_key(axes, lines)
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.yaxis.set_major_locator(MaxNLocator(3))
+        name_axes(axes, axis, "")
     if keys:
         key(figure, keys, left=40)
     return figure

@@ -57,7 +57,9 @@ def figures_tables(measured: Measured, differences: Measured, notes: Mapping[str
                 [f.value for f in found], [f.error for f in found], names, f"{page.NAMES[n]}: difference from {first}"
             )
             blocks.append(inline(drawn, f"difference-{n}", f"Differences of the {page.NAMES[n]} from {first}"))
-    told = [f"{name}: {note}" for name, own in notes.items() for note in own]
+    every = dict.fromkeys(note for own in notes.values() for note in own)
+    of = {note: [name for name, own in notes.items() if note in own] for note in every}
+    told = [note if len(names) == len(notes) else f"{', '.join(names)}: {note}" for note, names in of.items()]
     return page.Section(
         "Figures",
         "Means over the same held-out rows with their standard errors. Differences are taken row by row from the first "

@@ -97,14 +97,15 @@ def _profiles(s: Subject) -> page.Section:
     x, again = s.as_lines(s.x[ranked]), s.as_lines(s.again[ranked])
     costs = s.scores.distortion.numpy()[ranked]
     titles = [f"{cost:.4g} nats".replace("-", "−") for cost in costs]
-    drawn = [
-        inline(figures.profiles(x[[i]], again[[i]], [title]), f"profile{i}", f"A row and its reconstruction, {title}")
-        for i, title in enumerate(titles)
-    ]
+    axis, how = s.across
+    drawn = []
+    for i, title in enumerate(titles):
+        figure = figures.profiles(x[[i]], again[[i]], [title], axis=axis)
+        drawn.append(inline(figure, f"profile{i}", f"A row and its reconstruction, {title}"))
     return page.Section(
         "From best to worst",
         f"{_of_the_rows(s)} that reconstruct best first and those that do worst last, at equal steps of rank, "
-        f"{s.across}; above each its distortion −E log p(x | z): look at the last for what was not learned.",
+        f"{how}; above each its distortion −E log p(x | z): look at the last for what was not learned.",
         page.panels(drawn, wide=True),
     )
 
