@@ -75,7 +75,7 @@ def name_rows(axes: Axes, names: Sequence[str], right: bool = False) -> None:
 
 def room(names: Sequence[str]) -> float:
     """Points that the longest of some names takes beside a row."""
-    return 12 + 4.9 * max(map(len, names))
+    return 12 + 5.4 * max(map(len, names))
 
 
 def key_columns(names: Sequence[str], width: float = WIDTH) -> int:
@@ -145,7 +145,7 @@ def groups_of(labels: ArrayLike, as_they_come: bool = False) -> tuple[list[str],
     return names, np.array([place.get(r, len(names) - 1) for r in rows])
 
 
-def short(name: str, most: int = 24) -> str:
+def short(name: str, most: int = 25) -> str:
     """A name on one line, cut where it is long."""
     name = " ".join(str(name).split())
     return name if len(name) <= most else f"{name[: most - 1]}…"

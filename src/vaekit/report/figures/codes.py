@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Circle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
@@ -25,7 +24,6 @@ from ..paper import (
     groups_of,
     key,
     key_height,
-    lines_key,
     name_axes,
     short,
     text,
@@ -131,9 +129,10 @@ def aggregate_plane(codes: ArrayLike, prior: ArrayLike, names: Sequence[str] = (
     for given in (codes, prior):
         if given.ndim != 2 or given.shape[1] != 2 or len(given) < 2:
             raise ValueError(f"expected codes (N, 2) and draws of the prior (M, 2), got {codes.shape}, {prior.shape}")
-    plane = WIDTH - LEFT - 6
-    figure = empty(WIDTH, plane + 36 + 24)
-    axes = axes_at(figure, LEFT, 36, plane, plane)
+    plane, keys = WIDTH - LEFT - 6, ("codes drawn from q(z | x)", "50, 90, 99% of the prior")
+    below = 36 + key_height(keys)
+    figure = empty(WIDTH, plane + below + 6)
+    axes = axes_at(figure, LEFT, below, plane, plane)
     axes.scatter(*codes.T, s=7, color=ACCENT, alpha=0.6, linewidths=0, clip_on=False)
     _square(axes, np.concatenate([codes, prior]))
     edges = [np.linspace(*limits(), CELLS + 1) for limits in (axes.get_xlim, axes.get_ylim)]
@@ -141,8 +140,7 @@ def aggregate_plane(codes: ArrayLike, prior: ArrayLike, names: Sequence[str] = (
     middles = [(e[1:] + e[:-1]) / 2 for e in edges]
     axes.contour(*middles, density.T, levels=_levels(density), colors=INK, linewidths=(0.7, 1.0, 1.4))
     name_axes(axes, *names)
-    dots = Line2D([], [], color=ACCENT, marker="o", markersize=4, linestyle="none", label="codes drawn from q(z | x)")
-    lines_key(axes, [dots, Line2D([], [], color=INK, linewidth=1, label="50, 90, 99% of the prior")])
+    key(figure, keys, (ACCENT, INK))
     return figure
 
 

@@ -144,23 +144,17 @@ def rows(subjects: Mapping[str, Subject]) -> Iterator[page.Section]:
     again = {name: own.reconstructed(chosen) for name, own in subjects.items()}
     if s.as_pictures:
         pictures = {name: s.levels(r) for name, r in {"original": s.x[chosen], **again}.items()}
-        body, where = (
-            inline(figures.picture_rows(pictures), "pairs", "Originals and reconstructions"),
-            "below one another",
-        )
+        body = inline(figures.picture_rows(pictures), "pairs", "Originals and reconstructions")
+        where = "below one another"
     else:
-        lines = {name: s.as_lines(r) for name, r in again.items()}
-        drawn = [
-            inline(
-                figures.profiles(
-                    s.as_lines(s.x[[row]]), {n: r[[i]] for n, r in lines.items()}, [f"row {row}"], keyed=False
-                ),
-                f"profile{i}",
-                f"Row {row} and its reconstructions",
-            )
-            for i, row in enumerate(chosen)
-        ]
-        body, where = page.legend(subjects) + page.panels(drawn, wide=True), f"{s.across}, rows in grey"
+        x, lines = s.as_lines(s.x[chosen]), {name: s.as_lines(r) for name, r in again.items()}
+        axis, how = s.across
+        drawn = []
+        for i, row in enumerate(chosen):
+            own = {name: r[[i]] for name, r in lines.items()}
+            figure = figures.profiles(x[[i]], own, [f"row {row}"], axis=axis, keyed=False)
+            drawn.append(inline(figure, f"profile{i}", f"Row {row} and its reconstructions"))
+        body, where = page.legend(subjects) + page.panels(drawn, wide=True), f"{how}, rows in grey"
     yield page.Section(
         "Reconstructions",
         f"The same held-out rows and what each model makes of their codes, {where}: look for what one keeps and "
