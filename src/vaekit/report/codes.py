@@ -117,19 +117,22 @@ TELLING = 0.1
 
 
 def told_shares(z: NDArray, factors: Mapping[str, ArrayLike], seed: int = 0) -> NDArray:
-    """(D, F) in [0, 1]: the share of each factor's entropy that each code tells, `I(z_j; v_k) / H(v_k)`.
+    """(D, F) in [0, 1]: the share of each factor's entropy that each code tells, `(I - I_0) / (H(v_k) - I_0)` with
+    `I = I(z_j; v_k)`.
 
-    From I is taken what a code seems to tell of the same factors with their rows shuffled: with few rows that is not
-    nothing. factors: whole numbers or names, (N,) each. Raises ValueError for another number of rows.
+    I_0 is the same of factors whose rows were shuffled, which with few rows is not nothing (adjusted mutual
+    information, Vinh et al. 2010, JMLR 11). factors: whole numbers or names, (N,) each. Raises ValueError for another
+    number of rows.
     """
     for name, values in factors.items():
         if np.shape(values) != (len(z),):
             raise ValueError(f"expected factor {name!r} of each of the {len(z)} rows, got shape {np.shape(values)}")
     v = np.stack([np.unique(_as_written(values), return_inverse=True)[1] for values in factors.values()], 1)
     shuffled = v[np.random.default_rng(seed).permutation(len(v))]
-    gain = mutual_information(z, v) - mutual_information(z, shuffled)
-    entropies = np.array([entropy(column) for column in v.T])
-    return np.where(entropies > 0, gain / np.maximum(entropies, 1e-300), 0.0).clip(0, 1)
+    by_chance = mutual_information(z, shuffled)
+    room = np.array([entropy(column) for column in v.T]) - by_chance
+    gain = mutual_information(z, v) - by_chance
+    return np.where(room > 1e-9, gain / np.maximum(room, 1e-9), 0.0).clip(0, 1)
 
 
 def _as_written(values: ArrayLike) -> NDArray:

@@ -136,9 +136,10 @@ def aggregate_plane(codes: ArrayLike, prior: ArrayLike, names: Sequence[str] = (
     axes.scatter(*codes.T, s=7, color=ACCENT, alpha=0.6, linewidths=0, clip_on=False)
     _square(axes, np.concatenate([codes, prior]))
     edges = [np.linspace(*limits(), CELLS + 1) for limits in (axes.get_xlim, axes.get_ylim)]
-    density = _smooth(np.histogram2d(*prior.T, bins=edges)[0])
+    counts = np.histogram2d(*prior.T, bins=edges)[0]
+    density = _smooth(counts)
     middles = [(e[1:] + e[:-1]) / 2 for e in edges]
-    axes.contour(*middles, density.T, levels=_levels(density), colors=INK, linewidths=(0.7, 1.0, 1.4))
+    axes.contour(*middles, density.T, levels=_levels(density, counts), colors=INK, linewidths=(0.7, 1.0, 1.4))
     name_axes(axes, *names)
     key(figure, keys, (ACCENT, INK))
     return figure
@@ -152,11 +153,11 @@ def _smooth(counts: NDArray) -> NDArray:
     return counts
 
 
-def _levels(density: NDArray) -> list[float]:
-    """The densities whose regions hold the shares `HELD` of it, in rising order."""
-    falling = np.sort(density, axis=None)[::-1]
-    held = np.cumsum(falling) / falling.sum()
-    return sorted({float(falling[np.searchsorted(held, share)]) for share in HELD})
+def _levels(density: NDArray, counts: NDArray) -> list[float]:
+    """The densities above which cells hold the shares `HELD` of the counts, in rising order."""
+    order = np.argsort(-density, axis=None, kind="stable")
+    held = counts.reshape(-1)[order].cumsum() / counts.sum()
+    return sorted({float(density.reshape(-1)[order[np.searchsorted(held, share)]]) for share in HELD})
 
 
 def unit_kl(kl: ArrayLike, names: Sequence[str] | None = None) -> Figure:
