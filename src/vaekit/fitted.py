@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import repeat
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -329,15 +329,27 @@ class Fitted(Manners):
         seed = self.seed if seed is None else seed
         return Detector.of(self._fitted(), self._seen, normal, draws=draws, seed=seed)
 
-    def report(self, x: object, labels: object = None, **given: Any) -> Report:
+    def report(
+        self,
+        x: object,
+        labels: object = None,
+        *,
+        factors: Mapping[str, object] | None = None,
+        train: object = None,
+        others: Mapping[str, object] | None = None,
+        name: str | None = None,
+        draws: int = 32,
+        context: object = None,
+    ) -> Report:
         """A page of pictures and figures on held-out rows: `.save(path)` writes one self-contained HTML file.
 
-        labels: of the rows, to colour the codes by. given: `factors`, `train`, `others`, `name`, `draws`, `context`, as
-        `vaekit.report.make` has them.
+        labels: of the rows, for colours and classes. factors: what made them, (N,) each, by name. train: the training
+        rows. others: rows of other data, by name. name: of the data, for the heading. See `vaekit.report.make`.
         """
         from .report import make
 
-        return make(self, x, labels, **given)
+        known = {"factors": factors, "train": train, "others": others, "context": context}
+        return make(self, x, labels, name=name, draws=draws, **known)
 
     @property
     def classes_(self) -> np.ndarray:

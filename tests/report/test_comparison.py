@@ -62,6 +62,12 @@ def test_a_model_does_not_differ_from_itself(models):
     assert "What differs" not in titles(same.html) and "the same for every row" in same.html
 
 
+def test_rows_that_are_binarised_at_each_pass_are_the_same_for_all_models():
+    dynamic = fitted(GREY, likelihood=Bernoulli(binarise="dynamic"))
+    other = vk.VAE(**dynamic.get_params()).fit(GREY).set_params(seed=7)
+    assert compare({"a": dynamic, "b": other}, GREY[:20], draws=2).differences["b"]["elbo"].error == 0
+
+
 def test_it_prints_a_line_for_each_figure(comparison):
     text, found = str(comparison), comparison.differences["beta <4>"]["elbo"]
     assert text.splitlines()[0] == "50 held-out rows, k = 3 draws per row; differences from vae, row by row"

@@ -94,11 +94,10 @@ def compare(
         labels = np.asarray(labels).reshape(-1)
         if len(labels) != len(data):
             raise ValueError(f"expected a label for each of the {len(data)} rows, got {len(labels)}")
-    scores = {
-        n: score_rows(vae.module_, vae._seen(x, context), draws=draws, seed=vae.seed) for n, vae in models.items()
-    }
+    first, *others = models
+    seed = models[first].seed  # one for all: what is binarised at each pass is then the same rows for all
+    scores = {n: score_rows(vae.module_, vae._seen(x, context), draws=draws, seed=seed) for n, vae in models.items()}
     figures = {n: _figures(own) for n, own in scores.items()}
-    first, *others = scores
     differences = {n: _differences(scores[n], scores[first]) for n in others}
     known = {
         "labels": None if labels is None else labels[:ROWS],

@@ -59,7 +59,7 @@ def make(
     data = rows_of(x)
     labels = None if labels is None else np.asarray(labels).reshape(-1)
     factors = _factors(labels, factors, len(data))
-    others = {n: np.asarray(rows_of(o)[: len(o)]) for n, o in (others or {}).items()}
+    others = {n: np.asarray(rows_of(o)[:ROWS]) for n, o in (others or {}).items()}
     if others and (len(others) > OTHERS or context is not None):
         why = "a model that reads context" if context is not None else f"{len(others)} sets"
         raise ValueError(f"expected at most {OTHERS} sets of other data, of a model without context, got {why}")

@@ -73,8 +73,8 @@ class Subject:
         """Rows as lines (N, D), see `across`: a series over its steps, a table over its columns."""
         if self.is_series:
             return rows.reshape(len(rows), self.vae.spec_.shape[0], -1)[..., 0]
-        flat = self.x.reshape(len(self.x), -1)
-        mean, spread = np.nanmean(flat, 0), np.maximum(np.nanstd(flat, 0), 1e-12)
+        there = np.ma.masked_invalid(self.x.reshape(len(self.x), -1))
+        mean, spread = there.mean(0).filled(0), np.maximum(there.std(0).filled(1), 1e-12)
         return (rows.reshape(len(rows), -1) - mean) / spread
 
     @property

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ...data.labels import as_labels
 from .. import figures, page
 from ..codes import Codes, drawn_codes, followed, prior_codes, told_shares
 from ..subject import ROWS, Subject
@@ -46,7 +47,7 @@ def walks(s: Subject) -> Iterator[page.Section]:
         )
         return
     z, moved, ticks = codes.walks()
-    beside = followed(told_shares(codes.z, s.factors)[moved], list(s.factors)) if s.factors else []
+    beside = followed(told_shares(codes.z[:, moved], s.factors), list(s.factors)) if s.factors else []
     figure = figures.traversals(s.levels(s.decoded(z)), [f"z[{i}]" for i in moved], ticks, beside)
     all_of = f"the {len(moved)} most active of {codes.size}" if len(moved) < codes.size else "the most active first"
     follows = " On the right the factor that it tells most of, with the share of that factor's entropy." * bool(beside)
@@ -91,7 +92,7 @@ def factors(s: Subject) -> Iterator[page.Section]:
         return
     shown = codes.order[:FACTORS]
     names = [f"z[{i}]" for i in shown]
-    figure = figures.shares(told_shares(codes.z, s.factors)[shown], names, list(s.factors), ("factor", "dimension"))
+    figure = figures.shares(told_shares(codes.z[:, shown], s.factors), names, list(s.factors), ("factor", "dimension"))
     yield page.Section(
         "What each dimension tells",
         "The share of each factor's entropy that each dimension tells, in percent, the most active first: of "
@@ -104,15 +105,18 @@ def classes(s: Subject) -> Iterator[page.Section]:
     """What the model tells of classes or clusters, where labels are known."""
     if s.vae.module_.latent.classes is None or not s.has_classes:
         return
-    told, clusters = s.vae.predict(s.x, s.context), s.vae.spec_.labels is None
-    figure = figures.confusion(s.labels, told)
+    labels, known = as_labels(s.labels)
+    if not known.any():
+        return
+    labels, told, clusters = labels[known], s.vae.predict(s.x, s.context)[known], s.vae.spec_.labels is None
+    figure = figures.confusion(labels, told)
     what = (
         "Each row of the table is a label, each column a cluster, in percent of the label's rows, clusters beside the "
         "label that most of theirs have: a label with one dark cell is a cluster of its own, and a column with several "
         "mixes labels."
         if clusters
         else "Each row of the table is a label, each column what the model told, in percent of the label's rows: "
-        f"{np.mean(s.labels.astype(str) == told.astype(str)):.1%} of the rows lie on the diagonal; look beside it for "
+        f"{np.mean(labels.astype(str) == told.astype(str)):.1%} of the rows lie on the diagonal; look beside it for "
         "classes that are taken for one another."
     )
     yield page.Section(

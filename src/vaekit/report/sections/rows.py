@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +24,8 @@ NEAREST = 60_000
 """Training rows, the first ones, among which the nearest is looked for."""
 COMPARED = 256
 """Held-out rows whose distances from training rows those of samples are compared with."""
-PIECE = 10_000
-"""Training rows that are compared at a time."""
+PIECE = 2**23
+"""Numbers in the training rows that are compared at a time."""
 FLOOR = 0.01
 """Share of held-out rows that are closer to a training row than the distance below which a sample counts as copied."""
 
@@ -113,7 +114,7 @@ def _profiles(s: Subject) -> page.Section:
 def _copied(s: Subject, flat: Callable[[NDArray], NDArray]) -> Iterator[page.Section]:
     """Samples beside their nearest training rows, where there are training rows without gaps. flat: rows as the numbers
     (N, D) that distances are taken of."""
-    if s.train is None or s.vae.spec_.missing:
+    if s.train is None or s.vae.spec_.missing or min(len(s.train), len(s.x)) < 2:
         return
     made, held = (flat(rows) for rows in (s.samples, s.x[:COMPARED]))
     which, apart = nearest_rows(made, s.train, flat)
@@ -146,9 +147,10 @@ def _copied(s: Subject, flat: Callable[[NDArray], NDArray]) -> Iterator[page.Sec
 def nearest_rows(rows: NDArray, train: NDArray, flat: Callable[[NDArray], NDArray]) -> tuple[NDArray, NDArray]:
     """For each row (N, D) which training row is the nearest, and how far it is, some training rows at a time."""
     which, apart = np.zeros(len(rows), int), np.full(len(rows), np.inf)
-    for start in range(0, min(len(train), NEAREST), PIECE):
-        piece = flat(np.asarray(train[start : min(start + PIECE, NEAREST)]))
-        index, distance = samples.nearest(rows, piece)
+    count = min(len(train), NEAREST)
+    pieces = min(-(-count * rows.shape[1] // PIECE), count // 2)
+    for start, end in pairwise(np.linspace(0, count, pieces + 1).astype(int)):
+        index, distance = samples.nearest(rows, flat(np.asarray(train[start:end])))
         closer = distance < apart
         which[closer], apart[closer] = start + index[closer], distance[closer]
     return which, apart
