@@ -1,7 +1,7 @@
 """The report: one self-contained page of pictures and figures about a fitted VAE, and each figure on its own."""
 
 from . import figures as figures
-from .comparison import Comparison as Comparison
+from .comparison import SideBySide as SideBySide
 from .comparison import compare as compare
 from .figures import aggregate_plane as aggregate_plane
 from .figures import agreement as agreement

@@ -31,7 +31,7 @@ MEASURED = {
 
 
 @dataclass(frozen=True)
-class Comparison(page.Page):
+class SideBySide(page.Page):
     """A page of several models side by side. Prints a line per model.
 
     figures: of each model, means over the rows with their standard errors. differences: of each model but the first,
@@ -76,7 +76,7 @@ def compare(
     name: str | None = None,
     draws: int = DRAWS,
     context: ArrayLike | None = None,
-) -> Comparison:
+) -> SideBySide:
     """Fitted VAEs by name, two to ten, on the same held-out rows x (N, ...): one page, and differences from the first.
 
     A difference is the mean over rows of `score_b(x) - score_a(x)`, its standard error `std / sqrt N`. It is of these
@@ -115,7 +115,7 @@ def compare(
     ]
     told = name or describe.data_line(models[first].spec_, data)
     html = page.page(beside.heading(models, told, figures, differences), sections, "vaekit comparison")
-    return Comparison(html, figures, differences, len(data), draws)
+    return SideBySide(html, figures, differences, len(data), draws)
 
 
 def _values(scores: RowScores) -> dict[str, NDArray]:
