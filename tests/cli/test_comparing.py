@@ -108,6 +108,12 @@ def test_training_rows_are_those_that_were_not_held_out(data):
     assert order(both) == order(np.load(data / "x.npy"))
 
 
+def test_training_rows_are_not_compared_with_themselves(data, tmp_path):
+    fit(data, "whole", "--validation", "0", test=False)
+    assert call("report", data / "whole", "-o", tmp_path / "page.html")[0] == 0
+    assert NEAREST not in titles((tmp_path / "page.html").read_text("utf-8"))
+
+
 def test_shapes_bring_their_factors():
     train, test = inputs.train_and_test("shapes:30", seed=3)
     assert list(test.factors) == list(vk.datasets.SHAPES_FACTORS)

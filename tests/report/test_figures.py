@@ -29,7 +29,7 @@ DRAWN = {
     "latent_plane": (figures.latent_plane(RNG.normal(size=(50, 2)), np.arange(50) % 5), 1),
     "training_curves": (figures.training_curves(HISTORY), 3),
     "unit_kl": (figures.unit_kl([1.0, 0.001, 3.0]), 1),
-    "picture_rows": (figures.picture_rows({"a": DIGITS[:4], "b": DIGITS[4:8], "c": DIGITS[8:12]}), 1),
+    "picture_rows": (figures.picture_rows("abc", [DIGITS[:4], DIGITS[4:8], DIGITS[8:12]]), 1),
     "neighbours": (figures.neighbours(DIGITS[:4], DIGITS[4:8], [1, 2, 3, 4]), 1),
     "aggregate_plane": (figures.aggregate_plane(RNG.normal(size=(50, 2)), RNG.normal(size=(500, 2))), 1),
     "training_path": (figures.training_path(HISTORY), 1),
@@ -101,10 +101,10 @@ def test_curves_hold_the_history():
         (lambda: figures.training_curves([]), "fit first"),
         (lambda: figures.histograms(DIGITS[:, 0], DIGITS[:, 0], ["a"]), "expected rows of 1 columns, a name each"),
         (
-            lambda: figures.picture_rows({"a": DIGITS[:2], "b": DIGITS[:3]}),
-            "expected rows of as many pictures of one size",
+            lambda: figures.picture_rows("ab", [DIGITS[:2], DIGITS[:3]]),
+            "pictures of one size for 2 names, got (2, 8, 8)",
         ),
-        (lambda: figures.picture_rows({"a": DIGITS[:2]}, ["x"]), "a text below each of the 2 columns, got 1"),
+        (lambda: figures.picture_rows("a", [DIGITS[:2]], ["x"]), "a text below each of the 2 columns, got 1"),
         (lambda: figures.traversals(DIGITS[:4], ["a", "b"], None, ["x"]), "a word beside each of the 2 rows, got 1"),
         (lambda: figures.aggregate_plane(np.zeros((9, 3)), np.zeros((9, 2))), "expected codes (N, 2) and draws"),
         (lambda: figures.curves_beside({"a": []}), "expected histories with elbo in their records"),
@@ -142,7 +142,7 @@ def written(figure):
 
 
 def test_a_row_of_pictures_per_name_and_a_text_below_each_column():
-    figure = figures.picture_rows({"original": DIGITS[:3], "first": DIGITS[3:6]}, ["a", "b", "c"])
+    figure = figures.picture_rows(["original", "first"], [DIGITS[:3], DIGITS[3:6]], ["a", "b", "c"])
     axes = figure.axes[0]
     assert (axes.get_xlim(), axes.get_ylim()) == ((0, 3), (2, 0))
     assert written(figure) == ["original", "first", "a", "b", "c"]

@@ -185,10 +185,11 @@ class Inputs:
     def trained(self) -> NDArray | Stored:
         """The rows that were trained on, without those that were held out of them."""
         vae, x = self.plan.estimator(self.held_rows).set_params(seed=self.plan.seed_of_rows), self.train.x
-        if self.held_rows is not None or vae.held_out(x) is None:
+        if self.held_rows is not None:
             return x
-        kept = ~vae.holds_out(len(x))
-        return x[kept] if isinstance(x, Stored) else x[kept.numpy()]
+        out = vae.holds_out(len(x))
+        kept = ~out if isinstance(x, Stored) else ~out.numpy()
+        return x[kept] if bool(out.any()) and not bool(out.all()) else x
 
 
 def seen(plan: Plan, part: Part | None, stream: int) -> Part | None:

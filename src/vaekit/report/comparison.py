@@ -150,7 +150,7 @@ def _notes(vae: VAE) -> list[str]:
 
 
 def refuse_unlike(models: Mapping[str, VAE]) -> None:
-    """Raises ValueError where figures of two models are no measure for one another, TypeError for what is no model."""
+    """Raises ValueError where figures of two models are no measure for one another."""
     if not 2 <= len(models) <= len(SERIES):
         raise ValueError(f"expected two to {len(SERIES)} models to compare, got {len(models)}")
     first, *others = models

@@ -5,7 +5,7 @@ Pictures are (N, H, W) or (N, H, W, 3), uint8 or floats in [0, 1].
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -21,22 +21,20 @@ def image_grid(images: ArrayLike, columns: int = 8) -> Figure:
     return _picture(np.asarray(images), columns)[0]
 
 
-def picture_rows(rows: Mapping[str, ArrayLike], below: Sequence[str] = ()) -> Figure:
+def picture_rows(names: Sequence[str], rows: Sequence[ArrayLike], below: Sequence[str] = ()) -> Figure:
     """Rows of as many pictures, a name beside each, so that pictures of one thing stand in one column.
 
-    below: a few letters under each column. Raises ValueError for rows of different shapes.
+    below: a few letters under each column. Raises ValueError for rows of different shapes, or another number of names.
     """
-    pictures = {short(name, 16): np.asarray(images) for name, images in rows.items()}
-    shapes = {p.shape for p in pictures.values()}
-    if len(shapes) != 1:
-        told = ", ".join(f"{name} {p.shape}" for name, p in pictures.items()) or "none"
-        raise ValueError(f"expected rows of as many pictures of one size, got {told}")
-    columns = next(iter(shapes))[0]
+    keys, pictures = [short(name, 16) for name in names], [np.asarray(images) for images in rows]
+    if len({p.shape for p in pictures}) != 1 or len(keys) != len(pictures):
+        told = ", ".join(str(p.shape) for p in pictures) or "none"
+        raise ValueError(f"expected rows of as many pictures of one size for {len(keys)} names, got {told}")
+    columns = len(pictures[0])
     if len(below) not in (0, columns):
         raise ValueError(f"expected a text below each of the {columns} columns, got {len(below)}")
-    images, names = np.concatenate(list(pictures.values())), list(pictures)
-    figure, axes = _picture(images, columns, left=max(52, room(names)), bottom=18 * bool(below))
-    name_rows(axes, names)
+    figure, axes = _picture(np.concatenate(pictures), columns, left=max(52, room(keys)), bottom=18 * bool(below))
+    name_rows(axes, keys)
     for i, note in enumerate(below):
         place = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "ha": "center", "va": "top"}
         axes.annotate(note, (i + 0.5, 0), xytext=(0, -6), **place, **text(9, MUTED))
@@ -50,12 +48,12 @@ def reconstructions(x: ArrayLike, reconstruction: ArrayLike, scores: ArrayLike |
             f"expected as many reconstructions as originals, got {np.shape(reconstruction)} for {np.shape(x)}"
         )
     below = () if scores is None else [f"{score:.0f}".replace("-", "−") for score in np.asarray(scores)]
-    return picture_rows({"original": x, "model": reconstruction}, below)
+    return picture_rows(("original", "model"), (x, reconstruction), below)
 
 
 def neighbours(made: ArrayLike, nearest: ArrayLike, distances: ArrayLike) -> Figure:
     """Made pictures above the training picture nearest to each, with their distances (N,) below."""
-    return picture_rows({"sample": made, "nearest": nearest}, [number(d) for d in np.asarray(distances)])
+    return picture_rows(("sample", "nearest"), (made, nearest), [number(d) for d in np.asarray(distances)])
 
 
 def decoded_grid(images: ArrayLike, ticks: ArrayLike, names: Sequence[str] = ("z[0]", "z[1]")) -> Figure:

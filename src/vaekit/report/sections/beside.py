@@ -143,8 +143,9 @@ def rows(subjects: Mapping[str, Subject]) -> Iterator[page.Section]:
     chosen = s.telling(PAIRS if s.as_pictures else PROFILES)
     again = {name: own.reconstructed(chosen) for name, own in subjects.items()}
     if s.as_pictures:
-        pictures = {name: s.levels(r) for name, r in {"original": s.x[chosen], **again}.items()}
-        body = inline(figures.picture_rows(pictures), "pairs", "Originals and reconstructions")
+        pictures = [s.levels(r) for r in (s.x[chosen], *again.values())]
+        figure = figures.picture_rows(["original", *again], pictures)
+        body = inline(figure, "pairs", "Originals and reconstructions")
         where = "below one another"
     else:
         x, lines = s.as_lines(s.x[chosen]), {name: s.as_lines(r) for name, r in again.items()}
