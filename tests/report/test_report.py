@@ -152,6 +152,18 @@ def test_every_composition_and_kind_of_data_has_its_report(name):
     assert not (discrete and {"The decoded plane", "Traversals"} & set(titles(html)))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", vk.recipes.RECIPES)
+def test_every_recipe_has_its_report(name):
+    x = RNG.integers(0, 9, (80, 12)) if name == "sentence" else (255 * DIGITS[:80]).astype(np.uint8)
+    context = np.arange(80) % 3 if vk.recipes.RECIPES[name].needs_context else None
+    vae = vk.VAE(recipe=name, latent_dim=3, epochs=1).fit(x, context=context)
+    few = None if context is None else context[:20]
+    html = report.make(vae, x[:20], np.arange(20) % 3, train=x, draws=2, context=few).html
+    assert_well_formed(html)
+    assert {"Reconstructions", "From best to worst", "Samples and their nearest training rows"} <= set(titles(html))
+
+
 # -- what stands on it, and what does not ---------------------------------------------------------
 
 
