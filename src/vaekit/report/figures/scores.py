@@ -82,7 +82,7 @@ def rate_distortion(rate: ArrayLike, distortion: ArrayLike, groups: Sequence[obj
     names, of_row = ([], np.zeros(len(points), int)) if groups is None else groups_of([str(g) for g in groups], True)
     foot = key_height(names)
     figure = empty(WIDTH, 300 + foot)
-    axes = axes_at(figure, 52, 42 + foot, WIDTH - 52 - 66, 236)
+    axes = axes_at(figure, 52, 42 + foot, WIDTH - 52 - 80, 236)
     _limits(axes, points)
     _equal_elbo(axes)
     for group in range(max(len(names), 1)):
