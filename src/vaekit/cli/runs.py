@@ -164,8 +164,11 @@ class Inputs:
             return part
         vae = self.plan.estimator().set_params(seed=self.plan.seed_of_rows)
         kept = ~vae.holds_out(len(part.x)).numpy()
+        if kept.all() or not kept.any():
+            return part
         beside = {n: v if (v := getattr(part, n)) is None else v[kept] for n in ("labels", "context", "classes")}
-        return replace(part, x=part.x[kept], **beside)
+        factors = part.factors and {n: v[kept] for n, v in part.factors.items()}
+        return replace(part, x=part.x[kept], factors=factors, **beside)
 
     @cached_property
     def judged(self) -> Part:
@@ -180,16 +183,6 @@ class Inputs:
         if held is not None:
             return Part(held, None, f"held-out rows of {self.train.name}{chose}", beside)
         return Part(self.train.x, None, f"the training rows of {self.train.name}: no others were kept", beside)
-
-    @cached_property
-    def trained(self) -> NDArray | Stored:
-        """The rows that were trained on, without those that were held out of them."""
-        vae, x = self.plan.estimator(self.held_rows).set_params(seed=self.plan.seed_of_rows), self.train.x
-        if self.held_rows is not None:
-            return x
-        out = vae.holds_out(len(x))
-        kept = ~out if isinstance(x, Stored) else ~out.numpy()
-        return x[kept] if bool(out.any()) and not bool(out.all()) else x
 
 
 def seen(plan: Plan, part: Part | None, stream: int) -> Part | None:

@@ -194,7 +194,9 @@ def report(args: Namespace) -> Outcome:
 
 def _page(vae: VAE, part: Part, given: Inputs | None, others: dict[str, Any] | None = None) -> Any:
     """The report on a part; given: where the training rows are at hand."""
-    train = None if given is None or part.x is given.trained else given.trained
+    train = None if given is None else given.learned_from.x
+    if train is part.x:  # nothing was held out, and rows are not compared with themselves
+        train = None
     known = {"context": part.context, "factors": part.factors, "others": others}
     return vae.report(part.x, part.labels, name=part.name, train=train, **known)
 
