@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import repeat
@@ -330,15 +330,26 @@ class Fitted(Manners):
         return Detector.of(self._fitted(), self._seen, normal, draws=draws, seed=seed)
 
     def report(
-        self, x: object, labels: object = None, *, name: str | None = None, draws: int = 32, context: object = None
+        self,
+        x: object,
+        labels: object = None,
+        *,
+        factors: Mapping[str, object] | None = None,
+        train: object = None,
+        others: Mapping[str, object] | None = None,
+        name: str | None = None,
+        draws: int = 32,
+        context: object = None,
     ) -> Report:
         """A page of pictures and figures on held-out rows: `.save(path)` writes one self-contained HTML file.
 
-        labels: of the rows, to colour the codes by. name: of the data, for the heading.
+        labels: of the rows, for colours and classes. factors: what made them, (N,) each, by name. train: the training
+        rows. others: rows of other data, by name. name: of the data, for the heading. See `vaekit.report.make`.
         """
         from .report import make
 
-        return make(self, x, labels, name=name, draws=draws, context=context)
+        known = {"factors": factors, "train": train, "others": others, "context": context}
+        return make(self, x, labels, name=name, draws=draws, **known)
 
     @property
     def classes_(self) -> np.ndarray:

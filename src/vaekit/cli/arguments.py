@@ -277,7 +277,24 @@ def _evaluate(parser: Parser) -> None:
 
 def _report(parser: Parser) -> None:
     _run_and_data(parser)
+    parser.add_argument(
+        "--other",
+        action="append",
+        default=[],
+        metavar="DATA",
+        help="other rows, to show how likely the model finds them; may be given twice (default: none)",
+    )
     _output(parser, "report.html", "an .html file")
+
+
+def _compare(parser: Parser) -> None:
+    parser.add_argument("runs", metavar="RUN", nargs="+", help="run folders, two to ten; the first is the reference")
+    parser.add_argument("--on", metavar="DATA", help=f"rows to compare on: {OWN_DATA}, the same for all")
+    parser.add_argument("--draws", type=whole(1), default=32, metavar="K", help="draws per row (default: 32)")
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", help="an .html file (default: comparison.html beside the first RUN)"
+    )
+    _device(parser)
 
 
 def _sample(parser: Parser) -> None:
@@ -357,6 +374,11 @@ VERBS: dict[str, tuple[str, Callable[[Parser], None], str]] = {
     "sweep": ("compare settings over seeds", _sweep, "vaekit sweep mnist --over lr=1e-3,3e-3 --seeds 4"),
     "evaluate": ("figures on held-out rows", _evaluate, "vaekit evaluate runs/mnist --draws 500"),
     "report": ("a page of pictures and figures", _report, "vaekit report runs/mnist -o report.html"),
+    "compare": (
+        "several runs on one page, with differences",
+        _compare,
+        "vaekit compare runs/mnist runs/mnist-iwae -o comparison.html",
+    ),
     "sample": ("new rows from the model", _sample, "vaekit sample runs/mnist -n 100 -o samples.png"),
     "embed": ("the codes of rows", _embed, "vaekit embed runs/mnist images.npy -o codes.csv"),
     "reconstruct": ("rows through the model and back", _reconstruct, "vaekit reconstruct runs/mnist -n 20"),

@@ -23,7 +23,7 @@ LARGE = 2**30
 class Part:
     """Rows, their labels where these are known, what to call them, and what is given beside them.
 
-    context: see `VAE.fit`. classes: labels that the model learns from.
+    context: see `VAE.fit`. classes: labels that the model learns from. factors: what made the rows, by name.
     """
 
     x: NDArray | Stored
@@ -31,6 +31,7 @@ class Part:
     name: str
     context: NDArray | None = None
     classes: NDArray | None = None
+    factors: dict[str, NDArray] | None = None
 
 
 def is_built_in(data: str) -> bool:
@@ -43,21 +44,22 @@ def train_and_test(data: str, seed: int) -> tuple[Part, Part | None]:
         return Part(read(data), None, Path(data).name), None
     name, _, count = data.partition(":")
     if name == "shapes":
-        train, test = _shapes(data, count, seed)
-    elif count:
+        return _shapes(data, count, seed)
+    if count:
         raise ValueError(f"{data}: only shapes takes a number of rows; pass {name}")
-    else:
-        train, test = (datasets.mnist if name == "mnist" else datasets.digits)(labels=True)
+    train, test = (datasets.mnist if name == "mnist" else datasets.digits)(labels=True)
     return Part(*train, data), Part(*test, f"the test set of {data}")
 
 
-def _shapes(data: str, count: str, seed: int) -> tuple[datasets.Labelled, datasets.Labelled]:
+def _shapes(data: str, count: str, seed: int) -> tuple[Part, Part]:
     total = math.prod(datasets.SHAPES_FACTORS.values())
     n, most = int(count) if count.isdecimal() else SHAPES if not count else 0, total - SHAPES_TEST
     if not 1 <= n <= most:
         raise ValueError(f"{data}: expected shapes:N with N random images for training, 1 to {most}")
     x, factors = datasets.shapes(np.random.default_rng(seed).permutation(total)[: n + SHAPES_TEST])
-    return (x[:n], factors[:n, 0]), (x[n:], factors[n:, 0])
+    named = zip((data, f"the test set of {data}"), (x[:n], x[n:]), (factors[:n], factors[n:]))
+    train, test = (Part(r, f[:, 0], of, factors=dict(zip(datasets.SHAPES_FACTORS, f.T))) for of, r, f in named)
+    return train, test
 
 
 def read(source: str) -> NDArray | Stored:

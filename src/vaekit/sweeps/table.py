@@ -6,7 +6,7 @@ import math
 import textwrap
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 
@@ -16,6 +16,9 @@ from ..evaluation import Figure
 from ..suggest import nearest
 from .grid import short, text
 from .members import Member
+
+if TYPE_CHECKING:
+    from ..report.page import Page
 
 METRICS = {
     "elbo": (1, "nats"),
@@ -157,6 +160,12 @@ class Sweep:
         told = replace(self, rows=rows, on=f"{count:,} {name or 'rows'}, k = {draws} draws per row")
         told.save()
         return told
+
+    def report(self) -> Page:
+        """A page with the table, the plane of rate and distortion, and training: `.save(path)` writes one file."""
+        from .page import report  # brings the page's figures with it
+
+        return report(self)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it; a figure that there is not is left out."""

@@ -1,0 +1,62 @@
+"""`vaekit compare`: which runs, on which rows."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..data import datasets
+from ..report import comparison
+from . import outputs
+from .inputs import Part
+from .opened import opened
+from .outputs import Outcome
+from .runs import as_json, digest_of
+
+
+def compare(args: Namespace) -> Outcome:
+    """One page of several runs, on the same rows."""
+    path = outputs.chosen(args.output, Path(args.runs[0]).expanduser().parent / "comparison.html", ".html", ".htm")
+    names = _names(args.runs)
+    given = [opened(Namespace(run=run, data=args.on, context=None, device=args.device)) for run in args.runs]
+    models = {name: vae for name, (vae, _) in zip(names, given)}
+    comparison.refuse_unlike(models)
+    part = _same_rows(args, [part for _, part in given])
+    page = comparison.compare(models, part.x, part.labels, name=part.name, draws=args.draws, context=part.context)
+    page.save(path)
+    record = as_json({"runs": dict(zip(models, args.runs)), "on": part.name, "output": str(path), **page.to_dict()})
+    return Outcome(f"{page}\nevaluated on: {part.name}\ncomparison: {path}", record)
+
+
+def _names(runs: Sequence[str]) -> list[str]:
+    """What to call runs: by their folders' own names, by the paths where these are alike. Raises ValueError for a run
+    that stands twice, or a sweep."""
+    for run in runs:
+        if runs.count(run) > 1:
+            raise ValueError(f"{run} stands twice; name every run once")
+        if (Path(run).expanduser() / "sweep.json").exists():
+            raise ValueError(f"{run} is a sweep, with a page of its own, report.html: name runs in it")
+    own = [Path(run).expanduser().resolve().name for run in runs]
+    return own if len(set(own)) == len(own) else list(runs)
+
+
+def _same_rows(args: Namespace, parts: Sequence[Part]) -> Part:
+    """The rows that all runs are compared on. Raises ValueError where one's are others."""
+    first, *others = [_digest(part) for part in parts]
+    for run, part, own in zip(args.runs[1:], parts[1:], others):
+        if own != first:
+            fix = (
+                "name the rows for all of them, --on DATA"
+                if args.on is None
+                else "with --binarise static each run's seed draws its own: compare runs of one seed"
+            )
+            raise ValueError(
+                f"{args.runs[0]} and {run} are judged on other rows ({parts[0].name}; {part.name}), so their figures "
+                f"do not compare: {fix}"
+            )
+    return parts[0]
+
+
+def _digest(part: Part) -> tuple[str, str]:
+    return datasets.digest(part.x), "" if part.context is None else digest_of(part.context)
