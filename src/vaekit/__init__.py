@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from . import networks as networks
     from . import objectives as objectives
     from . import recipes as recipes
-    from . import report as report
     from . import testing as testing
     from . import training as training
     from .core import Cycle as Cycle
@@ -54,7 +53,6 @@ _ROOMS = (
     "networks",
     "objectives",
     "recipes",
-    "report",
     "testing",
     "training",
 )

@@ -267,34 +267,25 @@ def _output(parser: Parser, name: str, kinds: str) -> None:
 
 def _evaluate(parser: Parser) -> None:
     _run_and_data(parser)
-    parser.add_argument("--draws", type=whole(1), default=100, metavar="K", help="draws per row (default: 100)")
+    parser.add_argument("--draws", type=whole(1), metavar="K", help="draws per row (default: 100; 10 with --quick)")
     parser.add_argument("--seed", type=whole(0), metavar="N", help="of the draws (default: the run's)")
+    _rows_of(parser, "--ais", "score the first ROWS by annealed importance sampling, too")
+    _rows_of(parser, "--bracket", "bracket log p(x) of ROWS of the model's own between two bounds (bidirectional)")
+    parser.add_argument("--quick", action="store_true", help="the first 1,000 rows only (default: all)")
     parser.add_argument("--baselines", action="store_true", help="beside simple models of the same rows (default: no)")
     shown = "N samples against test and training rows (default: none; without a number 2,000)"
     parser.add_argument("--samples", nargs="?", type=whole(10), const=2000, metavar="N", help=shown)
     parser.add_argument("--probes", action="store_true", help="what the codes tell of the labels (default: no)")
 
 
+def _rows_of(parser: Parser, flag: str, what: str) -> None:
+    shown = f"{what} (default: none; without a number 100, or 20 with --quick)"
+    parser.add_argument(flag, nargs="?", type=whole(2), const=0, metavar="ROWS", help=shown)
+
+
 def _report(parser: Parser) -> None:
     _run_and_data(parser)
-    parser.add_argument(
-        "--other",
-        action="append",
-        default=[],
-        metavar="DATA",
-        help="other rows, to show how likely the model finds them; may be given twice (default: none)",
-    )
     _output(parser, "report.html", "an .html file")
-
-
-def _compare(parser: Parser) -> None:
-    parser.add_argument("runs", metavar="RUN", nargs="+", help="run folders, two to ten; the first is the reference")
-    parser.add_argument("--on", metavar="DATA", help=f"rows to compare on: {OWN_DATA}, the same for all")
-    parser.add_argument("--draws", type=whole(1), default=32, metavar="K", help="draws per row (default: 32)")
-    parser.add_argument(
-        "-o", "--output", metavar="FILE", help="an .html file (default: comparison.html beside the first RUN)"
-    )
-    _device(parser)
 
 
 def _sample(parser: Parser) -> None:
@@ -374,11 +365,6 @@ VERBS: dict[str, tuple[str, Callable[[Parser], None], str]] = {
     "sweep": ("compare settings over seeds", _sweep, "vaekit sweep mnist --over lr=1e-3,3e-3 --seeds 4"),
     "evaluate": ("figures on held-out rows", _evaluate, "vaekit evaluate runs/mnist --draws 500"),
     "report": ("a page of pictures and figures", _report, "vaekit report runs/mnist -o report.html"),
-    "compare": (
-        "several runs on one page, with differences",
-        _compare,
-        "vaekit compare runs/mnist runs/mnist-iwae -o comparison.html",
-    ),
     "sample": ("new rows from the model", _sample, "vaekit sample runs/mnist -n 100 -o samples.png"),
     "embed": ("the codes of rows", _embed, "vaekit embed runs/mnist images.npy -o codes.csv"),
     "reconstruct": ("rows through the model and back", _reconstruct, "vaekit reconstruct runs/mnist -n 20"),

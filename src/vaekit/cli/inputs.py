@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ LARGE = 2**30
 class Part:
     """Rows, their labels where these are known, what to call them, and what is given beside them.
 
-    context: see `VAE.fit`. classes: labels that the model learns from. factors: what made the rows, by name.
+    context: see `VAE.fit`. classes: labels that the model learns from.
     """
 
     x: NDArray | Stored
@@ -31,7 +31,13 @@ class Part:
     name: str
     context: NDArray | None = None
     classes: NDArray | None = None
-    factors: dict[str, NDArray] | None = None
+
+    def first(self, count: int) -> Part:
+        """So many rows of it at most."""
+        if len(self.x) <= count:
+            return self
+        beside = {n: v if (v := getattr(self, n)) is None else v[:count] for n in ("labels", "context", "classes")}
+        return replace(self, x=self.x[:count], name=f"the first {count:,} rows of {self.name}", **beside)
 
 
 def is_built_in(data: str) -> bool:
@@ -44,22 +50,21 @@ def train_and_test(data: str, seed: int) -> tuple[Part, Part | None]:
         return Part(read(data), None, Path(data).name), None
     name, _, count = data.partition(":")
     if name == "shapes":
-        return _shapes(data, count, seed)
-    if count:
+        train, test = _shapes(data, count, seed)
+    elif count:
         raise ValueError(f"{data}: only shapes takes a number of rows; pass {name}")
-    train, test = (datasets.mnist if name == "mnist" else datasets.digits)(labels=True)
+    else:
+        train, test = (datasets.mnist if name == "mnist" else datasets.digits)(labels=True)
     return Part(*train, data), Part(*test, f"the test set of {data}")
 
 
-def _shapes(data: str, count: str, seed: int) -> tuple[Part, Part]:
+def _shapes(data: str, count: str, seed: int) -> tuple[datasets.Labelled, datasets.Labelled]:
     total = math.prod(datasets.SHAPES_FACTORS.values())
     n, most = int(count) if count.isdecimal() else SHAPES if not count else 0, total - SHAPES_TEST
     if not 1 <= n <= most:
         raise ValueError(f"{data}: expected shapes:N with N random images for training, 1 to {most}")
     x, factors = datasets.shapes(np.random.default_rng(seed).permutation(total)[: n + SHAPES_TEST])
-    named = zip((data, f"the test set of {data}"), (x[:n], x[n:]), (factors[:n], factors[n:]))
-    train, test = (Part(r, f[:, 0], of, factors=dict(zip(datasets.SHAPES_FACTORS, f.T))) for of, r, f in named)
-    return train, test
+    return (x[:n], factors[:n, 0]), (x[n:], factors[n:, 0])
 
 
 def read(source: str) -> NDArray | Stored:

@@ -137,7 +137,7 @@ class Inputs:
         parts = {name: part for name, part in found.items() if part is not None}
         self.digests = {name: datasets.digest(part.x) for name, part in parts.items()}
         given = {"context": train.context, "labels": train.classes}
-        self.digests |= {name: digest_of(values) for name, values in given.items() if values is not None}
+        self.digests |= {name: _digest(values) for name, values in given.items() if values is not None}
         for name, was in plan.digests.items():
             if self.digests.get(name) != was:
                 raise ValueError(
@@ -164,11 +164,8 @@ class Inputs:
             return part
         vae = self.plan.estimator().set_params(seed=self.plan.seed_of_rows)
         kept = ~vae.holds_out(len(part.x)).numpy()
-        if kept.all() or not kept.any():
-            return part
         beside = {n: v if (v := getattr(part, n)) is None else v[kept] for n in ("labels", "context", "classes")}
-        factors = part.factors and {n: v[kept] for n, v in part.factors.items()}
-        return replace(part, x=part.x[kept], factors=factors, **beside)
+        return replace(part, x=part.x[kept], **beside)
 
     @cached_property
     def judged(self) -> Part:
@@ -199,7 +196,7 @@ def seen(plan: Plan, part: Part | None, stream: int) -> Part | None:
     return replace(part, x=datasets.binarise(part.x, plan.seed_of_rows + stream), name=f"{part.name}, binarised")
 
 
-def digest_of(values: NDArray) -> str:
+def _digest(values: NDArray) -> str:
     """Of labels or context, words too."""
     return hashlib.sha256(json.dumps(np.asarray(values).tolist(), default=str).encode()).hexdigest()
 

@@ -104,8 +104,7 @@ def _told(result: Sweep, folder: Path) -> Outcome:
     if result.ended == "interrupted":
         command = resume_command(folder, "sweep")
         return Outcome(f"{result}\ngo on with: {command}", {**record, "resume": command}, INTERRUPTED)
-    result.report().save(folder / "report.html")
-    return Outcome(f"{result}\nreport: {folder / 'report.html'}\nsweep: {folder}", record)
+    return Outcome(f"{result}\nsweep: {folder}", record)
 
 
 # -- what is swept ---------------------------------------------------------------------------------

@@ -10,21 +10,19 @@ from typing import Any
 from numpy.typing import NDArray
 
 from .. import storage
-from ..data import Stored
 from ..data.labels import Classes
 from ..estimator import VAE
 from ..evaluation import DIGITS, representation
-from ..evaluation.likelihood import plain
+from ..evaluation.figures import plain
 from ..recipes import RECIPES, Recipe
+from ..saving import load
 from ..training import join
 from ..training.display import display_for
 from . import INTERRUPTED, outputs
 from .arguments import UsageError
-from .comparing import compare as compare
 from .inputs import Part, beside, train_and_test
-from .opened import loaded, opened, sources, what_fit_read
 from .outputs import Outcome, say
-from .runs import Inputs, Plan, as_json, clear, place, remembered, resume_command
+from .runs import Inputs, Plan, as_json, clear, device, place, remembered, resume_command, seen
 from .settings import kinds, prior
 from .sweeping import sweep as sweep
 
@@ -56,7 +54,7 @@ def fit(args: Namespace) -> Outcome:
             return _interrupted(vae, folder)
         if processes.rank > 0:
             return Outcome("", {})
-        return _judged(vae, given, folder, args)
+        return _judged(vae, given.judged, folder, args)
     except KeyboardInterrupt as stop:
         raise KeyboardInterrupt(_go_on(folder)) from stop
 
@@ -103,7 +101,7 @@ def _train(vae: VAE, given: Inputs, folder: Path, args: Namespace) -> None:
 def fit_prior(args: Namespace) -> Outcome:
     """Another prior for the model of a run, trained on the rows that it was fitted to; a run of its own comes of it."""
     source = Path(args.run).expanduser()
-    plan, new, vae = Plan.read(source), prior(args.prior, args.set), loaded(args)
+    plan, new, vae = Plan.read(source), prior(args.prior, args.set), _loaded(args)
     if plan.rows_seed is not None:
         raise ValueError(f"{source} was trained together with others: name the run that it is a part of")
     if args.resume and args.output is None:
@@ -128,7 +126,7 @@ def fit_prior(args: Namespace) -> Outcome:
     if vae.ended_ == "interrupted":
         text = f"interrupted; {folder} can be used as it is\ngo on with: the same command and --resume"
         return Outcome(text, {"run": str(folder), "ended": vae.ended_, "epochs": len(vae.history_)}, INTERRUPTED)
-    return _judged(vae, given, folder, args)
+    return _judged(vae, given.judged, folder, args)
 
 
 def _interrupted(vae: VAE, folder: Path) -> Outcome:
@@ -138,11 +136,12 @@ def _interrupted(vae: VAE, folder: Path) -> Outcome:
     return Outcome(text, record, INTERRUPTED)
 
 
-def _judged(vae: VAE, given: Inputs, folder: Path, args: Namespace) -> Outcome:
+def _judged(vae: VAE, part: Part, folder: Path, args: Namespace) -> Outcome:
     """Evaluation and report at the end of a fit."""
-    part = given.judged
     say(args, f"evaluating on {len(part.x):,} rows: {part.name}")
     evaluation = vae.evaluate(part.x, context=part.context)
+    if evaluation.interrupted:
+        raise KeyboardInterrupt
     ended = {"ended": vae.ended_, "epochs": len(vae.history_), "best_epoch": vae.best_epoch_, "pace": str(vae.pace_)}
     metrics = as_json({"on": part.name, **evaluation.to_dict(), **ended})
     storage.write_json(folder / "metrics.json", metrics)
@@ -152,7 +151,7 @@ def _judged(vae: VAE, given: Inputs, folder: Path, args: Namespace) -> Outcome:
     )
     if not args.no_report:
         report = folder / "report.html"
-        _page(vae, part, given).save(report)
+        vae.report(part.x, part.labels, name=part.name, context=part.context).save(report)
         lines.append(f"report: {report}")
     return Outcome("\n".join(lines), {"run": str(folder), "report": report and str(report), **metrics})
 
@@ -160,17 +159,29 @@ def _judged(vae: VAE, given: Inputs, folder: Path, args: Namespace) -> Outcome:
 # -- using a run -----------------------------------------------------------------------------------
 
 
+QUICK = 1000
+"""Rows that `evaluate --quick` takes."""
+
+
 def evaluate(args: Namespace) -> Outcome:
-    vae, part = opened(args)
-    given = what_fit_read(args) if args.baselines or args.samples or args.probes else None
+    vae, part = _opened(args)
+    if args.quick:
+        part = part.first(QUICK)
+    given = _given(args) if args.baselines or args.samples or args.probes else None
     learned = None if given is None else given.learned_from
     for rows in (learned, part) if args.probes else ():
         if rows.labels is None:
             raise ValueError(f"--probes needs labels, and {rows.name} has none of its own: use vae.probe from Python")
-    against = learned.x if args.baselines else None
-    evaluation = vae.evaluate(part.x, draws=args.draws, seed=args.seed, context=part.context, against=against)
+    few, draws, betas = (20, 10, 100) if args.quick else (100, 100, 500)
+    asked = {"ais": args.ais, "bracket": args.bracket}
+    beside = {name: rows or few for name, rows in asked.items() if rows is not None}
+    beside["against"] = learned.x if args.baselines else None
+    vae.set_params(verbose=True)  # shows how far long work is
+    evaluation = vae.evaluate(part.x, args.draws or draws, args.seed, part.context, betas=betas, **beside)
     record = {"run": args.run, "on": part.name, **evaluation.to_dict()}
     lines = [str(evaluation), f"evaluated on: {part.name}"]
+    if evaluation.interrupted:
+        return Outcome("\n".join(lines), as_json(record), INTERRUPTED)
     if args.samples:
         features = DIGITS if given.plan.data == "mnist" else None
         judged = vae.judge_samples(part.x, learned.x, args.samples, features=features, seed=args.seed)
@@ -186,29 +197,13 @@ def evaluate(args: Namespace) -> Outcome:
 
 def report(args: Namespace) -> Outcome:
     path = outputs.chosen(args.output, Path(args.run) / "report.html", ".html", ".htm")
-    vae, part, given = sources(args)
-    others = {Path(source).stem: _test_rows(source, vae) for source in args.other}
-    _page(vae, part, given, others).save(path)
+    vae, part = _opened(args)
+    vae.report(part.x, part.labels, name=part.name, context=part.context).save(path)
     return _written(args, path, len(part.x), f"report on {part.name}")
 
 
-def _page(vae: VAE, part: Part, given: Inputs | None, others: dict[str, Any] | None = None) -> Any:
-    """The report on a part; given: where the training rows are at hand."""
-    train = None if given is None else given.learned_from.x
-    if train is part.x:  # nothing was held out, and rows are not compared with themselves
-        train = None
-    known = {"context": part.context, "factors": part.factors, "others": others}
-    return vae.report(part.x, part.labels, name=part.name, train=train, **known)
-
-
-def _test_rows(source: str, vae: VAE) -> NDArray | Stored:
-    """The rows of a file, or the test set of a built-in."""
-    train, test = train_and_test(source, vae.seed)
-    return (test or train).x
-
-
 def sample(args: Namespace) -> Outcome:
-    vae = loaded(args)
+    vae = _loaded(args)
     default = Path(args.run, "samples").with_suffix(outputs.suffix(vae.spec_))
     path = outputs.chosen(args.output, default, ".png", ".npy", ".npz")
     rows = vae.sample(args.rows, seed=args.seed, mean=args.mean, context=_asked(vae, args))
@@ -221,7 +216,7 @@ def sample(args: Namespace) -> Outcome:
 
 def embed(args: Namespace) -> Outcome:
     path = outputs.chosen(args.output, Path(args.run) / "codes.npy", ".npy", ".npz", ".csv", ".parquet")
-    vae, part = opened(args)
+    vae, part = _opened(args)
     codes = vae.transform(part.x, part.context)
     if path.suffix.lower() in (".csv", ".parquet"):
         outputs.table(path, codes)
@@ -231,7 +226,7 @@ def embed(args: Namespace) -> Outcome:
 
 
 def reconstruct(args: Namespace) -> Outcome:
-    vae, part = opened(args)
+    vae, part = _opened(args)
     default = Path(args.run, "reconstructions").with_suffix(outputs.suffix(vae.spec_))
     path = outputs.chosen(args.output, default, ".png", ".npy", ".npz")
     x = part.x[: args.rows]
@@ -259,7 +254,7 @@ def _asked(vae: VAE, args: Namespace) -> object:
 
 
 def interpolate(args: Namespace) -> Outcome:
-    vae, part = opened(args)
+    vae, part = _opened(args)
     a, b = (_row(part, number) for number in (args.a, args.b))
     known = None if part.context is None else part.context[args.a : args.a + 1]
     rows = vae.interpolate(a, b, steps=args.steps, path=args.path, context=known)[0]
@@ -269,7 +264,7 @@ def interpolate(args: Namespace) -> Outcome:
 def traverse(args: Namespace) -> Outcome:
     if args.row is None and args.data is not None:
         raise UsageError("traverse takes DATA for --row N only; see `vaekit traverse --help`")
-    vae, part = (loaded(args), None) if args.row is None else opened(args)
+    vae, part = (_loaded(args), None) if args.row is None else _opened(args)
     x, where = (None, "the prior's centre") if part is None else (_row(part, args.row), f"row {args.row}")
     known = _asked(vae, args) if part is None else None if part.context is None else part.context[args.row][None]
     rows = vae.traverse(x, args.dimensions, args.steps, args.reach, context=known)[0]
@@ -292,6 +287,34 @@ def _walked(args: Namespace, vae: VAE, name: str, rows: NDArray, what: str) -> O
     else:
         outputs.array(path, x=rows)
     return _written(args, path, len(rows), what)
+
+
+def _loaded(args: Namespace) -> VAE:
+    return load(Path(args.run).expanduser(), device=device(args.device))
+
+
+def _opened(args: Namespace) -> tuple[VAE, Part]:
+    """The model of a run, and the rows that the command line names: by default those that fit evaluated on."""
+    vae, folder = _loaded(args), Path(args.run).expanduser()
+    plan = Plan.read(folder) if (folder / "run.json").exists() else None
+    if args.data is not None:
+        train, test = train_and_test(args.data, vae.seed if plan is None else plan.seed_of_rows)
+        part = (test or train) if plan is None else seen(plan, test or train, 1)
+        own = "own" if vae.spec_.context is not None and part.labels is not None else None
+        return vae, replace(part, context=beside(args.context or own, part, "context"))
+    if args.context is not None:
+        raise UsageError("--context is of the rows of DATA: name these too")
+    if plan is None:
+        raise ValueError(f"{folder} does not say what it was fitted to (it has no run.json): name the DATA")
+    return vae, Inputs(plan).judged
+
+
+def _given(args: Namespace) -> Inputs:
+    """What the model of a run was fitted to."""
+    folder = Path(args.run).expanduser()
+    if not (folder / "run.json").exists():
+        raise ValueError(f"{folder} does not say what it was fitted to (it has no run.json): give the rows from Python")
+    return Inputs(Plan.read(folder))
 
 
 def _written(args: Namespace, path: Path, rows: int, what: str) -> Outcome:

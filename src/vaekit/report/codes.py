@@ -1,20 +1,14 @@
-"""Where a model's codes lie, which of their numbers say most, and of what: what pictures of the latent space show."""
+"""Where a model's codes lie, and which of their numbers say most: what the pictures of the latent space start from."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from ..core import Source
-from ..data.beside import sampled
-from ..evaluation.disentanglement import entropy, mutual_information
-from ..fitted import CHUNK
 from ..latents import Categorical, Hamiltonian, Latent, Quantised, StandardNormal
 
 if TYPE_CHECKING:
@@ -92,58 +86,3 @@ class Codes:
         for row, unit in enumerate(moved):
             z[row, :, unit] += ticks * self.spread[unit]
         return z.reshape(-1, self.size).astype(np.float32), moved, ticks
-
-
-def drawn_codes(vae: VAE, x: NDArray, context: NDArray | None = None) -> NDArray:
-    """(N, D): one draw of q(z | x) for each row; together they are draws of the aggregate posterior."""
-    noise = Source.like(vae.module_, vae.seed)
-    return vae._gather(vae._seen(x, context), lambda batch: vae._codes(batch, noise).flatten(1)).numpy()
-
-
-def prior_codes(vae: VAE, rows: int, context: NDArray | None = None) -> NDArray:
-    """(rows, D): draws of the prior, of rows with this context where the model reads one."""
-    model, noise = vae.module_, Source.like(vae.module_, vae.seed + 1)
-    given = vae._context(sampled(context, rows, vae.seed, vae.spec_), rows)
-    with torch.no_grad():
-        parts = [
-            model.generate(min(CHUNK, rows - start), noise, own).flatten(1).cpu()
-            for start, own in zip(range(0, rows, CHUNK), given)
-        ]
-    return torch.cat(parts).numpy()
-
-
-TELLING = 0.1
-"""Share of a factor's entropy that a code has to tell before it is said to follow it."""
-
-
-def told_shares(z: NDArray, factors: Mapping[str, ArrayLike], seed: int = 0) -> NDArray:
-    """(D, F) in [0, 1]: the share of each factor's entropy that each code tells, `(I - I_0) / (H(v_k) - I_0)` with
-    `I = I(z_j; v_k)`.
-
-    I_0 is the same of factors whose rows were shuffled, which with few rows is not nothing (adjusted mutual
-    information, Vinh et al. 2010, JMLR 11). factors: whole numbers or names, (N,) each. Raises ValueError for another
-    number of rows.
-    """
-    for name, values in factors.items():
-        if np.shape(values) != (len(z),):
-            raise ValueError(f"expected factor {name!r} of each of the {len(z)} rows, got shape {np.shape(values)}")
-    v = np.stack([np.unique(_as_written(values), return_inverse=True)[1] for values in factors.values()], 1)
-    shuffled = v[np.random.default_rng(seed).permutation(len(v))]
-    by_chance = mutual_information(z, shuffled)
-    room = np.array([entropy(column) for column in v.T]) - by_chance
-    gain = mutual_information(z, v) - by_chance
-    return np.where(room > 1e-9, gain / np.maximum(room, 1e-9), 0.0).clip(0, 1)
-
-
-def _as_written(values: ArrayLike) -> NDArray:
-    """Factors as they can be ordered: mixed names as text."""
-    values = np.asarray(values)
-    return values.astype(str) if values.dtype.kind == "O" else values
-
-
-def followed(shares: NDArray, names: list[str]) -> list[str]:
-    """The factor that each code tells most of, with that share: `x 82%`; `–` where it tells of none."""
-    best = shares.argmax(1)
-    return [
-        f"{names[k]} {100 * row[k]:.0f}%" if row[k] >= TELLING else "–" for row, k in zip(shares, best, strict=True)
-    ]

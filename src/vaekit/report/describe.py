@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,16 +44,11 @@ def composition(vae: VAE) -> str:
     return " · ".join(part_line(p) for p in parts)
 
 
-def part_line(part: nn.Module, but: Sequence[str] = ()) -> str:
-    """A part with the settings that are not its defaults, and the parts inside it: `Latent(Normal(2), ...)`.
-
-    but: names of settings that are left out.
-    """
+def part_line(part: nn.Module) -> str:
+    """A part with the settings that are not its defaults, and the parts inside it: `Latent(Normal(2), ...)`."""
     children, chosen = _split(part)
-    inside = [part_line(c, but) for c in children.values()]
-    shown = inside + [
-        t for n, t in chosen.items() if not n.endswith("shape") and not t.startswith("size=") and n not in but
-    ]
+    inside = [part_line(c) for c in children.values()]
+    shown = inside + [t for n, t in chosen.items() if not n.endswith("shape") and not t.startswith("size=")]
     return f"{type(part).__name__}({', '.join(shown)})" if shown else type(part).__name__
 
 
@@ -134,43 +129,19 @@ def circumstances(vae: VAE, x: NDArray | Stored) -> dict[str, str]:
     """The data, the training and the versions behind a report."""
     from .. import __version__
 
-    model = vae.module_
+    model, history = vae.module_, getattr(vae, "history_", [])
+    seconds = sum(r.get("seconds", 0.0) for r in history)
+    trained = f"{len(history)} epoch{'s' * (len(history) != 1)}, {getattr(vae, 'ended_', 'finished')}"
     return {
         "data": data_line(vae.spec_, x),
         "SHA-256 of the data": digest(x),
         "parameters": f"{sum(p.numel() for p in model.parameters()):,}",
-        "training": training(vae),
+        "training": f"{trained}, {duration(seconds)}" if history else "no record of it",
         "device": str(next((p.device for p in model.parameters()), "cpu")),
         "seed": str(vae.seed),
         "versions": f"vaekit {__version__}, torch {torch.__version__}, numpy {np.__version__}, "
         f"python {platform.python_version()}",
     }
-
-
-def training(vae: VAE) -> str:
-    """`50 epochs, finished, 1 min 3 s`."""
-    history = getattr(vae, "history_", [])
-    seconds = sum(r.get("seconds", 0.0) for r in history)
-    trained = f"{len(history)} epoch{'s' * (len(history) != 1)}, {getattr(vae, 'ended_', 'finished')}"
-    return f"{trained}, {duration(seconds)}" if history else "no record of it"
-
-
-def differing(models: Mapping[str, VAE]) -> dict[str, dict[str, str]]:
-    """What is not the same of all models: parts, settings and training, by its name, of each model."""
-    told = {
-        name: {
-            "recipe": title(vae)[0],
-            **{n: part_line(part) for n, part in vae.module_.named_children() if n in OWN},
-            "objective": part_line(vae.objective_),
-            **{n: v for n, v in settings(vae).items() if n not in ("recipe", *OWN)},
-            "parameters": f"{sum(p.numel() for p in vae.module_.parameters()):,}",
-            "training": training(vae),
-        }
-        for name, vae in models.items()
-    }
-    names = list(dict.fromkeys(n for own in told.values() for n in own))
-    found = {n: {name: own.get(n, "–") for name, own in told.items()} for n in names}
-    return {n: values for n, values in found.items() if len(set(values.values())) > 1}
 
 
 def data_line(spec: DataSpec, x: NDArray | Stored) -> str:

@@ -5,18 +5,16 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from html import escape
 from importlib import resources
-from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
 from numpy.typing import NDArray
 
-from .. import storage
 from ..evaluation import Evaluation
-from ..evaluation.likelihood import Figure
+from ..evaluation.figures import Figure
 from . import describe
 
 if TYPE_CHECKING:
@@ -60,21 +58,6 @@ HEADLINE = {
 
 
 @dataclass(frozen=True)
-class Page:
-    """One HTML file that needs nothing else: `save` writes it; a notebook shows it."""
-
-    html: str = field(repr=False)
-
-    def save(self, path: str | Path) -> None:
-        """Writes the page. What was there before is replaced whole."""
-        storage.write_atomic(Path(path), self.html.encode())
-
-    def _repr_html_(self) -> str:
-        frame = "width: 100%; height: 48em; border: 0; border-radius: 8px"
-        return f'<iframe title="report" style="{frame}" srcdoc="{escape(self.html)}"></iframe>'
-
-
-@dataclass(frozen=True)
 class Section:
     """A title, a sentence on what to look for, and what there is to see, as HTML."""
 
@@ -99,18 +82,16 @@ def page(heading: str, sections: Iterable[Section], title: str) -> str:
 def heading(vae: VAE, data: str, evaluation: Evaluation) -> str:
     """The recipe, its composition, the data, and the figures that matter most."""
     name, summary = describe.title(vae)
-    shown = "".join(large(evaluation.figures[n], words) for n, words in HEADLINE.items() if n in evaluation.figures)
+    large = "".join(_large(evaluation.figures[n], words) for n, words in HEADLINE.items() if n in evaluation.figures)
     return (
         f"<header>\n<p class=kind>vaekit report</p>\n<h1>{escape(name)}</h1>\n<p class=summary>{escape(summary)}</p>\n"
         f"<p class=parts>{escape(describe.composition(vae))}</p>\n<p class=data>{escape(data)}</p>\n</header>\n"
-        f"<dl class=headline>{shown}</dl>"
+        f"<dl class=headline>{large}</dl>"
     )
 
 
-def large(figure: Figure, words: str, signed: bool = False) -> str:
-    """A figure to be seen first; signed: with a plus, as a difference has."""
+def _large(figure: Figure, words: str) -> str:
     value, error = measured(figure)
-    value = f"+{value}" if signed and figure.value > 0 else value
     small = escape(f"{error} {figure.unit}".strip())
     return f"<div><dt>{escape(words)}</dt><dd><b>{value}</b> <small>{small}</small></dd></div>"
 
@@ -125,13 +106,6 @@ def measured(figure: Figure) -> tuple[str, str]:
     return f"{value:,.{places}f}".replace("-", "−"), f"± {error:,.{places}f}"
 
 
-def in_errors(difference: Figure) -> str:
-    """How many of its standard errors a difference is."""
-    if not difference.error:
-        return "the same for every row"
-    return f"{abs(difference.value) / difference.error:.1f} standard errors"
-
-
 def with_minus(text: str) -> str:
     """A hyphen that stands for a minus sign becomes one: lines do not break after it."""
     return re.sub(r"(?<!\w)-(?=[\w ])", "−", text)
@@ -142,34 +116,39 @@ def panels(pictures: Iterable[str], wide: bool = False) -> str:
     return f'<div class="panels{" wide" * wide}">' + "".join(f"<div>{p}</div>" for p in pictures) + "</div>"
 
 
-def legend(names: Iterable[str]) -> str:
-    """The colours of several models, for all figures of a section."""
-    dots = (f'<span><i style="background:var(--series-{i})"></i>{escape(name)}</span>' for i, name in enumerate(names))
-    return f"<p class=legend>{''.join(dots)}</p>"
-
-
-def note(texts: Iterable[str]) -> str:
-    """What is to be known beside figures; nothing where there is nothing."""
-    told = "".join(f"<p>{escape(text)}</p>" for text in texts)
-    return told and f'<div class=note role=note aria-label="Notes"><b>Note</b>{told}</div>'
-
-
 def figures_table(evaluation: Evaluation) -> Section:
     """Every figure with its error and meaning, and the evaluation's notes as they are."""
+    notes = "".join(f"<p>{escape(note)}</p>" for note in evaluation.notes)
+    return Section(
+        "Figures",
+        f"Means over {evaluation.rows:,} held-out rows with their standard errors, {evaluation.draws} draws a row: two "
+        "models differ where their figures do by more than a few errors.",
+        _table(evaluation.figures)
+        + (f'<div class=note role=note aria-label="Notes"><b>Note</b>{notes}</div>' if notes else "")
+        + _health(evaluation),
+    )
+
+
+def _table(figures: dict[str, Figure]) -> str:
     rows = []
-    for name, figure in evaluation.figures.items():
+    for name, figure in figures.items():
         value, error = measured(figure)
         words, unit = NAMES.get(name, name.replace("_", " ").capitalize()), f"{error} {figure.unit}".strip()
         rows.append(
             f"<tr><th scope=row>{escape(words)}</th><td class=value>{value}</td><td>{escape(unit)}</td>"
             f"<td class=meaning>{escape(with_minus(figure.meaning))}</td></tr>"
         )
-    return Section(
-        "Figures",
-        f"Means over {evaluation.rows:,} held-out rows with their standard errors, {evaluation.draws} draws a row: two "
-        "models differ where their figures do by more than a few errors.",
-        f"<div class=scroll><table class=figures>{''.join(rows)}</table></div>{note(evaluation.notes)}",
-    )
+    return f"<div class=scroll><table class=figures>{''.join(rows)}</table></div>"
+
+
+def _health(evaluation: Evaluation) -> str:
+    """What is wrong with the model, if anything, what to try, and what that was judged by."""
+    found = evaluation.health
+    if found is None:
+        return ""
+    verdicts = "".join(f"<p>{escape(with_minus(str(verdict)))}</p>" for verdict in found.verdicts)
+    figures = {name: figure for name, figure in found.figures.items() if name not in evaluation.figures}
+    return f"<h3>Health, on {found.rows:,} random rows</h3>{verdicts}{_table(figures)}"
 
 
 def configuration(vae: VAE, x: NDArray | Stored) -> Section:
@@ -185,10 +164,8 @@ def configuration(vae: VAE, x: NDArray | Stored) -> Section:
 
 
 def _pairs(values: dict[str, str], kind: str = "", strong: Iterable[str] = ()) -> str:
-    return f'<dl class="pairs {kind}">{"".join(pair(k, v, k in strong) for k, v in values.items())}</dl>'
+    def line(key: str, value: str) -> str:
+        value = f"<b>{escape(value)}</b>" if key in strong else escape(value)
+        return f"<div><dt>{escape(key)}</dt><dd>{value}</dd></div>"
 
-
-def pair(key: str, value: str, strong: bool = False) -> str:
-    """A name and what it is, a line of a list."""
-    value = f"<b>{escape(value)}</b>" if strong else escape(value)
-    return f"<div><dt>{escape(key)}</dt><dd>{value}</dd></div>"
+    return f'<dl class="pairs {kind}">{"".join(line(k, v) for k, v in values.items())}</dl>'

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
-from numpy.typing import ArrayLike, NDArray
 
 PAPER, INK, MUTED, LINE = "#fdfdfb", "#1c1f23", "#6a7078", "#e1e1da"
 ACCENT, SOFT = "#0b6f8a", "#c3c8cd"
@@ -39,17 +34,15 @@ def axes_at(figure: Figure, left: float, bottom: float, width: float, height: fl
     return axes
 
 
-def panels_of(
-    titles: Sequence[str], columns: int, width: float, height: float, foot: float = 0
-) -> tuple[Figure, list[Axes]]:
-    """Titled axes side by side, each `width` x `height` points with its margins, and room at the foot for a key."""
+def panels_of(titles: Sequence[str], columns: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """Titled axes side by side, each `width` x `height` points with its margins."""
     columns = min(columns, len(titles))
     rows = -(-len(titles) // columns)
-    figure, panels = empty(columns * width, rows * height + foot), []
+    figure, panels = empty(columns * width, rows * height), []
     for i, title in enumerate(titles):
-        left, bottom = i % columns * width, (rows - 1 - i // columns) * height + foot
+        left, bottom = i % columns * width, (rows - 1 - i // columns) * height
         panels.append(axes_at(figure, left + 38, bottom + 32, width - 50, height - 62))
-        place = ((left + 2) / (columns * width), (bottom + height - 18) / (rows * height + foot))
+        place = ((left + 2) / (columns * width), (bottom + height - 18) / (rows * height))
         figure.text(*place, title, fontweight="bold", **text(10, INK))
     return figure, panels
 
@@ -65,95 +58,19 @@ def name_axes(axes: Axes, x: str, y: str) -> None:
         axes.set_ylabel(y, labelpad=6, **text(9, MUTED))
 
 
-def name_rows(axes: Axes, names: Sequence[str], right: bool = False) -> None:
-    """A name to the left, or to the right, of each row of pictures."""
-    place = {"xycoords": "axes fraction", "textcoords": "offset points", "va": "center"}
-    side = {"xytext": (6, 0), "ha": "left"} if right else {"xytext": (-6, 0), "ha": "right"}
+def name_rows(axes: Axes, names: Sequence[str]) -> None:
+    """A name to the left of each row of pictures."""
     for i, name in enumerate(names):
-        axes.annotate(name, (float(right), 1 - (i + 0.5) / len(names)), **side, **place, **text(9, MUTED))
+        place = {"xytext": (-6, 0), "xycoords": "axes fraction", "textcoords": "offset points"}
+        at = (0, 1 - (i + 0.5) / len(names))
+        axes.annotate(short(name, 10), at, ha="right", va="center", **place, **text(9, MUTED))
 
 
-def room(names: Sequence[str]) -> float:
-    """Points that the longest of some names takes beside a row."""
-    return 12 + 5.4 * max(map(len, names))
-
-
-def key_columns(names: Sequence[str], width: float = WIDTH) -> int:
-    """How many of a key's names fit beside one another."""
-    widest = max((len(short(name)) for name in names), default=1)
-    return max(1, min(len(names), int((width - 44) // (20 + 5.6 * widest))))
-
-
-def key_height(names: Sequence[str], width: float = WIDTH) -> float:
-    """Points that a key of these names takes."""
-    return 15 * -(-len(names) // key_columns(names, width)) + 8 if names else 0
-
-
-def key(figure: Figure, names: Sequence[str], colors: Sequence[str] = SERIES, left: float = 48) -> None:
-    """Dots and names, in rows at the foot of a figure."""
-    width, height = figure.get_size_inches() * 72
-    keys, per_line = [short(name) for name in names], key_columns(names, width)
-    lines = -(-len(keys) // per_line)
-    step = min((width - left) / per_line, max(72, 20 + 5.6 * max(map(len, keys))))
-    for i, name in enumerate(keys):
-        x, y = left + i % per_line * step, 7 + 15 * (lines - 1 - i // per_line)
-        dot = Line2D([x / width], [y / height], marker="o", markersize=5, color=colors[i], markeredgewidth=0)
-        figure.add_artist(dot)
-        figure.text((x + 8) / width, (y - 3) / height, name, **text(9, INK))
-
-
-def lines_key(axes: Axes, lines: Sequence[Line2D]) -> None:
-    """What the lines are, above their panel on the right."""
-    place = {"loc": "lower right", "bbox_to_anchor": (1, 1.02), "borderpad": 0, "borderaxespad": 0.4}
-    axes.legend(
-        handles=lines, ncol=2, frameon=False, fontsize=9, labelcolor=MUTED, handlelength=1.2, handletextpad=0.5,
-        columnspacing=1.2, **place,
-    )  # fmt: skip
-
-
-def steady(axes: Axes) -> None:
-    """Lines across instead of a vertical axis; what hardly moves is drawn as a level line."""
-    axes.yaxis.grid(True, color=LINE, linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines["left"].set_visible(False)
-    for axis, limits, set_limits in (
-        (axes.xaxis, axes.get_xlim(), axes.set_xlim),
-        (axes.yaxis, axes.get_ylim(), axes.set_ylim),
-    ):
-        middle = sum(limits) / 2
-        if abs(limits[1] - limits[0]) < 1e-3 * abs(middle):
-            set_limits(middle - 0.05 * abs(middle), middle + 0.05 * abs(middle))
-        axis.set_major_locator(MaxNLocator(5))
-        axis.set_major_formatter(lambda value, _: signed(value))
-
-
-def groups_of(labels: ArrayLike, as_they_come: bool = False) -> tuple[list[str], NDArray]:
-    """Names of at most ten groups, in order, and the group of each row: the rarer share the last.
-
-    as_they_come: in the order in which they first appear, instead of that of their names or numbers.
-    """
-    labels = np.asarray(labels)
-    rows = [str(v) for v in labels]
-    if as_they_come:
-        names = list(dict.fromkeys(rows))
-    else:
-        names = [str(k) for k in np.unique(labels)] if labels.dtype.kind in "biuf" else sorted(set(rows))
-    if len(names) > len(SERIES):
-        often = {n for n, _ in Counter(rows).most_common(len(SERIES) - 1)}
-        names = [*(n for n in names if n in often), "others"]
-    place = {n: i for i, n in enumerate(names)}
-    return names, np.array([place.get(r, len(names) - 1) for r in rows])
-
-
-def short(name: str, most: int = 25) -> str:
+def short(name: str, most: int = 24) -> str:
     """A name on one line, cut where it is long."""
     name = " ".join(str(name).split())
     return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
 def number(value: float) -> str:
-    return signed(float(f"{value:.3g}"))
-
-
-def signed(value: float) -> str:
-    return f"{value:g}".replace("-", "−")
+    return f"{value:.3g}".replace("-", "−")

@@ -6,7 +6,7 @@ import math
 import textwrap
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import torch
 
@@ -16,9 +16,6 @@ from ..evaluation import Figure
 from ..suggest import nearest
 from .grid import short, text
 from .members import Member
-
-if TYPE_CHECKING:
-    from ..report.page import Page
 
 METRICS = {
     "elbo": (1, "nats"),
@@ -154,18 +151,14 @@ class Sweep:
             row = {n: v for n, v in row.items() if n not in METRICS}
             if vae is not None:
                 evaluation = vae.evaluate(x, draws=draws)
+                if evaluation.interrupted:
+                    raise KeyboardInterrupt
                 count = evaluation.rows
                 row |= {n: f.value for n, f in evaluation.figures.items() if n in METRICS and math.isfinite(f.value)}
             rows.append(row)
         told = replace(self, rows=rows, on=f"{count:,} {name or 'rows'}, k = {draws} draws per row")
         told.save()
         return told
-
-    def report(self) -> Page:
-        """A page with the table, the plane of rate and distortion, and training: `.save(path)` writes one file."""
-        from .page import report  # brings the page's figures with it
-
-        return report(self)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it; a figure that there is not is left out."""

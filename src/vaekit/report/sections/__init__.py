@@ -1,1 +1,0 @@
-"""The sections of the report, each where it makes sense for the model and the data."""
