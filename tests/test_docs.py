@@ -1,7 +1,6 @@
 """The documents hold: their links lead somewhere, their code runs, their tables say what the source says."""
 
 import importlib
-import inspect
 import re
 from pathlib import Path
 
@@ -22,7 +21,8 @@ README, DOCS = ROOT / "README.md", ROOT / "docs"
 DESIGN, LOSS, FRENCH = DOCS / "design.md", DOCS / "loss.md", DOCS / "architecture.fr.md"
 SWEEPS, MODELS = DOCS / "sweeps.md", DOCS / "models.md"
 REPRESENTATION, DETECTION, BASELINES = (DOCS / f"{n}.md" for n in ("representation", "detection", "baselines"))
-SERIES, LABELS, WALKS, REPORT = (DOCS / f"{page}.md" for page in ("sequences", "labels", "walks", "report"))
+SERIES, LABELS, WALKS = DOCS / "sequences.md", DOCS / "labels.md", DOCS / "walks.md"
+EVALUATION = DOCS / "evaluation.md"
 PAGES = [README, ROOT / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]
 
 
@@ -85,17 +85,12 @@ def test_the_pictures_are_small():
 @pytest.fixture
 def few_digits(monkeypatch, tmp_path):
     """An empty folder to work in, and a hundredth of MNIST for all of it, so that the code runs in seconds."""
-    (x, y), (x_test, y_test) = vk.datasets.mnist(labels=True)
-
-    def few(labels=False):
-        rows = x[:600].copy(), x_test[:100].copy()
-        return tuple(zip(rows, (y[:600].copy(), y_test[:100].copy()))) if labels else rows
-
-    monkeypatch.setattr(vk.datasets, "mnist", few)
+    x, x_test = vk.datasets.mnist()
+    monkeypatch.setattr(vk.datasets, "mnist", lambda: (x[:600].copy(), x_test[:100].copy()))
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize("page", [README, LOSS, FRENCH, SWEEPS, WALKS, REPORT], ids=name)
+@pytest.mark.parametrize("page", [README, LOSS, FRENCH, SWEEPS, WALKS, EVALUATION], ids=name)
 def test_code_runs_as_it_is_written(page, few_digits):
     torch.manual_seed(0)
     names = {}
@@ -118,6 +113,19 @@ def test_the_code_on_labels_runs_as_it_is_written():
     for block in blocks(LABELS, "python"):
         exec(compile(block, name(LABELS), "exec"), names)
     assert names["vade"].predict(names["x_test"]).shape == names["y_test"].shape
+
+
+def test_the_page_on_evaluation_has_every_verdict_with_its_threshold():
+    text = EVALUATION.read_text("utf-8")
+    told = {name for row in table(EVALUATION, "verdict") for name in row[0].split(", ")}
+    source = (ROOT / "src/vaekit/evaluation/verdicts.py").read_text()
+    assert told == set(re.findall(r'Verdict\(\s*"([^"]+)"', source))
+    v = importlib.import_module("vaekit.evaluation.verdicts")
+    for said in (f"less than {v.SILENT}", f"above {v.HOLES}", f"above {v.SLOPE:g}", f"`lost` above {v.LOST}"):
+        assert said in text
+    assert f"`rising` above {v.RISING}" in text and f"fewer than {v.EPOCHS} epochs" in text
+    for line in (line for block in blocks(EVALUATION, "sh") for line in block.splitlines()):
+        parse(line.partition("#")[0].split()[1:])
 
 
 def run(page):
@@ -232,16 +240,6 @@ def test_the_exceptions_from_scikit_learn_s_checks_are_told():
 def test_the_laws_in_the_design_are_those_of_the_package():
     told = set(re.findall(r"`(assert_\w+)`", DESIGN.read_text("utf-8")))
     assert told == {n for n in vars(testing) if n.startswith("assert_")}
-
-
-def test_the_figures_of_the_report_are_those_of_the_package():
-    told = REPORT.read_text("utf-8").rpartition("## Each figure by itself")[2].rpartition("```")[2]
-    drawn = {
-        n
-        for n, f in vars(vk.report.figures).items()
-        if inspect.isfunction(f) and inspect.signature(f).return_annotation == "Figure"
-    }
-    assert set(re.findall(r"`(\w+)`", told)) == drawn
 
 
 # -- names -----------------------------------------------------------------------------------------

@@ -7,14 +7,12 @@ import logging
 import os
 import shutil
 import signal
-from html import unescape
 
 import numpy as np
 import pytest
 import torch
 from commands import assert_refused, call
 from compositions import LIKELIHOODS, OBJECTIVES, build, rows
-from pages import assert_self_contained, assert_well_formed, titles
 from torch import nn
 
 import vaekit as vk
@@ -22,8 +20,6 @@ from vaekit.core import Source
 from vaekit.data.rows import Rows
 from vaekit.data.spec import DataSpec
 from vaekit.objectives import ELBO, FactorTC
-from vaekit.report import figures
-from vaekit.report.page import measured
 from vaekit.storage import read_tensors
 from vaekit.training import Adam, Diverged, Ensemble, Learner, Training
 from vaekit.training.fitting import Silent, fit, held_out
@@ -485,28 +481,6 @@ def test_every_member_is_a_run_of_its_own(told, digits):
         assert timeless(loaded.history_) == timeless(vae.history_) and loaded.seed == row["seed"]
 
 
-def test_the_page_places_every_model_by_its_configuration(told, monkeypatch, tmp_path):
-    placed = []
-    draw = figures.rate_distortion
-    monkeypatch.setattr(figures, "rate_distortion", lambda *given: placed.extend(given) or draw(*given))
-    page = told.report()
-    page.save(tmp_path / "report.html")
-    assert_self_contained(page.html)
-    assert_well_formed(page.html)
-    assert titles(page.html) == ["Configurations", "Rate and distortion", "Training"]
-    rate, distortion, groups = placed
-    assert (rate, distortion) == tuple([row[n] for row in told.rows] for n in ("rate", "distortion"))
-    assert groups[:4] == ["beta 1, lr 0.001"] * 3 + ["beta 1, lr 0.003"]
-    best = told.configurations[told.best_configuration()].figures["elbo"]
-    assert f"<b>{measured(best)[0]}</b>" in page.html and told.notes[0] in unescape(page.html)
-
-
-def test_many_configurations_are_coloured_by_the_first_setting(small):
-    over = {"lr": [1e-3, 2e-3, 3e-3], "recipe__beta": [1, 2, 3, 4]}
-    page = vk.sweep(quick(epochs=1), small, over=over).report()
-    assert "lr 0.001" in page.html and titles(page.html) == ["Configurations", "Rate and distortion"]
-
-
 def test_evaluation_adds_the_bound_on_other_rows(told, digits):
     judged = told.evaluate(digits[:50], draws=5, name="rows to test on")
     assert judged.on == "50 rows to test on, k = 5 draws per row" and judged.metrics[-1] == "active_units"
@@ -725,7 +699,6 @@ def run(file):
     record = json.loads(out, parse_constant=pytest.fail)
     assert record["run"] == str(file / "sweep") and len(record["members"]) == 8
     assert record["on"] == "30 held-out rows, k = 3 draws per row" and "log_likelihood" in record["best"]
-    assert "vaekit sweep" in (file / "sweep" / "report.html").read_text("utf-8")
     return file / "sweep"
 
 

@@ -1,27 +1,27 @@
-"""The report: one page that needs nothing else, whatever was fitted, with the sections that make sense for it."""
+"""The report: one page that needs nothing else, whatever was fitted, and figures that hold what they were given."""
 
+import base64
 import re
 import subprocess
 import sys
 from html import unescape
+from html.parser import HTMLParser
+from io import BytesIO
 
 import numpy as np
 import pytest
 import torch
-from pages import assert_self_contained, assert_well_formed, embedded, titles
+from matplotlib.figure import Figure
+from PIL import Image
 
 import vaekit as vk
 from vaekit import report
 from vaekit.data.datasets import digest
-from vaekit.evaluation import likelihood, score_rows
-from vaekit.report import figures
-from vaekit.report.codes import drawn_codes, followed, prior_codes, told_shares
+from vaekit.evaluation import likelihood
+from vaekit.report import figures, pictures, svg
 from vaekit.report.page import measured
-from vaekit.report.sections import rows
 
-ROWS = ("Reconstructions", "From best to worst", "Samples", "Codes")
-SPACE = ("Codes and their prior", "What each unit carries")
-END = ("Training", "Figures", "Configuration")
+SECTIONS = ("Reconstructions", "Samples", "Codes", "Training", "What each unit carries", "Figures", "Configuration")
 RNG = np.random.default_rng(0)
 DIGITS = (RNG.random((320, 8, 8)) * np.linspace(0, 1, 8)).astype(np.float32)
 LABELS = np.arange(320) % 5
@@ -38,6 +38,38 @@ def page(vae):
     return report.make(vae, DIGITS[256:], LABELS[256:], draws=5)
 
 
+class Outline(HTMLParser):
+    """Tags that were opened and not closed, and the h2 headings."""
+
+    VOID = ("meta", "link", "br", "img")
+
+    def __init__(self, html):
+        super().__init__()
+        self.open, self.titles, self.wrong = [], [], []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if not self.open or self.open.pop() != tag:
+            self.wrong.append(tag)
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] == "h2":
+            self.titles.append(data)
+
+
+def titles(html):
+    return Outline(html).titles
+
+
+def embedded(html):
+    found = re.findall(r"data:image/png;base64,([^\"]+)", html)
+    return [Image.open(BytesIO(base64.b64decode(data))) for data in found]
+
+
 # -- the page ----------------------------------------------------------------------------------------
 
 
@@ -45,30 +77,36 @@ def test_the_page_is_one_file_that_loads_nothing(page, tmp_path):
     page.save(tmp_path / "deep" / "report.html")
     html = (tmp_path / "deep" / "report.html").read_text(encoding="utf-8")
     assert html == page.html
-    assert_self_contained(html)
-    assert embedded(html)
+    assert not re.search(r"https?:|@import|<script|<link|<img", html)
+    addresses = re.findall(r'(?:src|href)="([^"]*)"', html)
+    assert addresses
+    assert all(a.startswith(("#", "data:image/png;base64,")) for a in addresses)
 
 
 def test_every_tag_is_closed_and_every_reference_has_its_target(page):
-    assert_well_formed(page.html)
+    outline = Outline(page.html)
+    assert outline.open == [] and outline.wrong == []
+    ids = re.findall(r' id="([^"]+)"', page.html)
+    assert len(ids) == len(set(ids))
+    used = {a or b for a, b in re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', page.html)}
+    assert used and used <= set(ids)
 
 
 def test_the_sections_stand_in_order(page):
-    assert titles(page.html) == [*ROWS, "The decoded plane", *SPACE, *END]
+    assert titles(page.html) == [*SECTIONS[:3], "The decoded plane", *SECTIONS[3:]]
 
 
 def test_more_latents_are_traversed(vae):
     wide = vk.VAE(latent_dim=4, epochs=1).fit(DIGITS[:256])
     html = report.make(wide, DIGITS[256:], draws=2).html
-    assert titles(html) == [*ROWS, "Traversals", *SPACE, *END]
+    assert titles(html) == [*SECTIONS[:3], "Traversals", *SECTIONS[3:]]
     assert "two most active of 4 dimensions by mean KL" in html
 
 
 def test_pictures_are_png_of_whole_pixels(page):
     images = embedded(page.html)
-    # 2 rows of 10 pairs, twice, 8 rows of 8 samples, 20 rows of 20 decoded codes
-    pairs = (10 * 122 - 2, 242)
-    assert [(i.width, i.height) for i in images] == [pairs, pairs, (8 * 146 - 2, 8 * 146 - 2), (1120, 1120)]
+    # 2 rows of 10 pairs, 8 rows of 8 samples, 20 rows of 20 decoded codes
+    assert [(i.width, i.height) for i in images] == [(10 * 122 - 2, 242), (8 * 146 - 2, 8 * 146 - 2), (1120, 1120)]
     assert all(i.format == "PNG" for i in images)
 
 
@@ -112,7 +150,7 @@ def test_columns_of_numbers_are_shown_by_name():
     names = [EVIL, *(f"column {i}" for i in range(14))]
     x = pandas.DataFrame(RNG.normal(size=(300, 15)) * 10.0 ** np.arange(15), columns=names)
     html = report.make(vk.VAE(latent_dim=3, epochs=1).fit(x[:256]), x[256:], draws=2).html
-    assert titles(html) == [*ROWS, *SPACE, "Typicality", *END]
+    assert titles(html) == list(SECTIONS)
     assert "The first 12 of 15 columns." in html
     assert "column 10" in html and "column 12" not in html
     assert "<script" not in html and embedded(html) == []
@@ -144,170 +182,12 @@ def test_every_composition_and_kind_of_data_has_its_report(name):
     vae, x = FITTED[name]
     vae.set_params(epochs=1).fit(x)
     html = report.make(vae, x, np.arange(len(x)) % 3, draws=2).html
-    assert titles(html)[:4] == list(ROWS)
-    assert titles(html)[-2:] == list(END[-2:])
+    assert titles(html)[:3] == list(SECTIONS[:3])
+    assert titles(html)[-2:] == list(SECTIONS[-2:])
     assert "nan" not in re.sub(r"base64,[^\"]+", "", html).lower()
     discrete = name in ("vq", "categorical")
     assert ("principal component" in html) == discrete
     assert not (discrete and {"The decoded plane", "Traversals"} & set(titles(html)))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", vk.recipes.RECIPES)
-def test_every_recipe_has_its_report(name):
-    x = RNG.integers(0, 9, (80, 12)) if name == "sentence" else (255 * DIGITS[:80]).astype(np.uint8)
-    context = np.arange(80) % 3 if vk.recipes.RECIPES[name].needs_context else None
-    vae = vk.VAE(recipe=name, latent_dim=3, epochs=1).fit(x, context=context)
-    few = None if context is None else context[:20]
-    html = report.make(vae, x[:20], np.arange(20) % 3, train=x, draws=2, context=few).html
-    assert_well_formed(html)
-    assert {"Reconstructions", "From best to worst", "Samples and their nearest training rows"} <= set(titles(html))
-
-
-# -- what stands on it, and what does not ---------------------------------------------------------
-
-
-def made_of(vae, x, *given, **known):
-    """The titles of a report and its captions, whole."""
-    html = report.make(vae, x, *given, draws=2, **known).html
-    return titles(html), unescape(html)
-
-
-def test_training_rows_add_the_nearest_ones_and_their_likelihood(vae):
-    names, text = made_of(vae, DIGITS[256:], train=DIGITS[:256])
-    assert names == [
-        *ROWS[:3],
-        "Samples and their nearest training rows",
-        ROWS[3],
-        "The decoded plane",
-        *SPACE,
-        "Typicality",
-        *END,
-    ]
-    assert "one of 256 training rows" in text and "the model's own samples" not in text, "log p is no likelihood here"
-
-
-def test_a_model_that_gives_training_rows_back_is_told(vae, monkeypatch):
-    monkeypatch.setattr(vk.VAE, "sample", lambda self, n, **given: DIGITS[np.arange(n) % 256])
-    assert (
-        "100% of 256 are closer than all but 1% of held-out rows" in made_of(vae, DIGITS[256:], train=DIGITS[:256])[1]
-    )
-
-
-@pytest.fixture
-def drawn(monkeypatch):
-    """What the figures on the pages are called with, by their names."""
-    calls = {}
-
-    def watch(name):
-        draw = getattr(figures, name)
-        monkeypatch.setattr(figures, name, lambda *given: calls.setdefault(name, []).append(given) or draw(*given))
-
-    for name in ("neighbours", "reconstructions", "distributions"):
-        watch(name)
-    return calls
-
-
-def test_samples_stand_in_the_order_of_their_distance_beside_their_nearest_training_rows(vae, drawn):
-    report.make(vae, DIGITS[256:], train=DIGITS[:256], draws=2)
-    made, nearest, apart = drawn["neighbours"][0]
-    every = np.sqrt(np.square((made / 255 - nearest / 255).reshape(10, -1)).sum(1))
-    np.testing.assert_allclose(every, apart, rtol=1e-4)
-    assert (np.diff(apart) >= 0).all()
-
-
-@pytest.mark.parametrize("piece", [16, 100, 10_000])
-def test_the_nearest_rows_are_found_whole_or_piece_by_piece(piece, monkeypatch):
-    monkeypatch.setattr(rows, "PIECE", piece)
-    made, train = RNG.normal(size=(9, 4)), RNG.normal(size=(40, 4))
-    which, apart = rows.nearest_rows(made, train, lambda r: r)
-    distances = np.linalg.norm(made[:, None] - train, axis=2)
-    np.testing.assert_array_equal(which, distances.argmin(1))
-    np.testing.assert_allclose(apart, distances.min(1), rtol=1e-4)
-
-
-def test_typicality_holds_the_scores_of_each_set(drawn):
-    x = DIGITS > 0.5
-    binary = vk.VAE(epochs=1).fit(x[:256])
-    report.make(binary, x[256:], draws=4, others={"inverted": ~x[256:]})
-    sets = drawn["distributions"][0][0]
-    assert list(sets) == ["held-out rows", "samples of the model", "inverted"]
-    np.testing.assert_allclose(sets["held-out rows"], binary.score_samples(x[256:], draws=4), rtol=1e-6)
-    np.testing.assert_allclose(sets["inverted"], binary.score_samples(~x[256:], draws=4), rtol=1e-6)
-
-
-def test_rows_with_gaps_are_compared_with_no_samples():
-    masked, x = FITTED["missing cells"]
-    names, _ = made_of(vk.VAE(**masked.get_params()).set_params(epochs=1).fit(x), x, train=x)
-    assert "Samples and their nearest training rows" not in names and "Typicality" in names
-
-
-def test_other_data_are_two_sets_at_most_and_of_a_model_without_context(vae):
-    with pytest.raises(ValueError, match="at most 2 sets of other data, of a model without context, got 3 sets"):
-        report.make(vae, DIGITS[256:], others=dict.fromkeys("abc", DIGITS[:9]))
-
-
-def test_rows_are_ranked_by_their_distortion(vae, drawn):
-    report.make(vae, DIGITS[256:], draws=3)
-    costs = drawn["reconstructions"][1][2]
-    every = np.sort(score_rows(vae.module_, vae._seen(DIGITS[256:]), draws=3).distortion.numpy())
-    np.testing.assert_allclose(costs, every[np.linspace(0, 63, 10).round().astype(int)])
-
-
-FACTORS = {"size": np.arange(64) % 4, "word": np.array(["a", "b"])[np.arange(64) // 32]}
-
-
-def test_several_factors_have_a_table_and_traversals_their_factor():
-    wide = vk.VAE(latent_dim=3, epochs=1).fit(DIGITS[:256])
-    names, text = made_of(wide, DIGITS[256:], factors=FACTORS)
-    assert names == [*ROWS, "Traversals", "What each dimension tells", *SPACE, *END]
-    assert "On the right the factor that it tells most of" in text
-    names, text = made_of(wide, DIGITS[256:], np.linspace(0, 1, 64))
-    assert "What each dimension tells" not in names and "On the right" not in text, "values are no factor"
-
-
-def test_factors_of_other_rows_are_refused(vae):
-    with pytest.raises(ValueError, match="a factor 'size' for each of the 64 rows, got 3: pass factors of these rows"):
-        report.make(vae, DIGITS[256:], factors={"size": [1, 2, 3]})
-
-
-def test_classes_and_clusters_are_confused_where_labels_are_known():
-    x, y = DIGITS[:120], LABELS[:120]
-    m2 = vk.VAE(recipe=vk.recipes.m2(classes=5), latent_dim=2, epochs=1).fit(x, y)
-    names, text = made_of(m2, x, y)
-    assert "Classes" in names and f"{(m2.predict(x) == y).mean():.1%} of the rows lie on the diagonal" in text
-    assert "Classes" not in made_of(m2, x)[0]
-    mixture = vk.VAE(recipe=vk.recipes.mixture(components=3), latent_dim=2, epochs=1).fit(x)
-    assert "Clusters" in made_of(mixture, x, y)[0]
-
-
-def test_series_are_drawn_over_their_steps():
-    x = np.sin(np.arange(12) * 0.5 + RNG.uniform(0, 6, (80, 1)))[..., None]
-    series = vk.VAE(recipe=vk.recipes.recurrent(width=8), latent_dim=2, epochs=1).fit(x)
-    names, text = made_of(series, x)
-    assert names[:3] == list(ROWS[:3]) and "over their steps" in text and ">step<" in text.replace("\n", "")
-
-
-# -- codes and factors -------------------------------------------------------------------------------
-
-
-def test_a_code_that_is_a_factor_tells_all_of_it_and_noise_none():
-    factor = np.arange(60) % 6
-    z = np.column_stack([factor * 1.0, RNG.normal(size=60)])
-    shares = told_shares(z, {"word": np.array(list("abcdef"))[factor], "constant": np.zeros(60, int)})
-    assert shares[0, 0] > 0.95 and shares[1, 0] < 0.1 and (shares[:, 1] == 0).all()
-    assert followed(np.array([[0.92, 0.2], [0.01, 0.09]]), ["x", "y"]) == ["x 92%", "–"]
-
-
-def test_the_prior_is_drawn_and_codes_are_draws_of_the_posterior(vae):
-    prior = prior_codes(vae, 3000)
-    assert prior.shape == (3000, 2)
-    np.testing.assert_allclose(prior.mean(0), 0, atol=4 / np.sqrt(3000))
-    np.testing.assert_allclose(prior.std(0), 1, atol=4 / np.sqrt(2 * 3000))
-    many = np.repeat(DIGITS[256:257], 2000, 0)
-    z, q = drawn_codes(vae, many), vae.posterior(DIGITS[256:257])
-    np.testing.assert_allclose(z.mean(0), q.mean[0], atol=4 * float(q.stddev.max()) / np.sqrt(2000))
-    np.testing.assert_allclose(z.std(0), q.stddev[0], rtol=0.1)
 
 
 def test_the_estimator_makes_it(vae):
@@ -317,6 +197,121 @@ def test_the_estimator_makes_it(vae):
 def test_importing_vaekit_leaves_matplotlib_alone():
     code = "import sys, vaekit; sys.exit('matplotlib' in sys.modules or 'vaekit.report' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": ":".join(sys.path)}).returncode == 0
+
+
+# -- figures -----------------------------------------------------------------------------------------
+
+HISTORY = [{"epoch": e, "elbo": -9 / e, "distortion": 6 / e, "rate": 3 / e, "val_elbo": -8 / e} for e in (1, 2, 3)]
+DRAWN = {
+    "image_grid": (figures.image_grid(DIGITS[:10], 4), 1),
+    "reconstructions": (figures.reconstructions(DIGITS[:6], DIGITS[6:12]), 1),
+    "decoded_grid": (figures.decoded_grid(DIGITS[:9], [-1, 0, 1]), 1),
+    "traversals": (figures.traversals(DIGITS[:6], ["a", "b"]), 1),
+    "latent_plane": (figures.latent_plane(RNG.normal(size=(50, 2)), LABELS[:50]), 1),
+    "training_curves": (figures.training_curves(HISTORY), 3),
+    "unit_kl": (figures.unit_kl([1.0, 0.001, 3.0]), 1),
+    "histograms": (figures.histograms(DIGITS[:, 0], DIGITS[:, 1], list("abcdefgh")), 8),
+    "agreement": (figures.agreement(DIGITS[:, 0], DIGITS[:, 1], list("abcdefgh")), 8),
+}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_a_figure_is_a_figure_with_its_axes_and_draws_anywhere(name):
+    figure, axes = DRAWN[name]
+    assert isinstance(figure, Figure) and len(figure.axes) == axes
+    figure.savefig(BytesIO(), format="png")
+    drawn = svg.inline(figure, name, "a figure")
+    assert drawn.startswith('<svg viewBox="0 0 ') and drawn.rstrip().endswith("</svg>")
+    assert not set(re.findall("#[0-9a-f]{6}", drawn)) & set(svg.VARIABLES)
+
+
+def test_the_plane_has_a_dot_per_code_where_it_lies():
+    z = RNG.normal(size=(50, 2))
+    dots = figures.latent_plane(z, LABELS[:50]).axes[0].collections[0]
+    np.testing.assert_array_equal(dots.get_offsets(), z)
+    assert len(np.unique(dots.get_facecolors(), axis=0)) == 5
+
+
+def test_rare_groups_share_a_colour_and_many_numbers_a_scale():
+    z = np.zeros((300, 2))
+    names = np.array([f"g{min(i % 20, i % 7)}" for i in range(300)])
+    many = np.array([f"g{i % 30}" for i in range(300)])
+    assert not any(t.get_text() == "others" for t in figures.latent_plane(z, names).texts)
+    keys = [t.get_text() for t in figures.latent_plane(z, many).texts]
+    assert len(keys) == 10 and keys[-1] == "others"
+    scaled = figures.latent_plane(z, np.arange(300) / 7).axes[0].collections[0]
+    np.testing.assert_array_equal(scaled.get_array(), np.arange(300) / 7)
+
+
+def test_bars_are_sorted_and_inactive_ones_set_apart():
+    axes = figures.unit_kl([0.5, 0.001, 2.0]).axes[0]
+    bars = axes.patches
+    assert [t.get_text() for t in axes.get_yticklabels()] == ["z[2]", "z[0]", "z[1]"]
+    assert [b.get_x() + b.get_width() for b in bars[:2]] == pytest.approx([2.0, 0.5])
+    assert bars[0].get_facecolor() == bars[1].get_facecolor() != bars[2].get_facecolor()
+
+
+def test_curves_hold_the_history():
+    elbo = figures.training_curves(HISTORY).axes[0]
+    training, held = (line.get_ydata() for line in elbo.lines)
+    np.testing.assert_array_equal(training, [-9, -4.5, -3])
+    np.testing.assert_array_equal(held, [-8, -4, -8 / 3])
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (lambda: figures.image_grid(np.zeros((2, 3))), "expected pictures (N, H, W) or (N, H, W, 3), got shape (2, 3)"),
+        (lambda: figures.reconstructions(DIGITS[:2], DIGITS[:3]), "as many reconstructions as originals"),
+        (lambda: figures.decoded_grid(DIGITS[:5], [0, 1]), "expected 2 x 2 = 4 pictures for 2 ticks, got 5"),
+        (lambda: figures.traversals(DIGITS[:5], ["a", "b"]), "as many pictures for each of the 2 names, got 5"),
+        (lambda: figures.latent_plane(np.zeros((2, 3))), "expected codes (N, 2) or (N, 1), got (2, 3)"),
+        (lambda: figures.latent_plane(np.zeros((2, 2)), [1]), "got 1 labels for 2 codes"),
+        (lambda: figures.unit_kl([]), "expected the mean KL of each unit, (units,)"),
+        (lambda: figures.training_curves([]), "fit first"),
+        (lambda: figures.histograms(DIGITS[:, 0], DIGITS[:, 0], ["a"]), "expected rows of 1 columns, a name each"),
+    ],
+)
+def test_wrong_calls_say_what_was_expected(draw, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        draw()
+
+
+# -- pixels and numbers ------------------------------------------------------------------------------
+
+
+def test_tiles_are_exact_and_gaps_transparent():
+    images = RNG.integers(0, 256, (3, 2, 2)).astype(np.uint8)
+    pixels = pictures.tiled(images, 2, gap=1, width=8)
+    assert pixels.shape == (9, 9, 4)
+    np.testing.assert_array_equal(pixels[:4:2, :4:2, 0], images[0])
+    np.testing.assert_array_equal(pixels[:4:2, 5::2, 2], images[1])
+    np.testing.assert_array_equal(pixels[5::2, :4:2, 1], images[2])
+    assert pixels[4].sum() == pixels[:, 4].sum() == pixels[5:, 5:].sum() == 0
+
+
+def test_pictures_too_large_are_averaged():
+    images = np.stack([np.full((8, 8), 10), np.full((8, 8), 30)]).astype(np.uint8)
+    pixels = pictures.tiled(images, 2, gap=0, width=8)
+    assert pixels.shape == (4, 8, 4)
+    assert pixels[0, :, 0].tolist() == [10] * 4 + [30] * 4
+
+
+@pytest.mark.parametrize(
+    ("x", "least", "greatest"),
+    [
+        (np.array([0, 255], np.uint8), 0, 255),
+        (np.array([0.0, 1.0]), 0, 1),
+        (np.array([0.25, 0.75]), 64, 191),
+        (np.array([-2.0, 6.0]), 0, 255),
+    ],
+)
+def test_levels_follow_the_kind_of_data(x, least, greatest):
+    rows = np.resize(x, (2, 4, 4))
+    spec = vk.data.spec.DataSpec.infer(torch.from_numpy(rows), rows.dtype.name)
+    levels = pictures.displayable(rows, spec)
+    want = (0, 255) if spec.kind == "binary" else (least, greatest)
+    assert levels.shape == (2, 4, 4, 1) and (levels.min(), levels.max()) == want
 
 
 @pytest.mark.parametrize(
