@@ -22,7 +22,8 @@ README, DOCS = ROOT / "README.md", ROOT / "docs"
 DESIGN, LOSS, FRENCH = DOCS / "design.md", DOCS / "loss.md", DOCS / "architecture.fr.md"
 SWEEPS, MODELS = DOCS / "sweeps.md", DOCS / "models.md"
 REPRESENTATION, DETECTION, BASELINES = (DOCS / f"{n}.md" for n in ("representation", "detection", "baselines"))
-SERIES, LABELS, WALKS, REPORT = (DOCS / f"{page}.md" for page in ("sequences", "labels", "walks", "report"))
+SERIES, LABELS, WALKS = DOCS / "sequences.md", DOCS / "labels.md", DOCS / "walks.md"
+EVALUATION, REPORT = DOCS / "evaluation.md", DOCS / "report.md"
 PAGES = [README, ROOT / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]
 
 
@@ -95,7 +96,7 @@ def few_digits(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize("page", [README, LOSS, FRENCH, SWEEPS, WALKS, REPORT], ids=name)
+@pytest.mark.parametrize("page", [README, LOSS, FRENCH, SWEEPS, WALKS, REPORT, EVALUATION], ids=name)
 def test_code_runs_as_it_is_written(page, few_digits):
     torch.manual_seed(0)
     names = {}
@@ -118,6 +119,19 @@ def test_the_code_on_labels_runs_as_it_is_written():
     for block in blocks(LABELS, "python"):
         exec(compile(block, name(LABELS), "exec"), names)
     assert names["vade"].predict(names["x_test"]).shape == names["y_test"].shape
+
+
+def test_the_page_on_evaluation_has_every_verdict_with_its_threshold():
+    text = EVALUATION.read_text("utf-8")
+    told = {name for row in table(EVALUATION, "verdict") for name in row[0].split(", ")}
+    source = (ROOT / "src/vaekit/evaluation/verdicts.py").read_text()
+    assert told == set(re.findall(r'Verdict\(\s*"([^"]+)"', source))
+    v = importlib.import_module("vaekit.evaluation.verdicts")
+    for said in (f"less than {v.SILENT}", f"above {v.HOLES}", f"above {v.SLOPE:g}", f"`lost` above {v.LOST}"):
+        assert said in text
+    assert f"`rising` above {v.RISING}" in text and f"fewer than {v.EPOCHS} epochs" in text
+    for line in (line for block in blocks(EVALUATION, "sh") for line in block.splitlines()):
+        parse(line.partition("#")[0].split()[1:])
 
 
 def run(page):

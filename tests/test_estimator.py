@@ -558,6 +558,13 @@ def test_an_autoencoder_has_a_distortion_and_no_bound(digits):
     assert set(vae.history_[0]) >= {"distortion", "code_size", "val_distortion"}
     assert "elbo" not in vae.history_[0]
     report = vae.evaluate(digits[:100])
-    assert set(report.figures) == {"distortion"}
+    assert set(report.figures) == {"distortion", "entropy_floor"}
     assert "point mass" in report.notes[0]
     assert np.isnan(vae.score_samples(digits[:3])).all()
+
+
+def test_its_text_names_parts_whatever_they_know_of_their_shape():
+    text = repr(
+        vk.VAE(likelihood=vk.likelihoods.Bernoulli(), decoder=vk.networks.MLP((8,)), validation=np.zeros((3, 2)))
+    )
+    assert text == "VAE(decoder=MLP, likelihood=Bernoulli, validation=rows (3, 2))"

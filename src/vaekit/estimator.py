@@ -17,6 +17,7 @@ from .data.beside import NOTHING, Beside, context_shape
 from .data.rows import AbstractRows, as_rows
 from .data.spec import DataSpec
 from .data.stored import Stored
+from .evaluation.health import FEWEST
 from .fitted import Fitted
 from .latents import AbstractLatent, Prior
 from .likelihoods import Likelihood
@@ -27,13 +28,16 @@ from .recipes import RECIPES, Parts, Pretraining, Recipe, as_recipe
 from .training import Adam, Learner, Training, fit, join
 from .training.display import display_for
 from .training.distributed import Processes
-from .training.fitting import Display
+from .training.fitting import Display, Silent
 from .training.history import Course
 from .training.loop import prepare
 from .training.prior import holding, start_prior, with_prior
 
 log = logging.getLogger("vaekit")
 
+FEW, SHARE = 500, 80
+"""How many rows `fit` looks at for the two lines on the model's health, at most, and of how many that it trained on one
+is looked at: that takes about five passes forwards, some two per cent of the training."""
 CODES = 10_000
 """Rows whose codes a prior starts from after a pre-training."""
 
@@ -59,7 +63,8 @@ class VAE(Fitted):
     precision: "fp32", or "bf16" for the networks' products in training; likelihoods and scores stay in fp32.
     threads: of the operations on the CPU in training; "auto" tries on the first batches and takes the fastest, as does
         compile="auto" for long trainings: whether steps are compiled, see `vaekit.training.calibrate`.
-    device: "auto" (cuda, mps, else cpu) or a torch device. seed: of everything random. verbose: shows progress.
+    device: "auto" (cuda, mps, else cpu) or a torch device. seed: of everything random. verbose: shows progress, and
+        at the end the model's health, in two lines.
     seeds: how many models to train, stacked, with seed, seed + 1, ...: the estimator is the first, and `evaluate` tells
         the mean over all of them with its standard error.
     sharded: of several processes, whether each keeps but a part of the networks' weights in training, for models that
@@ -175,7 +180,17 @@ class VAE(Fitted):
                 vae.feature_names_in_ = names
         if folder is not None:
             processes.first(lambda: self.save(folder))
+        if not isinstance(display, Silent) and processes.rank == 0:
+            self._tell_health(rows, held, display)
         return self
+
+    def _tell_health(self, rows: AbstractRows, held: AbstractRows | None, display: Display) -> None:
+        """Two lines at the end of fit, by held-out rows, or by training rows where too few are held out."""
+        on = "training" if held is None or len(held) < FEWEST else "held-out"
+        looked = rows if on == "training" else held
+        if len(looked) >= FEWEST and self.history_ and self.ended_ != "interrupted":
+            most = min(FEW, max(FEWEST, len(rows) * len(self.history_) // SHARE))
+            display.tell(self._health(looked, self.seed, most=most, on=on).in_two_lines())
 
     def _several(self) -> bool:
         """Whether several seeds are trained. Raises ValueError for a number of seeds that is none."""

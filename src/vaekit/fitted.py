@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import repeat
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -24,12 +24,19 @@ from .evaluation import (
     Detector,
     Evaluation,
     Figure,
+    Health,
+    Watch,
+    annealed,
     baselines,
     evaluate_rows,
+    health,
     representation,
     score_rows,
 )
+from .evaluation.annealed import check_annealing, with_annealing
 from .evaluation.baselines import measure_of, reconstruction_error
+from .evaluation.health import FEWEST
+from .evaluation.observed import Observed
 from .evaluation.samples import Features, Judgement, judge
 from .manners import Manners, NotFittedError, available
 from .model import VAEModule
@@ -37,6 +44,7 @@ from .networks import SequenceEncoder
 from .networks.sequences import until_last
 from .objectives import Objective
 from .tasks import walks
+from .training.fitting import interruptible
 
 if TYPE_CHECKING:
     from .report import Report
@@ -48,15 +56,21 @@ CHUNK = 1024
 class Fitted(Manners):
     """The half of an estimator that uses its model; `fit` is the other half's.
 
-    It reads the settings `seed`, `seeds` and `missing`, and what fit leaves: `module_`, `objective_`, `spec_`.
+    It reads the settings `seed`, `seeds`, `missing`, `patience` and `verbose`, and what fit leaves: `module_`,
+    `objective_`, `spec_`, `history_`, `ended_`, `best_epoch_`.
     """
 
     seed: int
     seeds: int | None
     missing: bool
+    patience: int | None
+    verbose: bool
     module_: VAEModule
     objective_: Objective
     spec_: DataSpec
+    history_: list[dict[str, Any]]
+    ended_: str
+    best_epoch_: int
 
     def _rows(self, x: object) -> tuple[Tensor | Stored, str]:
         return as_data(x, allow_missing=self.missing)
@@ -255,27 +269,74 @@ class Fitted(Manners):
         seed: int | None = None,
         context: object = None,
         against: object = None,
+        ais: int = 0,
+        bracket: int = 0,
+        betas: int = 500,
     ) -> Evaluation:
-        """Figures on held-out rows with their standard errors: ELBO, distortion, rate, bound, bits per dimension.
+        """Figures on held-out rows with their standard errors: ELBO, distortion, rate, bound, bits per dimension; what
+        they depend on; and the model's health.
 
         against: training rows (N, ...), to fit simple models to, which then stand beside this one; see
-        `vaekit.evaluation.baselines`.
+        `vaekit.evaluation.baselines`. ais: so many rows, the first ones, are scored by annealed importance sampling,
+        too, beside the bound of these; bracket: so many rows of the model's own are bracketed by bidirectional Monte
+        Carlo; betas: their temperatures. Work of more than a minute is told beforehand, and Ctrl-C ends it with the
+        figures of the rows that are done.
+        Raises ValueError for ais or bracket of codes that gradients cannot move.
         """
-        model, rows = self._fitted(), self._seen(x, context)
+        model, rows, own_seed = self._fitted(), self._seen(x, context), self.seed if seed is None else seed
+        if ais or bracket:
+            check_annealing(model)
         notes = [self.objective_.caveat] * bool(self.objective_.caveat)
         simple = None if against is None else self._baselines(x, against)  # refuses what does not compare at once
-        own = evaluate_rows(model, rows, draws=draws, seed=self.seed if seed is None else seed, notes=notes)
-        if simple is not None:
+        with interruptible() as asked:
+            watch = Watch(asked, self.verbose)
+            own = evaluate_rows(model, rows, draws=draws, seed=own_seed, notes=notes, watch=watch)
+            own = replace(own, health=self._health(rows, own_seed) if len(rows) >= FEWEST else None)
+            own = with_annealing(own, model, rows, ais, bracket, betas=betas, seed=own_seed, watch=watch)
+        if simple is not None and not own.interrupted:
             own = replace(own, baselines=self._among(simple, own, x, context))
         members = self.__dict__.get("members_", [])
-        if len(members) < 2:
+        if len(members) < 2 or own.interrupted:
             return own
-        return own.among([m.evaluate(x, draws, seed, context) for m in members[1:]], diverged=self.seeds - len(members))
+        others: list[Evaluation] = []
+        for member in members[1:]:
+            others.append(member.evaluate(x, draws, seed, context, None, ais, bracket, betas))
+            if others[-1].interrupted:
+                return replace(own, interrupted=True, notes=["interrupted: the other seeds are left out", *own.notes])
+        return own.among(others, diverged=self.seeds - len(members))
+
+    def health(self, x: object, seed: int | None = None, context: object = None) -> Health:
+        """What is wrong with the model, if anything, and what to try, by held-out rows; see
+        `vaekit.evaluation.health`."""
+        return self._health(self._seen(x, context), self.seed if seed is None else seed)
+
+    def _health(self, rows: AbstractRows, seed: int, **settings: Any) -> Health:
+        back = self.patience is not None and self.best_epoch_ and self.ended_ in ("finished", "stopped early")
+        course = {"history": self.history_, "ended": self.ended_, "kept": self.best_epoch_ if back else None}
+        return health(self._fitted(), rows, objective=self.objective_, seed=seed, **course, **settings)
+
+    def annealed(
+        self,
+        x: object,
+        *,
+        chains: int = 16,
+        betas: int = 500,
+        steps: int = 10,
+        seed: int | None = None,
+        context: object = None,
+    ) -> np.ndarray:
+        """(N,), nats: log p(x) by annealed importance sampling, which needs no encoder; see
+        `vaekit.evaluation.annealed`. A few hundred rows are plenty: it is a thousand times as dear as the bound. Ctrl-C
+        ends it with the rows that are done."""
+        rows, settings = self._seen(x, context), {"chains": chains, "betas": betas, "steps": steps}
+        with interruptible() as asked:
+            watch, seed = Watch(asked, self.verbose), self.seed if seed is None else seed
+            return annealed(self._fitted(), rows, **settings, seed=seed, watch=watch).numpy()
 
     def _baselines(self, x: object, against: object) -> Baselines:
         """Simple models of training rows, of the measure that this model's log p has."""
         measure = measure_of(self.module_.likelihood, self.spec_)
-        rows = [self._explained(t, seed) if self._binarises else t for seed, t in enumerate((against, x))]
+        rows = [self._explained(t) if self._binarises else t for t in (against, x)]
         return baselines(*rows, measure=measure, latents=int(np.prod(self.module_.latent.shape)), seed=self.seed)
 
     def _among(self, simple: Baselines, own: Evaluation, x: object, context: object) -> Baselines:
@@ -291,10 +352,10 @@ class Fitted(Manners):
     def _binarises(self) -> bool:
         return getattr(self.module_.likelihood, "binarise", None) is not None
 
-    def _explained(self, x: object, seed: int) -> np.ndarray:
-        """Rows as a likelihood that binarises them explains them, 0 and 1."""
-        scope, likelihood = Scope.of(Source.like(self.module_, seed)), self.module_.likelihood
-        return self._gather(self._seen(x), lambda b: likelihood.observe(b.x, scope).to(torch.uint8)).numpy()
+    def _explained(self, x: object) -> np.ndarray:
+        """Rows as a likelihood that binarises them explains them, 0 and 1: the same that this model is scored on."""
+        batches = Observed(self.module_, self._seen(x).batches(CHUNK))
+        return torch.cat([batch.x.to(torch.uint8).cpu() for batch in batches]).numpy()
 
     def probe(self, x: object, y: object, test: object, y_test: object, seed: int | None = None) -> dict[str, Figure]:
         """What the codes are worth: two probes, trained on rows x of classes y, and clusters, on test rows; by name.

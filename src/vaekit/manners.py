@@ -92,6 +92,9 @@ class Manners:
             plain = isinstance(value, bool | int | float | str)
             if value is default or (plain and type(value) is type(default) and value == default):
                 continue
-            text = f"rows {tuple(value.shape)}" if hasattr(value, "shape") else repr(value)
-            shown.append(f"{name}={type(value).__name__ if isinstance(value, nn.Module) else text}")
+            if isinstance(value, nn.Module):
+                text = type(value).__name__
+            else:
+                text = f"rows {tuple(value.shape)}" if hasattr(value, "shape") else repr(value)
+            shown.append(f"{name}={text}")
         return f"{type(self).__name__}({', '.join(shown)})"

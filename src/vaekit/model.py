@@ -98,7 +98,7 @@ class VAEModule(Component):
         network = self.context.settled(in_shape=shape, out_shape=self.context.out_shape or (CONTEXT,))
         return network, math.prod(network.out_shape)
 
-    def _read(self, context: Tensor | None) -> Tensor | None:
+    def read(self, context: Tensor | None) -> Tensor | None:
         """(B, C): the context as the other parts see it."""
         return context if self.context is None or context is None else self._through(self.context, context).flatten(1)
 
@@ -144,7 +144,7 @@ class VAEModule(Component):
     ) -> tuple[Draw, Callable[..., tuple[Distribution, Tensor, dict[str, Tensor]]]]:
         """The draw, and z (with what is emitted of it, if known) -> (p(x | z), log p(x | z) per cell, updates) for the
         rows it was drawn for."""
-        batch = replace(batch, context=self._read(batch.context))
+        batch = replace(batch, context=self.read(batch.context))
         x, scope, evidence = self._infer_inputs(batch, noise)
         held = evidence.detach() if path_only else None
         if given is not None:
@@ -211,7 +211,7 @@ class VAEModule(Component):
 
     def decode(self, z: Tensor, context: Tensor | None = None) -> Distribution:
         """p(x | z), given the context as it stands in a batch."""
-        return self._decode(z, self._read(context))
+        return self._decode(z, self.read(context))
 
     def _decode(self, z: Tensor, context: Tensor | None, emitted: Tensor | None = None) -> Distribution:
         """The same of the context as the other parts see it. emitted: what the latent emits of z, where it is known."""
@@ -224,14 +224,14 @@ class VAEModule(Component):
 
     def generate(self, rows: int, noise: Noise, context: Tensor | None = None) -> Tensor:
         """(rows, *Z): draws of z from the prior."""
-        context = self._read(context)
+        context = self.read(context)
         return self.latent.generate(rows, self.prior_scope(noise, context), context)
 
     @torch.no_grad()
     def prepare(self, batch: Batch, noise: Noise) -> None:
         """Once before the first step, on a sample of the data: what must see data starts from it (k-means,
         pseudo-inputs), and parts that do not fit one another are told now."""
-        batch = replace(batch, context=self._read(batch.context))
+        batch = replace(batch, context=self.read(batch.context))
         x, _, evidence = self._infer_inputs(batch, noise)
         if tuple(evidence.shape[1:]) != self.latent.evidence_shape:
             raise ValueError(

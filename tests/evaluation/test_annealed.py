@@ -2,10 +2,12 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+import vaekit as vk
 from vaekit import latents as lt
 from vaekit import likelihoods as lk
 from vaekit.core import Scope, Source
@@ -91,3 +93,55 @@ def test_codes_that_no_gradient_moves_are_refused():
     choices = lt.Latent(lt.Categorical(2, 3), lt.UniformCategorical())
     with pytest.raises(ValueError, match="importance-weighted bound"):
         bracket(VAEModule(MLP((8,)), choices, MLP((8,)), lk.Bernoulli()).settled((4,)))
+
+
+@torch.no_grad()
+def test_a_model_that_reads_context_is_annealed_given_it():
+    """Against the integral over one latent number, whose prior and likelihood the context moves."""
+    torch.manual_seed(0)
+    prior = lt.Conditional(MLP((6,)), lt.Normal(1))
+    built = VAEModule(MLP((8,)), lt.Latent(lt.Normal(1), prior), MLP((8,)), lk.Bernoulli()).settled((5,), 2).double()
+    for p in built.parameters():
+        p.mul_(2.0)
+    source = Source.like(built, 1)
+    context = torch.randn(30, 2, dtype=torch.float64)
+    x = built.decode(built.generate(30, source, context), context).draw(Scope.of(source))
+    rows = Rows(x, DataSpec("binary", (5,), "float64"), torch.float64, context=context)
+    axis = torch.linspace(-12, 12, 801, dtype=torch.float64)
+    integral = []
+    for row, own in zip(x, context):
+        own = own.expand(len(axis), 2)
+        log_p = built.latent.log_prior(axis.unsqueeze(1), built.prior_scope(source, own), own)
+        joint = built.decode(axis.unsqueeze(1), own).log_density(row.expand(len(axis), 5)) + log_p
+        integral.append(joint.logsumexp(0) + math.log(float(axis[1] - axis[0])))
+    found = annealed(built, rows, chains=16, betas=60, steps=5)
+    assert float((found - torch.stack(integral)).abs().mean()) < 0.05
+    gap = bracket(built, 30, chains=8, betas=60, steps=5, context=context).gap
+    assert -4 * gap.error < gap.value < 0.1 + 4 * gap.error
+
+
+def test_rows_are_annealed_some_at_a_time_however_many_there_are(monkeypatch):
+    from vaekit.evaluation.likelihood import BUDGET
+
+    most, generate = [], VAEModule.generate
+    monkeypatch.setattr(VAEModule, "generate", lambda self, n, *rest: most.append(n) or generate(self, n, *rest))
+    monkeypatch.setitem(BUDGET, "cpu", 8 * 4 * 5)
+    found = bracket(model("flat"), 12, chains=4, betas=3, steps=1)
+    assert len(found.lower) == len(found.upper) == 12 and max(most) == 4 * 5
+    with pytest.raises(ValueError, match="rows=1: expected at least two rows"):
+        bracket(model("flat"), 1)
+
+
+def test_an_evaluation_may_have_annealing_beside_its_bound():
+    x = np.random.default_rng(0).normal(size=(60, 3)) * [1, 10, 100]
+    vae = vk.VAE(epochs=1, threads=1, compile=False).fit(x)
+    found = vae.evaluate(x, draws=4, ais=6, bracket=5, betas=10)
+    gain = found["ais"] - float(found.per_row["log_likelihood"][:6].mean())
+    assert found["ais_gain"] == pytest.approx(gain) and "of the first 6 rows" in found.figures["ais"].meaning
+    assert found["ais"] == pytest.approx(vae.annealed(x[:6], betas=10).mean())  # with the Jacobian of the scaling
+    assert found["bracket_gap"] == pytest.approx(found["bracket_above"] - found["bracket_below"], abs=1e-5)
+    assert not {"ais", "bracket_gap"} & vae.evaluate(x, draws=4).figures.keys()
+    beside = vk.VAE(epochs=1, threads=1, compile=False).fit(x, context=np.arange(60) % 2)
+    assert "bracket_gap" in beside.evaluate(x, 4, context=np.arange(60) % 2, bracket=5, betas=5).figures
+    with pytest.raises(ValueError, match="bracket=70 takes the context of as many rows, and there are 60"):
+        beside.evaluate(x, 4, context=np.arange(60) % 2, bracket=70)

@@ -267,12 +267,20 @@ def _output(parser: Parser, name: str, kinds: str) -> None:
 
 def _evaluate(parser: Parser) -> None:
     _run_and_data(parser)
-    parser.add_argument("--draws", type=whole(1), default=100, metavar="K", help="draws per row (default: 100)")
+    parser.add_argument("--draws", type=whole(1), metavar="K", help="draws per row (default: 100; 10 with --quick)")
     parser.add_argument("--seed", type=whole(0), metavar="N", help="of the draws (default: the run's)")
+    _rows_of(parser, "--ais", "score the first ROWS by annealed importance sampling, too")
+    _rows_of(parser, "--bracket", "bracket log p(x) of ROWS of the model's own between two bounds (bidirectional)")
+    parser.add_argument("--quick", action="store_true", help="the first 1,000 rows only (default: all)")
     parser.add_argument("--baselines", action="store_true", help="beside simple models of the same rows (default: no)")
     shown = "N samples against test and training rows (default: none; without a number 2,000)"
     parser.add_argument("--samples", nargs="?", type=whole(10), const=2000, metavar="N", help=shown)
     parser.add_argument("--probes", action="store_true", help="what the codes tell of the labels (default: no)")
+
+
+def _rows_of(parser: Parser, flag: str, what: str) -> None:
+    shown = f"{what} (default: none; without a number 100, or 20 with --quick)"
+    parser.add_argument(flag, nargs="?", type=whole(2), const=0, metavar="ROWS", help=shown)
 
 
 def _report(parser: Parser) -> None:

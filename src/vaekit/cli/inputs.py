@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,13 @@ class Part:
     context: NDArray | None = None
     classes: NDArray | None = None
     factors: dict[str, NDArray] | None = None
+
+    def first(self, count: int) -> Part:
+        """So many rows of it at most."""
+        if len(self.x) <= count:
+            return self
+        beside = {n: v if (v := getattr(self, n)) is None else v[:count] for n in ("labels", "context", "classes")}
+        return replace(self, x=self.x[:count], name=f"the first {count:,} rows of {self.name}", **beside)
 
 
 def is_built_in(data: str) -> bool:

@@ -14,7 +14,7 @@ from ..data import Stored
 from ..data.labels import Classes
 from ..estimator import VAE
 from ..evaluation import DIGITS, representation
-from ..evaluation.likelihood import plain
+from ..evaluation.figures import plain
 from ..recipes import RECIPES, Recipe
 from ..training import join
 from ..training.display import display_for
@@ -143,6 +143,8 @@ def _judged(vae: VAE, given: Inputs, folder: Path, args: Namespace) -> Outcome:
     part = given.judged
     say(args, f"evaluating on {len(part.x):,} rows: {part.name}")
     evaluation = vae.evaluate(part.x, context=part.context)
+    if evaluation.interrupted:
+        raise KeyboardInterrupt
     ended = {"ended": vae.ended_, "epochs": len(vae.history_), "best_epoch": vae.best_epoch_, "pace": str(vae.pace_)}
     metrics = as_json({"on": part.name, **evaluation.to_dict(), **ended})
     storage.write_json(folder / "metrics.json", metrics)
@@ -160,17 +162,29 @@ def _judged(vae: VAE, given: Inputs, folder: Path, args: Namespace) -> Outcome:
 # -- using a run -----------------------------------------------------------------------------------
 
 
+QUICK = 1000
+"""Rows that `evaluate --quick` takes."""
+
+
 def evaluate(args: Namespace) -> Outcome:
     vae, part = opened(args)
+    if args.quick:
+        part = part.first(QUICK)
     given = what_fit_read(args) if args.baselines or args.samples or args.probes else None
     learned = None if given is None else given.learned_from
     for rows in (learned, part) if args.probes else ():
         if rows.labels is None:
             raise ValueError(f"--probes needs labels, and {rows.name} has none of its own: use vae.probe from Python")
-    against = learned.x if args.baselines else None
-    evaluation = vae.evaluate(part.x, draws=args.draws, seed=args.seed, context=part.context, against=against)
+    few, draws, betas = (20, 10, 100) if args.quick else (100, 100, 500)
+    asked = {"ais": args.ais, "bracket": args.bracket}
+    beside = {name: rows or few for name, rows in asked.items() if rows is not None}
+    beside["against"] = learned.x if args.baselines else None
+    vae.set_params(verbose=True)  # shows how far long work is
+    evaluation = vae.evaluate(part.x, args.draws or draws, args.seed, part.context, betas=betas, **beside)
     record = {"run": args.run, "on": part.name, **evaluation.to_dict()}
     lines = [str(evaluation), f"evaluated on: {part.name}"]
+    if evaluation.interrupted:
+        return Outcome("\n".join(lines), as_json(record), INTERRUPTED)
     if args.samples:
         features = DIGITS if given.plan.data == "mnist" else None
         judged = vae.judge_samples(part.x, learned.x, args.samples, features=features, seed=args.seed)

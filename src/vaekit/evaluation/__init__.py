@@ -1,5 +1,6 @@
-"""What a model is worth, in figures with their errors."""
+"""What a model is worth, in figures with their errors, and what is wrong with it."""
 
+from . import aggregate as aggregate
 from . import clusters as clusters
 from . import detection as detection
 from . import disentanglement as disentanglement
@@ -13,8 +14,16 @@ from .baselines import baselines as baselines
 from .detection import Detector as Detector
 from .detection import roc_auc as roc_auc
 from .digit_features import DIGITS as DIGITS
-from .likelihood import Evaluation as Evaluation
-from .likelihood import Figure as Figure
+from .figures import Evaluation as Evaluation
+from .figures import Figure as Figure
+from .health import Health as Health
+from .health import health as health
 from .likelihood import RowScores as RowScores
 from .likelihood import evaluate_rows as evaluate_rows
 from .likelihood import score_rows as score_rows
+from .protocol import Comparison as Comparison
+from .protocol import Protocol as Protocol
+from .protocol import compare as compare
+from .verdicts import Verdict as Verdict
+from .verdicts import diagnose as diagnose
+from .watch import Watch as Watch

@@ -26,7 +26,7 @@ from ..data.stored import Stored, as_data
 from ..likelihoods import Likelihood, Multinomial
 from ..likelihoods.judged import Judge
 from ..suggest import nearest
-from .likelihood import Figure, plain
+from .figures import Figure, plain
 from .simple_models import ProbabilisticPCA, by_chunks, chosen_mixture, factorised, xz_bits
 
 NAMES = ("factorised", "ppca", "mixture", "xz")

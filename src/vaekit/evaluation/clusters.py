@@ -9,7 +9,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from .likelihood import Figure
+from .figures import Figure
 from .samples import distances
 
 ROUNDS = 300

@@ -3,55 +3,36 @@
 from __future__ import annotations
 
 import math
-import textwrap
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from ..core import Batch, Noise, Pass, Scope, Source
+from ..core import Batch, Noise, Pass, Source
 from ..data.rows import AbstractRows
 from ..model import VAEModule
 from ..networks import evaluating
 from ..objectives.base import code_use
 from ..training.compiled import Program, State
 from ..training.pace import WORTH_COMPILING, ours
-
-if TYPE_CHECKING:
-    from .baselines import Baselines
+from .figures import Evaluation, Figure
+from .observed import Observed
+from .protocol import Protocol
+from .verdicts import ACTIVE
+from .watch import Stopped, Watch
 
 CODE_USE = {
     "perplexity": ("codes", "how many codes are in use, if all were used alike; a mean over the codebooks"),
     "unused_codes": ("", "the share of the codes that no held-out row takes"),
 }
 """What is said of the use of codes: unit and meaning."""
+LOW = 0.05
+"""The share of the draws that count, by their weights, below which the bound is told to be loose."""
 BUDGET = {"cpu": 2**21, "cuda": 2**26}
 """Numbers that one pass of evaluation may hold per tensor, by device: on the CPU they should stay in its caches."""
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A measured number: its value, its standard error over rows (None where it has none), unit and meaning."""
-
-    value: float
-    error: float | None
-    unit: str
-    meaning: str
-
-    def __str__(self) -> str:
-        error = "" if self.error is None else f" ± {self.error:.2g}"
-        return f"{self.value:.4f}{error} {self.unit}".rstrip()
-
-    @classmethod
-    def mean(cls, values: Tensor, unit: str, meaning: str) -> Figure:
-        """The mean over rows and its standard error."""
-        values = values.double()
-        error = float(values.std() / math.sqrt(len(values))) if len(values) > 1 else None
-        return cls(float(values.mean()), error, unit, meaning)
 
 
 @dataclass(frozen=True)
@@ -59,7 +40,8 @@ class RowScores:
     """Per row, in nats: bound, the importance-weighted bound of log p(x) with k draws; elbo and its two parts,
     means over the draws; ess, the effective sample size of the weights, between 1 and k. kl: (N, units) or None.
     For a point mass all but the distortion are NaN. usage: of every codebook, the shares (codes,) of the rows'
-    positions that took each code."""
+    positions that took each code. observed: the digest of x as it was binarised, None where it was not. floor: what
+    no -log p of it can be below in expectation, None where that is not known."""
 
     k: int
     bound: Tensor
@@ -69,76 +51,8 @@ class RowScores:
     ess: Tensor
     kl: Tensor | None
     usage: tuple[Tensor, ...] = ()
-
-
-@dataclass(frozen=True, repr=False)
-class Evaluation:
-    """Figures on held-out rows. Shows itself as a table; `to_dict` for machines.
-
-    spread: of a model that is one of several `seeds`, the means over these, with their standard errors over the seeds.
-    baselines: what simple models make of the same rows, beside this one.
-    """
-
-    figures: dict[str, Figure]
-    rows: int
-    draws: int
-    kl_per_unit: list[float] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    spread: dict[str, Figure] = field(default_factory=dict)
-    seeds: int = 1
-    baselines: Baselines | None = None
-
-    def __getitem__(self, name: str) -> float:
-        return self.figures[name].value
-
-    def among(self, others: Sequence[Evaluation], diverged: int = 0) -> Evaluation:
-        """The same beside those of other seeds on the same rows: with the means over all but those that diverged."""
-        every = (self, *others)
-        left_out = [f"of the seeds, {diverged} diverged and {'is' if diverged == 1 else 'are'} left out"] * bool(
-            diverged
-        )
-        means = {
-            name: Figure.mean(torch.tensor([e[name] for e in every], dtype=torch.float64), f.unit, "over the seeds")
-            for name, f in self.figures.items()
-        }
-        return replace(self, spread=means, seeds=len(every), notes=[*self.notes, *left_out])
-
-    def to_dict(self) -> dict[str, object]:
-        spread = {"seeds": self.seeds, "spread": plain(self.spread)} if self.spread else {}
-        beside = {"baselines": self.baselines.to_dict()} if self.baselines else {}
-        return {
-            "rows": self.rows,
-            "draws": self.draws,
-            "figures": plain(self.figures),
-            "kl_per_unit": self.kl_per_unit,
-            "notes": self.notes,
-            **spread,
-            **beside,
-        }
-
-    def __str__(self) -> str:
-        names = max(len(n) for n in self.figures)
-        lines = [f"{self.rows:,} held-out rows, k = {self.draws} draws per row"]
-        lines += [f"  {name:<{names}}  {_shown(f):<26}  {f.meaning}" for name, f in self.figures.items()]
-        if self.spread:
-            lines.append(f"{self.seeds} seeds, of which this model is the first: mean ± standard error over the seeds")
-            lines += [f"  {name:<{names}}  {_shown(f)}" for name, f in self.spread.items()]
-        if self.baselines:
-            lines.append(str(self.baselines))
-        for note in self.notes:
-            lines += textwrap.wrap(f"note: {note}", 88, initial_indent="  ", subsequent_indent="        ")
-        return "\n".join(lines)
-
-    __repr__ = __str__
-
-
-def plain(figures: dict[str, Figure]) -> dict[str, dict[str, object]]:
-    return {n: {"value": f.value, "error": f.error, "unit": f.unit} for n, f in figures.items()}
-
-
-def _shown(f: Figure) -> str:
-    error = "" if f.error is None else f" ± {f.error:.3f}"
-    return f"{f.value:9.3f}{error} {f.unit}"
+    observed: str | None = None
+    floor: Tensor | None = None
 
 
 Weighed = tuple[Tensor, Tensor, Tensor, Tensor | None, tuple[Tensor, ...]]
@@ -169,9 +83,8 @@ class Scorer:
         self.compiled, self._trials = False, []
 
     def __call__(self, batch: Batch, noise: Noise) -> Iterator[Weighed]:
-        """`_weigh` of all draws of a batch, some draws at a time."""
-        # Binarising a binary x leaves it as it is, so every draw scores the same x.
-        batch = replace(batch, x=self.model.likelihood.observe(batch.x, Scope.of(noise)), weight=None, label=None)
+        """`_weigh` of all draws of an observed batch, some draws at a time: binarising a binary x leaves it as it is,
+        so that every draw scores the same x."""
         for done in range(0, self.draws, self.at_once):
             count = min(self.at_once, self.draws - done)
             start = time.perf_counter()
@@ -191,80 +104,132 @@ class Scorer:
 
 
 @torch.no_grad()
-def score_rows(model: VAEModule, rows: AbstractRows, *, draws: int = 100, seed: int = 0) -> RowScores:
+def score_rows(
+    model: VAEModule, rows: AbstractRows, *, draws: int = 100, seed: int = 0, watch: Watch | None = None
+) -> RowScores:
     """Scores every row, in bounded memory, in the data's units.
 
     bound: `log 1/k sum_i w_i` with k = draws (Burda et al. 2016, arXiv:1509.00519): its expectation is below log
-    p(x) and rises with k. The figures of a density include the Jacobian of the data's scaling.
+    p(x) and rises with k. The figures of a density include the Jacobian of the data's scaling. Rows that are binarised
+    are so alike whatever the seed. watch: tells the cost; after Ctrl-C the rows that are done come back, if any.
     """
     if draws < 1:
         raise ValueError(f"draws={draws}: expected at least one draw per row")
-    noise, weigh = Source.like(model, seed), Scorer(model, rows, draws)
+    noise, weigh, watch = Source.like(model, seed), Scorer(model, rows, draws), watch or Watch()
+    observed = Observed(model, rows.batches(weigh.rows))
     parts: list[list[Tensor]] = [[], [], [], [], [], []]
     used: list[Tensor] = []
-    with evaluating(model):
-        for batch in rows.batches(weigh.rows):
-            # Weights are summed in float64, on the host: rounding must not make a tight bound pass log p(x).
-            total = squares = torch.full((len(batch.x),), -torch.inf, dtype=torch.float64)
-            sums, kl_first = torch.zeros(3, len(batch.x), dtype=torch.float64), None
-            for log_w, log_lik, rate, kl, usage in weigh(batch, noise):
-                log_w = log_w.cpu().double()
-                total = torch.logaddexp(total, torch.logsumexp(log_w, 0))
-                squares = torch.logaddexp(squares, torch.logsumexp(2 * log_w, 0))
-                sums = sums + torch.stack([log_w.sum(0), log_lik.cpu().double().sum(0), rate.cpu().double().sum(0)])
-                kl_first = kl if kl_first is None else kl_first
-            # Codes are deterministic: the last draws say what all do.
-            shares = [share.cpu().double() * len(batch.x) / len(rows) for share in usage]
-            used = [a + b for a, b in zip(used, shares)] if used else shares
-            means = sums / draws
-            row = [total - math.log(draws), means[0], -means[1], means[2], (2 * total - squares).exp(), kl_first]
-            for store, value in zip(parts, row):
-                store.append(value if value is None else value.cpu())
+    with evaluating(model), watch.over(f"scoring {len(rows):,} rows with {draws} draws each", weigh.passes) as passed:
+        try:
+            for batch in observed:
+                row, usage = _scored(batch, noise, weigh, passed)
+                used = [a + b * len(batch.x) for a, b in zip(used or [0.0] * len(usage), usage)]
+                for store, value in zip(parts, row):
+                    store.append(value if value is None else value.cpu())
+        except Stopped:
+            if not parts[0]:
+                raise KeyboardInterrupt from None
     bound, elbo, distortion, rate, ess = (torch.cat(p) for p in parts[:5])
     kl = torch.cat(parts[5]) if parts[5][0] is not None else None
     jacobian = rows.spec.log_jacobian if model.likelihood.density else 0.0
-    elbo = -distortion - (rate if kl is None else kl.double().sum(1))
-    return RowScores(draws, bound + jacobian, elbo + jacobian, distortion - jacobian, rate, ess, kl, tuple(used))
+    elbo, usage = -distortion - (rate if kl is None else kl.double().sum(1)), tuple(u / len(bound) for u in used)
+    floor = None if observed.floor is None else observed.floor[: len(bound)]
+    return RowScores(
+        draws, bound + jacobian, elbo + jacobian, distortion - jacobian, rate, ess, kl, usage, observed.digest, floor
+    )
+
+
+def _scored(
+    batch: Batch, noise: Noise, weigh: Scorer, passed: Callable[[], None]
+) -> tuple[list[Tensor | None], list[Tensor]]:
+    """A batch's columns of `RowScores`, and its use of codes."""
+    # Weights are summed in float64, on the host: rounding must not make a tight bound pass log p(x).
+    total = squares = torch.full((len(batch.x),), -torch.inf, dtype=torch.float64)
+    sums, kl_first = torch.zeros(3, len(batch.x), dtype=torch.float64), None
+    for log_w, log_lik, rate, kl, usage in weigh(batch, noise):
+        log_w = log_w.cpu().double()
+        total = torch.logaddexp(total, torch.logsumexp(log_w, 0))
+        squares = torch.logaddexp(squares, torch.logsumexp(2 * log_w, 0))
+        sums = sums + torch.stack([log_w.sum(0), log_lik.cpu().double().sum(0), rate.cpu().double().sum(0)])
+        kl_first = kl if kl_first is None else kl_first
+        passed()
+    means = sums / weigh.draws
+    row = [total - math.log(weigh.draws), means[0], -means[1], means[2], (2 * total - squares).exp(), kl_first]
+    return row, [share.cpu().double() for share in usage]  # codes are deterministic: the last draws say what all do
 
 
 def evaluate_rows(
-    model: VAEModule, rows: AbstractRows, *, draws: int = 100, seed: int = 0, notes: Sequence[str] = ()
+    model: VAEModule,
+    rows: AbstractRows,
+    *,
+    draws: int = 100,
+    seed: int = 0,
+    notes: Sequence[str] = (),
+    watch: Watch | None = None,
 ) -> Evaluation:
     """A model's figures on held-out rows: ELBO and its parts, the importance-weighted bound, bits per dimension.
 
-    notes: what is to be said beside its own.
+    notes: what is to be said beside its own. watch: as for `score_rows`.
     """
-    scores = score_rows(model, rows, draws=draws, seed=seed)
-    dims = math.prod(rows.spec.shape)
-    caveat = model.likelihood.caveat(rows.batch(slice(0, 256)).x, rows.spec.integer)
-    figures = {"distortion": Figure.mean(scores.distortion, "nats", "-E log p(x | z), the cost of reconstruction")}
-    notes = list(notes)
-    if model.latent.ratio == "none":
-        notes.append("the posterior is a point mass: there is no rate and no bound of log p(x)")
-    else:
-        figures = {
-            "elbo": Figure.mean(scores.elbo, "nats", "evidence lower bound, -distortion - rate"),
-            **figures,
-            "rate": Figure.mean(scores.rate, "nats", "KL(q(z | x) || p(z)), the cost of the code"),
-            "log_likelihood": Figure.mean(scores.bound, "nats", f"importance-weighted bound, k = {draws}"),
-            "ess": Figure.mean(scores.ess, "draws", f"effective sample size, of {draws}"),
-        }
-        if caveat is None and not rows.spec.missing:
-            figures["bits_per_dim"] = Figure.mean(
-                -scores.bound / (dims * math.log(2)),
-                "bits",
-                "the bound per dimension" + (", of a density" if model.likelihood.density else ", a code length"),
-            )
-    if caveat:
-        notes.append(caveat)
-    if model.latent.ratio == "bound":
-        notes.append("the codes are deterministic: the bound charges -log p(codes) by the prior and is loose")
+    scores = score_rows(model, rows, draws=draws, seed=seed, watch=watch)
+    caveat, done = model.likelihood.caveat(rows.batch(slice(0, 256)).x, rows.spec.integer), len(scores.bound)
+    each = _columns(model, rows, scores, caveat)
+    figures = {name: Figure.mean(*column) for name, column in each.items()}
+    per_row = {name: column[0].double() for name, column in each.items() if name in PAIRED}
+    notes = [*notes, *_notes(model, scores, caveat, figures)]
+    if done < len(rows):
+        notes.insert(0, f"interrupted: {done:,} of {len(rows):,} rows were scored, in their order")
     units = [] if scores.kl is None else scores.kl.double().mean(0).tolist()
     if units:
-        active = sum(kl > 0.01 for kl in units)
-        figures["active_units"] = Figure(
-            float(active), None, f"of {len(units)}", "units with a mean KL above 0.01 nats"
-        )
+        active = float(sum(kl > ACTIVE for kl in units))
+        figures["active_units"] = Figure(active, None, f"of {len(units)}", f"units with a mean KL above {ACTIVE} nats")
     for name, value in code_use(scores.usage).items():
         figures[name] = Figure(float(value), None, *CODE_USE[name])
-    return Evaluation(figures, len(rows), draws, units, notes)
+    made = {"scored": done, "binarised": scores.observed, "draws": draws, "seed": seed}
+    protocol = Protocol.of(rows, model.likelihood, caveat, **made)
+    return Evaluation(
+        figures, done, draws, units, notes, protocol=protocol, interrupted=done < len(rows), per_row=per_row
+    )
+
+
+PAIRED = ("elbo", "distortion", "rate", "log_likelihood", "bits_per_dim")
+"""Figures of which two models are compared row by row."""
+
+
+def _columns(
+    model: VAEModule, rows: AbstractRows, scores: RowScores, caveat: str | None
+) -> dict[str, tuple[Tensor, str, str]]:
+    """Each figure that is a mean over rows: its values, its unit and its meaning."""
+    distortion = (scores.distortion, "nats", "-E log p(x | z), the cost of reconstruction")
+    floor = {}
+    if scores.floor is not None and bool((scores.floor > 0).any()):
+        floor = {"entropy_floor": (scores.floor, "nats", "entropy of the pixels: no -log p can be less, by any model")}
+    if model.latent.ratio == "none":
+        return {"distortion": distortion, **floor}
+    columns = {
+        "elbo": (scores.elbo, "nats", "evidence lower bound, -distortion - rate"),
+        "distortion": distortion,
+        "rate": (scores.rate, "nats", "KL(q(z | x) || p(z)), the cost of the code"),
+        "log_likelihood": (scores.bound, "nats", f"importance-weighted bound, k = {scores.k}"),
+        "ess": (scores.ess, "draws", f"effective sample size, of {scores.k}"),
+    }
+    if caveat is None and not rows.spec.missing:
+        kind = ", of a density" if model.likelihood.density else ", a code length"
+        bits = -scores.bound / (math.prod(rows.spec.shape) * math.log(2))
+        columns["bits_per_dim"] = (bits, "bits", "the bound per dimension" + kind)
+    return {**columns, **floor}
+
+
+def _notes(model: VAEModule, scores: RowScores, caveat: str | None, figures: dict[str, Figure]) -> Iterator[str]:
+    """What has to be said with the figures."""
+    if model.latent.ratio == "none":
+        yield "the posterior is a point mass: there is no rate and no bound of log p(x)"
+    if caveat:
+        yield caveat
+    if model.latent.ratio == "bound":
+        yield "the codes are deterministic: the bound charges -log p(codes) by the prior and is loose"
+    if "log_likelihood" in figures and figures["ess"].value < LOW * scores.k:
+        yield (
+            f"of {scores.k} draws a row {figures['ess'].value:.1f} count: the bound is loose, and more draws raise it; "
+            "annealed importance sampling (ais=) does not depend on the encoder"
+        )

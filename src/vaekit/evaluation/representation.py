@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .clusters import adjusted_rand_index, as_codes, cluster_accuracy, kmeans, normalised_mutual_information
 from .disentanglement import linear_probabilities
-from .likelihood import Figure
+from .figures import Figure
 from .samples import distances
 
 

@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from .disentanglement import linear_probabilities
+from .figures import Figure, plain
 from .forest import Forest
-from .likelihood import Figure, plain
 
 PAIRS = 2**24
 """Distances that are held at a time."""

@@ -13,6 +13,8 @@ from ..core import Bound, Component, Hyper, hyper
 
 Draws = Literal["relaxed", "straight-through", "hard"]
 DRAWS = ("relaxed", "straight-through", "hard")
+LOG_VARIANCE = 20.0
+"""Between minus this and this the log-variances of normals are kept, so that nothing overflows."""
 
 
 class Posterior(Component):
@@ -67,7 +69,7 @@ class Normal(Posterior):
 
     def forward(self, evidence: Tensor) -> dist.Normal:
         mu, log_var = evidence.chunk(2, -1)
-        return dist.Normal(mu, (0.5 * log_var.clamp(-20.0, 20.0)).exp())
+        return dist.Normal(mu, (0.5 * log_var.clamp(-LOG_VARIANCE, LOG_VARIANCE)).exp())
 
 
 class CommittedNormal(Normal):
@@ -86,7 +88,8 @@ class CommittedNormal(Normal):
 
     def forward(self, evidence: Tensor) -> dist.Normal:
         mu, log_var = evidence.chunk(2, -1)
-        below = nn.functional.softplus(self.highest - log_var.clamp(-20.0, 20.0), beta=5.0)  # a bound with a gradient
+        log_var = log_var.clamp(-LOG_VARIANCE, LOG_VARIANCE)
+        below = nn.functional.softplus(self.highest - log_var, beta=5.0)  # a bound with a gradient
         log_var = self.highest - below
         return dist.Normal(mu, (0.5 * log_var).exp())
 
@@ -146,7 +149,7 @@ class LowRankNormal(Posterior):
 
     def forward(self, evidence: Tensor) -> dist.LowRankNormal:
         mu, log_var, factor = evidence.split([self.size, self.size, self.size * self.rank], -1)
-        scale = (0.5 * log_var.clamp(-20.0, 20.0)).exp()
+        scale = (0.5 * log_var.clamp(-LOG_VARIANCE, LOG_VARIANCE)).exp()
         return dist.LowRankNormal(mu, scale, factor.unflatten(-1, (self.size, self.rank)))
 
 
@@ -305,5 +308,5 @@ class Coupling(Posterior):
 
     def forward(self, evidence: Tensor) -> dist.CouplingFlow:
         mu, log_var, context = evidence.split([self.size, self.size, self.context], -1)
-        base = dist.Normal(mu, (0.5 * log_var.clamp(-20.0, 20.0)).exp())
+        base = dist.Normal(mu, (0.5 * log_var.clamp(-LOG_VARIANCE, LOG_VARIANCE)).exp())
         return dist.CouplingFlow(base, context, tuple(Bound.of(n) for n in self.networks))

@@ -131,6 +131,9 @@ class Autoregressive(Likelihood):
     def observe(self, x: Tensor, scope: Scope) -> Tensor:
         return self.inner.observe(x, scope)
 
+    def floor(self, x: Tensor, mask: Tensor | None = None) -> Tensor | None:
+        return self.inner.floor(x, mask)
+
     def check(self, x: Any) -> None:
         self.inner.check(x)
 

@@ -98,6 +98,11 @@ class Likelihood(Component):
         """The x that is explained this time."""
         return x
 
+    def floor(self, x: Tensor, mask: Tensor | None = None) -> Tensor | None:
+        """(B,), nats: what no -log p of the x that is explained can be below in expectation, for any model; None where
+        that is not known."""
+        return None
+
     def check(self, x: Any) -> None:
         """Raises ValueError where a sample of the data lies outside the support; NaN is taken for missing."""
         if self.support not in BOUNDS:

@@ -6,10 +6,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.special import entr
 
 from .. import distributions
 from ..core import Scope
-from .base import DENSITY_OF_INTEGERS, Likelihood, chosen, observed
+from ..distributions import sum_cells
+from .base import DENSITY_OF_INTEGERS, Likelihood, chosen, masked, observed
 
 READS = ("logits", "probs")
 SCALED = "pass uint8 images to vaekit.VAE, which scales them, or divide by 255"
@@ -47,6 +49,11 @@ class Bernoulli(Likelihood):
             return x
         level = 0.5 if self.binarise == "threshold" else scope.rand(x.shape)
         return (x > level).to(x.dtype)
+
+    def floor(self, x: Tensor, mask: Tensor | None = None) -> Tensor | None:
+        """The entropy of the pixels, `-x log x - (1 - x) log(1 - x)` summed, where grey levels are probabilities: drawn
+        (dynamic) or weights of the cross-entropy (None). 0 for zeros and ones."""
+        return None if self.binarise == "threshold" else sum_cells(masked(entr(x) + entr(1 - x), mask))
 
     def caveat(self, x: Any, integer: bool) -> str | None:
         seen = observed(x)

@@ -64,6 +64,8 @@ def make(
         why = "a model that reads context" if context is not None else f"{len(others)} sets"
         raise ValueError(f"expected at most {OTHERS} sets of other data, of a model without context, got {why}")
     evaluation = vae.evaluate(x, draws=draws, context=context)
+    if evaluation.interrupted:
+        raise KeyboardInterrupt
     subject = Subject(
         vae,
         np.asarray(data[:ROWS]),

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from .. import storage
 from ..evaluation import Evaluation
-from ..evaluation.likelihood import Figure
+from ..evaluation.figures import Figure
 from . import describe
 
 if TYPE_CHECKING:
@@ -156,20 +156,34 @@ def note(texts: Iterable[str]) -> str:
 
 def figures_table(evaluation: Evaluation) -> Section:
     """Every figure with its error and meaning, and the evaluation's notes as they are."""
+    return Section(
+        "Figures",
+        f"Means over {evaluation.rows:,} held-out rows with their standard errors, {evaluation.draws} draws a row: two "
+        "models differ where their figures do by more than a few errors.",
+        _table(evaluation.figures) + note(evaluation.notes) + _health(evaluation),
+    )
+
+
+def _table(figures: dict[str, Figure]) -> str:
     rows = []
-    for name, figure in evaluation.figures.items():
+    for name, figure in figures.items():
         value, error = measured(figure)
         words, unit = NAMES.get(name, name.replace("_", " ").capitalize()), f"{error} {figure.unit}".strip()
         rows.append(
             f"<tr><th scope=row>{escape(words)}</th><td class=value>{value}</td><td>{escape(unit)}</td>"
             f"<td class=meaning>{escape(with_minus(figure.meaning))}</td></tr>"
         )
-    return Section(
-        "Figures",
-        f"Means over {evaluation.rows:,} held-out rows with their standard errors, {evaluation.draws} draws a row: two "
-        "models differ where their figures do by more than a few errors.",
-        f"<div class=scroll><table class=figures>{''.join(rows)}</table></div>{note(evaluation.notes)}",
-    )
+    return f"<div class=scroll><table class=figures>{''.join(rows)}</table></div>"
+
+
+def _health(evaluation: Evaluation) -> str:
+    """What is wrong with the model, if anything, what to try, and what that was judged by."""
+    found = evaluation.health
+    if found is None:
+        return ""
+    verdicts = "".join(f"<p>{escape(with_minus(str(verdict)))}</p>" for verdict in found.verdicts)
+    figures = {name: figure for name, figure in found.figures.items() if name not in evaluation.figures}
+    return f"<h3>Health, on {found.rows:,} random rows</h3>{verdicts}{_table(figures)}"
 
 
 def configuration(vae: VAE, x: NDArray | Stored) -> Section:

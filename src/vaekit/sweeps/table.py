@@ -154,6 +154,8 @@ class Sweep:
             row = {n: v for n, v in row.items() if n not in METRICS}
             if vae is not None:
                 evaluation = vae.evaluate(x, draws=draws)
+                if evaluation.interrupted:
+                    raise KeyboardInterrupt
                 count = evaluation.rows
                 row |= {n: f.value for n, f in evaluation.figures.items() if n in METRICS and math.isfinite(f.value)}
             rows.append(row)

@@ -22,9 +22,12 @@ class Lines:
     def step(self, training: Training, rows_per_second: float) -> None: ...
 
     def epoch(self, training: Training, record: dict[str, Any]) -> None:
-        print(describe(record, training.epochs), file=self.stream, flush=True)
+        self.tell(describe(record, training.epochs))
 
     def stop(self) -> None: ...
+
+    def tell(self, text: str) -> None:
+        print(text, file=self.stream, flush=True)
 
 
 class Bar:
@@ -64,8 +67,7 @@ class Bar:
             self._update(training, rows_per_second)
 
     def epoch(self, training: Training, record: dict[str, Any]) -> None:
-        line = f"{place(record, training.epochs)}  {figures(record)}"
-        self.progress.console.print(line, highlight=False, markup=False)
+        self.tell(f"{place(record, training.epochs)}  {figures(record)}")
         self._update(training, record["rows_per_second"])
 
     def _update(self, training: Training, rows_per_second: float) -> None:
@@ -74,6 +76,9 @@ class Bar:
 
     def stop(self) -> None:
         self.progress.stop()
+
+    def tell(self, text: str) -> None:
+        self.progress.console.print(text, highlight=False, markup=False)
 
 
 class Notebook:
@@ -108,6 +113,9 @@ class Notebook:
         )
 
     def stop(self) -> None: ...
+
+    def tell(self, text: str) -> None:
+        print(text)
 
 
 def display_for(verbose: bool) -> Display:
