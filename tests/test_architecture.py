@@ -20,6 +20,7 @@ ROOMS = [
     {"training", "manners"},
     {"evaluation", "tasks"},
     {"fitted"},
+    {"evaluated"},
     {"estimator"},
     {"saving"},
     {"report", "testing"},
@@ -29,7 +30,7 @@ ROOMS = [
 ]
 """From the foundations up: a room imports from rooms below it only, or from itself."""
 FLOOR = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms}
-LATE = {("fitted", "report"), ("fitted", "saving"), ("estimator", "sweeps")}
+LATE = {("evaluated", "report"), ("fitted", "saving"), ("estimator", "sweeps")}
 """Imports inside a function that point up, where a method is a door to a room above."""
 
 

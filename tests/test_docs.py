@@ -147,6 +147,7 @@ def test_the_code_on_codes_runs_as_it_is_written():
     assert names["figures"]["linear_probe"].value > 0.5
     told = {cell[0].strip("`") for cell in table(REPRESENTATION, "figure")}
     assert told == {n for n in told if hasattr(names["rep"], n) or hasattr(names["clusters"], n)}
+    assert names["scores"].keys() == {cell[0].strip("`") for cell in table(REPRESENTATION, "score")}
 
 
 def test_the_code_on_odd_rows_runs_as_it_is_written():

@@ -17,8 +17,8 @@ from .data.beside import NOTHING, Beside, context_shape
 from .data.rows import AbstractRows, as_rows
 from .data.spec import DataSpec
 from .data.stored import Stored
+from .evaluated import Evaluated
 from .evaluation.health import FEWEST
-from .fitted import Fitted
 from .latents import AbstractLatent, Prior
 from .likelihoods import Likelihood
 from .model import VAEModule
@@ -42,7 +42,7 @@ CODES = 10_000
 """Rows whose codes a prior starts from after a pre-training."""
 
 
-class VAE(Fitted):
+class VAE(Evaluated):
     """A variational autoencoder over arrays of any shape, (N, ...).
 
     Parameters

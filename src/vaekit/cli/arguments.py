@@ -275,7 +275,7 @@ def _evaluate(parser: Parser) -> None:
     parser.add_argument("--baselines", action="store_true", help="beside simple models of the same rows (default: no)")
     shown = "N samples against test and training rows (default: none; without a number 2,000)"
     parser.add_argument("--samples", nargs="?", type=whole(10), const=2000, metavar="N", help=shown)
-    parser.add_argument("--probes", action="store_true", help="what the codes tell of the labels (default: no)")
+    parser.add_argument("--probes", action="store_true", help="what the codes tell of labels and factors (default: no)")
 
 
 def _rows_of(parser: Parser, flag: str, what: str) -> None:

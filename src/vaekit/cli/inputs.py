@@ -38,6 +38,7 @@ class Part:
         if len(self.x) <= count:
             return self
         beside = {n: v if (v := getattr(self, n)) is None else v[:count] for n in ("labels", "context", "classes")}
+        beside["factors"] = self.factors and {name: values[:count] for name, values in self.factors.items()}
         return replace(self, x=self.x[:count], name=f"the first {count:,} rows of {self.name}", **beside)
 
 

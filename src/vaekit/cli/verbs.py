@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from .. import storage
@@ -195,6 +196,11 @@ def evaluate(args: Namespace) -> Outcome:
         record["probes"] = plain(worth)
         lines.append("codes, by their labels:")
         lines += [f"  {name:<19}  {figure!s:<16}  {figure.meaning}" for name, figure in worth.items()]
+    if args.probes and part.factors is not None:
+        factors = np.stack(list(part.factors.values()), 1)
+        record["disentanglement"] = vae.disentanglement(part.x, factors, args.seed, part.context)
+        lines.append(f"codes, by the factors {', '.join(part.factors)}; every score lies in [0, 1]:")
+        lines += [f"  {name:<19}  {score:.4f}" for name, score in record["disentanglement"].items()]
     return Outcome("\n".join(lines), as_json(record))
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ..data.beside import spread
-from ..evaluation import Figure, RowScores, score_rows
+from ..evaluation import Figure, evaluate_rows
+from ..evaluation import compare as differing
+from ..evaluation.figures import plain
 from . import describe, page
 from .paper import SERIES
 from .sections import beside
@@ -22,12 +23,12 @@ if TYPE_CHECKING:
 
 DRAWS = 32
 MEASURED = {
-    "elbo": ("elbo", "evidence lower bound; more is better"),
-    "log_likelihood": ("bound", "importance-weighted bound of log p(x); more is better"),
-    "distortion": ("distortion", "-E log p(x | z); less is better at the same rate"),
-    "rate": ("rate", "KL(q(z | x) || p(z)); less is better at the same distortion"),
+    "elbo": "evidence lower bound; more is better",
+    "log_likelihood": "importance-weighted bound of log p(x); more is better",
+    "distortion": "-E log p(x | z); less is better at the same rate",
+    "rate": "KL(q(z | x) || p(z)); less is better at the same distortion",
 }
-"""The figures that are compared: where they stand in `RowScores`, and what they mean."""
+"""The figures that are compared, and what they mean."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,8 @@ class SideBySide(page.Page):
         return {
             "rows": self.rows,
             "draws": self.draws,
-            "figures": {name: _plain(own) for name, own in self.figures.items()},
-            "differences": {name: _plain(own) for name, own in self.differences.items()},
+            "figures": {name: plain(own) for name, own in self.figures.items()},
+            "differences": {name: plain(own) for name, own in self.differences.items()},
         }
 
     def __str__(self) -> str:
@@ -62,10 +63,6 @@ class SideBySide(page.Page):
                 said = "" if apart is None else f"  {apart.value:+.3f} ± {apart.error:.3f}, {page.in_errors(apart)}"
                 lines.append(f"  {n:<15}{figure.value:10.3f} ± {figure.error:.3f}{said}")
         return "\n".join(lines)
-
-
-def _plain(figures: dict[str, Figure]) -> dict[str, dict[str, object]]:
-    return {n: {"value": f.value, "error": f.error, "unit": f.unit} for n, f in figures.items()}
 
 
 def compare(
@@ -96,9 +93,12 @@ def compare(
             raise ValueError(f"expected a label for each of the {len(data)} rows, got {len(labels)}")
     first, *others = models
     seed = models[first].seed  # one for all: what is binarised at each pass is then the same rows for all
-    scores = {n: score_rows(vae.module_, vae._seen(x, context), draws=draws, seed=seed) for n, vae in models.items()}
-    figures = {n: _figures(own) for n, own in scores.items()}
-    differences = {n: _differences(scores[n], scores[first]) for n in others}
+    own = {
+        n: evaluate_rows(vae.module_, vae._seen(x, context), draws=draws, seed=seed, notes=_notes(vae))
+        for n, vae in models.items()
+    }
+    figures = {n: _measured(evaluation.figures) for n, evaluation in own.items()}
+    differences = {n: _measured(differing(own[n], own[first]).figures) for n in others}
     known = {
         "labels": None if labels is None else labels[:ROWS],
         "context": None if context is None else spread(context, len(data), models[first].spec_)[:ROWS],
@@ -106,7 +106,7 @@ def compare(
     few = np.asarray(data[:ROWS])
     subjects = {n: Subject(vae, few, column_names(vae, columns), **known) for n, vae in models.items()}
     sections = [
-        beside.figures_tables(figures, differences, {n: _notes(vae) for n, vae in models.items()}),
+        beside.figures_tables(figures, differences, {n: evaluation.notes for n, evaluation in own.items()}),
         *beside.settings(models),
         *beside.planes(figures),
         *beside.curves(models),
@@ -118,32 +118,13 @@ def compare(
     return SideBySide(html, figures, differences, len(data), draws)
 
 
-def _values(scores: RowScores) -> dict[str, NDArray]:
-    """What was measured of each row, (N,) each, by name."""
-    found = {n: getattr(scores, where).double().numpy() for n, (where, _) in MEASURED.items()}
-    return {n: values for n, values in found.items() if np.isfinite(values).all()}
-
-
-def _mean(values: NDArray, meaning: str) -> Figure:
-    error = float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.nan
-    return Figure(float(values.mean()), error, "nats", meaning)
-
-
-def _figures(scores: RowScores) -> dict[str, Figure]:
-    return {n: _mean(values, MEASURED[n][1]) for n, values in _values(scores).items()}
-
-
-def _differences(scores: RowScores, first: RowScores) -> dict[str, Figure]:
-    """Of what was measured of both."""
-    own, reference = _values(scores), _values(first)
-    return {n: _mean(own[n] - reference[n], MEASURED[n][1]) for n in own if n in reference}
+def _measured(figures: Mapping[str, Figure]) -> dict[str, Figure]:
+    return {n: replace(figures[n], meaning=meaning) for n, meaning in MEASURED.items() if n in figures}
 
 
 def _notes(vae: VAE) -> list[str]:
-    """What to know of a model before its figures are compared."""
-    bound = "the codes are deterministic: the bound charges -log p(codes) by the prior and is loose"
-    told = [vae.caveat_, vae.objective_.caveat, bound if vae.module_.latent.ratio == "bound" else None]
-    return [note for note in told if note]
+    """What is to be known of an objective before its figures are compared."""
+    return [vae.objective_.caveat] * bool(vae.objective_.caveat)
 
 
 # -- what can be compared --------------------------------------------------------------------------

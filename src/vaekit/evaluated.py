@@ -1,0 +1,216 @@
+"""What a fitted model is worth: scores of rows, figures with their errors, and a page of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from .data.rows import AbstractRows
+from .evaluation import (
+    Baselines,
+    Detector,
+    Evaluation,
+    Figure,
+    Health,
+    Watch,
+    annealed,
+    baselines,
+    disentanglement,
+    evaluate_rows,
+    health,
+    representation,
+    score_rows,
+)
+from .evaluation.annealed import check_annealing, with_annealing
+from .evaluation.baselines import measure_of, reconstruction_error
+from .evaluation.health import FEWEST
+from .evaluation.observed import Observed
+from .evaluation.samples import Features, Judgement, judge
+from .fitted import CHUNK, Fitted
+from .training.fitting import interruptible
+
+if TYPE_CHECKING:
+    from .report import Report
+
+
+class Evaluated(Fitted):
+    """The part of an estimator that judges its model.
+
+    It reads the settings `patience` and `verbose`, and of what fit leaves `history_`, `ended_` and `best_epoch_`, too.
+    """
+
+    patience: int | None
+    verbose: bool
+    history_: list[dict[str, Any]]
+    ended_: str
+    best_epoch_: int
+
+    def score_samples(self, x: object, draws: int = 100, seed: int | None = None, context: object = None) -> np.ndarray:
+        """(N,), nats: the importance-weighted bound of log p(x), with `draws` draws, in the data's units."""
+        seed = self.seed if seed is None else seed
+        return score_rows(self._fitted(), self._seen(x, context), draws=draws, seed=seed).bound.numpy()
+
+    def score(self, x: object, y: object = None, context: object = None) -> float:
+        """The mean of `score_samples`: for model selection."""
+        return float(self.score_samples(x, context=context).mean())
+
+    def evaluate(
+        self,
+        x: object,
+        draws: int = 100,
+        seed: int | None = None,
+        context: object = None,
+        against: object = None,
+        ais: int = 0,
+        bracket: int = 0,
+        betas: int = 500,
+    ) -> Evaluation:
+        """Figures on held-out rows with their standard errors: ELBO, distortion, rate, bound, bits per dimension; what
+        they depend on; and the model's health.
+
+        against: training rows (N, ...), to fit simple models to, which then stand beside this one; see
+        `vaekit.evaluation.baselines`. ais: so many rows, the first ones, are scored by annealed importance sampling,
+        too, beside the bound of these; bracket: so many rows of the model's own are bracketed by bidirectional Monte
+        Carlo; betas: their temperatures. Work of more than a minute is told beforehand, and Ctrl-C ends it with the
+        figures of the rows that are done.
+        Raises ValueError for ais or bracket of codes that gradients cannot move.
+        """
+        model, rows, own_seed = self._fitted(), self._seen(x, context), self.seed if seed is None else seed
+        if ais or bracket:
+            check_annealing(model)
+        notes = [self.objective_.caveat] * bool(self.objective_.caveat)
+        simple = None if against is None else self._baselines(x, against)  # refuses what does not compare at once
+        with interruptible() as asked:
+            watch = Watch(asked, self.verbose)
+            own = evaluate_rows(model, rows, draws=draws, seed=own_seed, notes=notes, watch=watch)
+            own = replace(own, health=self._health(rows, own_seed) if len(rows) >= FEWEST else None)
+            own = with_annealing(own, model, rows, ais, bracket, betas=betas, seed=own_seed, watch=watch)
+        if simple is not None and not own.interrupted:
+            own = replace(own, baselines=self._among(simple, own, x, context))
+        members = self.__dict__.get("members_", [])
+        if len(members) < 2 or own.interrupted:
+            return own
+        others: list[Evaluation] = []
+        for member in members[1:]:
+            others.append(member.evaluate(x, draws, seed, context, None, ais, bracket, betas))
+            if others[-1].interrupted:
+                return replace(own, interrupted=True, notes=["interrupted: the other seeds are left out", *own.notes])
+        return own.among(others, diverged=self.seeds - len(members))
+
+    def health(self, x: object, seed: int | None = None, context: object = None) -> Health:
+        """What is wrong with the model, if anything, and what to try, by held-out rows; see
+        `vaekit.evaluation.health`."""
+        return self._health(self._seen(x, context), self.seed if seed is None else seed)
+
+    def _health(self, rows: AbstractRows, seed: int, **settings: Any) -> Health:
+        back = self.patience is not None and self.best_epoch_ and self.ended_ in ("finished", "stopped early")
+        course = {"history": self.history_, "ended": self.ended_, "kept": self.best_epoch_ if back else None}
+        return health(self._fitted(), rows, objective=self.objective_, seed=seed, **course, **settings)
+
+    def annealed(
+        self,
+        x: object,
+        *,
+        chains: int = 16,
+        betas: int = 500,
+        steps: int = 10,
+        seed: int | None = None,
+        context: object = None,
+    ) -> np.ndarray:
+        """(N,), nats: log p(x) by annealed importance sampling, which needs no encoder; see
+        `vaekit.evaluation.annealed`. A few hundred rows are plenty: it is a thousand times as dear as the bound. Ctrl-C
+        ends it with the rows that are done."""
+        rows, settings = self._seen(x, context), {"chains": chains, "betas": betas, "steps": steps}
+        with interruptible() as asked:
+            watch, seed = Watch(asked, self.verbose), self.seed if seed is None else seed
+            return annealed(self._fitted(), rows, **settings, seed=seed, watch=watch).numpy()
+
+    def _baselines(self, x: object, against: object) -> Baselines:
+        """Simple models of training rows, of the measure that this model's log p has."""
+        measure = measure_of(self.module_.likelihood, self.spec_)
+        rows = [self._explained(t) if self._binarises else t for t in (against, x)]
+        return baselines(*rows, measure=measure, latents=int(np.prod(self.module_.latent.shape)), seed=self.seed)
+
+    def _among(self, simple: Baselines, own: Evaluation, x: object, context: object) -> Baselines:
+        """Simple models with this one's figures first."""
+        scored = ("log_likelihood", "bits_per_dim") if simple.measure else ()
+        mine = {name: own.figures[name] for name in scored if name in own.figures}
+        if "ppca" in simple.figures and not self._binarises:
+            apart = torch.from_numpy(np.asarray(x).astype(np.float64) - self.reconstruct(x, context)).flatten(1)
+            mine["reconstruction_error"] = reconstruction_error(apart / torch.tensor(simple.scale))
+        return simple.beside("this model", f"{int(np.prod(self.module_.latent.shape))} latents", mine)
+
+    @property
+    def _binarises(self) -> bool:
+        return getattr(self.module_.likelihood, "binarise", None) is not None
+
+    def _explained(self, x: object) -> np.ndarray:
+        """Rows as a likelihood that binarises them explains them, 0 and 1: the same that this model is scored on."""
+        batches = Observed(self.module_, self._seen(x).batches(CHUNK))
+        return torch.cat([batch.x.to(torch.uint8).cpu() for batch in batches]).numpy()
+
+    def probe(self, x: object, y: object, test: object, y_test: object, seed: int | None = None) -> dict[str, Figure]:
+        """What the codes are worth: two probes, trained on rows x of classes y, and clusters, on test rows; by name.
+
+        See `vaekit.evaluation.representation`, which reads codes, for context and real values.
+        """
+        seed = self.seed if seed is None else seed
+        return representation.representation(self.transform(x), y, self.transform(test), y_test, seed)
+
+    def disentanglement(
+        self, x: object, factors: object, seed: int | None = None, context: object = None
+    ) -> dict[str, float]:
+        """How well single codes stand for single factors (N, F), whole numbers that made the rows: scores in [0, 1], by
+        name; see `vaekit.evaluation.disentanglement`."""
+        return disentanglement.disentanglement(self.transform(x, context), factors, self.seed if seed is None else seed)
+
+    def judge_samples(
+        self,
+        test: object,
+        training: object,
+        n: int = 2000,
+        *,
+        features: Features | None = None,
+        seed: int | None = None,
+        context: object = None,
+    ) -> Judgement:
+        """n samples against test rows, beside the floor of as many training rows; see `vaekit.evaluation.samples`.
+
+        features: what rows are compared by, such as `vaekit.evaluation.DIGITS`; None: as they are. context: as in
+        `sample`.
+        """
+        return judge(self.sample(n, seed, context=context), test, training, features=features, seed=self.seed)
+
+    def detector(self, normal: object, draws: int = 20, seed: int | None = None) -> Detector:
+        """What scores rows by how odd they are beside normal ones (M, ...), such as fit held out; see `Detector`.
+
+        `detector(x)` is (N,), higher is odder, by the score that was chosen without an odd row at hand.
+        """
+        seed = self.seed if seed is None else seed
+        return Detector.of(self._fitted(), self._seen, normal, draws=draws, seed=seed)
+
+    def report(
+        self,
+        x: object,
+        labels: object = None,
+        *,
+        factors: Mapping[str, object] | None = None,
+        train: object = None,
+        others: Mapping[str, object] | None = None,
+        name: str | None = None,
+        draws: int = 32,
+        context: object = None,
+    ) -> Report:
+        """A page of pictures and figures on held-out rows: `.save(path)` writes one self-contained HTML file.
+
+        labels: of the rows, for colours and classes. factors: what made them, (N,) each, by name. train: the training
+        rows. others: rows of other data, by name. name: of the data, for the heading. See `vaekit.report.make`.
+        """
+        from .report import make
+
+        known = {"factors": factors, "train": train, "others": others, "context": context}
+        return make(self, x, labels, name=name, draws=draws, **known)
