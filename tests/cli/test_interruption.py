@@ -147,7 +147,7 @@ def test_an_overwritten_run_never_resumes_from_the_old_checkpoint(x, tmp_path, m
 
 # -- real signals ----------------------------------------------------------------------------------
 
-LONG = ("--epochs", "30", "--no-report")
+LONG = ("--epochs", "30", "--no-report", "--threads", "1")
 
 
 def start(data, folder):
