@@ -10,6 +10,7 @@ from functools import partial
 
 import torch
 from torch import Tensor
+from torch.nn.modules.conv import _ConvNd
 
 from ..core import Batch, Noise, Pass, Source
 from ..data.rows import AbstractRows
@@ -78,6 +79,7 @@ class Scorer:
         # Enough draws of a row at a time that reading it again for the next ones does not count.
         self.rows = min(512, max(1, budget // (cells * min(draws, 128))))
         self.at_once, self.draws = max(1, min(draws, budget // (cells * self.rows))), draws
+        self.convolves = device == "cpu" and any(isinstance(m, _ConvNd) for m in model.modules())
         self.model, self.program = model, Program(partial(_weigh, self.at_once), model, Source.like(model))
         self.passes = -(-len(rows) // self.rows) * -(-draws // self.at_once)
         self.compiled, self._trials = False, []
@@ -96,11 +98,12 @@ class Scorer:
             yield weighed
 
     def _decide(self, seconds: float) -> None:
-        """Compiles what is left if, at the speed of the first three passes, all of it takes longer than compiling."""
+        """Compiles what is left if, at the speed of the first three passes, all of it takes longer than compiling;
+        convolutions on a CPU gain nothing by it."""
         if len(self._trials) < 3:
             self._trials.append(seconds)
             long = len(self._trials) == 3 and min(self._trials) * self.passes > WORTH_COMPILING
-            self.compiled = long and ours(self.model)
+            self.compiled = long and not self.convolves and ours(self.model)
 
 
 @torch.no_grad()
