@@ -113,8 +113,8 @@ def score_rows(
     """Scores every row, in bounded memory, in the data's units.
 
     bound: `log 1/k sum_i w_i` with k = draws (Burda et al. 2016, arXiv:1509.00519): its expectation is below log
-    p(x) and rises with k. The figures of a density include the Jacobian of the data's scaling. Rows that are binarised
-    are so alike whatever the seed. watch: tells the cost; after Ctrl-C the rows that are done come back, if any.
+    p(x) and rises with k. The figures of a density include the Jacobian of the data's scaling, of the cells that are there.
+    Rows that are binarised are so alike whatever the seed. watch: tells the cost; after Ctrl-C the rows that are done come back, if any.
     """
     if draws < 1:
         raise ValueError(f"draws={draws}: expected at least one draw per row")
@@ -122,10 +122,12 @@ def score_rows(
     observed = Observed(model, rows.batches(weigh.rows))
     parts: list[list[Tensor]] = [[], [], [], [], [], []]
     used: list[Tensor] = []
+    jacobian: list[Tensor] = []
     with evaluating(model), watch.over(f"scoring {len(rows):,} rows with {draws} draws each", weigh.passes) as passed:
         try:
             for batch in observed:
                 row, usage = _scored(batch, noise, weigh, passed)
+                jacobian.append(rows.spec.log_jacobian_of(batch.mask, len(batch.x)))
                 used = [a + b * len(batch.x) for a, b in zip(used or [0.0] * len(usage), usage)]
                 for store, value in zip(parts, row):
                     store.append(value if value is None else value.cpu())
@@ -134,11 +136,11 @@ def score_rows(
                 raise KeyboardInterrupt from None
     bound, elbo, distortion, rate, ess = (torch.cat(p) for p in parts[:5])
     kl = torch.cat(parts[5]) if parts[5][0] is not None else None
-    jacobian = rows.spec.log_jacobian if model.likelihood.density else 0.0
+    units = torch.cat(jacobian) if model.likelihood.density else 0.0
     elbo, usage = -distortion - (rate if kl is None else kl.double().sum(1)), tuple(u / len(bound) for u in used)
     floor = None if observed.floor is None else observed.floor[: len(bound)]
     return RowScores(
-        draws, bound + jacobian, elbo + jacobian, distortion - jacobian, rate, ess, kl, usage, observed.digest, floor
+        draws, bound + units, elbo + units, distortion - units, rate, ess, kl, usage, observed.digest, floor
     )
 
 
