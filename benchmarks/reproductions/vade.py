@@ -41,7 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--rows", type=int, default=60_000)
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--pretraining", type=int, default=20, help="epochs of the autoencoder")
     parser.add_argument("--processes", type=int, default=2, help="seeds at a time, each on one core")
     args = parser.parse_args()

@@ -143,9 +143,8 @@ class BinaryPrior(Prior):
 class GaussianMixture(Prior):
     """A learned mixture of `components` normals.
 
-    begins: "spread", around draws of N(0, I); "fitted", as the most likely mixture of the codes of training rows, by
-    expectation and maximisation (Jiang et al. 2017, arXiv:1611.05148: after an autoencoder was trained, for which it is
-    N(0, I)). covariance:
+    begins: "spread", as draws of N(0, I); "fitted", as the most likely mixture of the codes of training rows, by
+    expectation and maximisation (Jiang et al. 2017, arXiv:1611.05148: after an autoencoder was trained). covariance:
     "diagonal", or "full", `L L^T` for each component, which finds heaps that lie across the axes.
     """
 
@@ -164,8 +163,7 @@ class GaussianMixture(Prior):
             )
         self.components, self.begins, self.covariance, self.size = components, begins, covariance, size
         self.logits = nn.Parameter(torch.zeros(components))
-        centres = torch.randn(components, size or 0)
-        self.loc = nn.Parameter(centres if begins == "spread" else torch.zeros_like(centres))
+        self.loc = nn.Parameter(torch.randn(components, size or 0))
         self.log_scale = nn.Parameter(torch.zeros(components, size or 0))
         if covariance == "full":
             self.lower = nn.Parameter(torch.zeros(components, size or 0, size or 0))
