@@ -283,6 +283,7 @@ class VAE(Evaluated):
         return self.fit(x, y, **settings).transform(x)
 
     def _adopt(self, learner: Learner, spec: DataSpec, course: Course) -> None:
+        learner.to(memory_format=torch.channels_last)  # as in training: what is loaded gives the same numbers, as fast
         self.module_, self.objective_, self.spec_ = learner.model.eval(), learner.objective, spec
         self.n_features_in_ = spec.shape[0] if len(spec.shape) == 1 else int(np.prod(spec.shape))
         self.history_, self.ended_, self.best_epoch_ = course.history, course.ended, course.best_epoch
