@@ -17,7 +17,7 @@ from .data.beside import NOTHING, Beside, context_shape
 from .data.frames import as_table, container_of, take
 from .data.rows import AbstractRows, as_rows
 from .data.schema import Columns, Schema
-from .data.spec import DataSpec
+from .data.spec import DataSpec, has_gaps
 from .data.stored import Stored
 from .evaluated import Evaluated
 from .evaluation.health import FEWEST
@@ -343,7 +343,7 @@ class VAE(Evaluated):
         elif given is not None and context is not None:
             raise ValueError("validation rows have no context of their own: hold out a share, validation=0.1")
         elif given is not None:
-            held = self._rows(given, schema)[0]
+            held = self._rows(given if schema is None else self._opened(given), schema)[0]
         if spec is None:
             spec = self._spec(x, dtype, schema)
             beside = Beside.of(total, y if self._labelled(spec) else None, context)
@@ -352,6 +352,8 @@ class VAE(Evaluated):
             beside = Beside.of(total, None, context)
         if held is not None and tuple(held.shape[1:]) != spec.shape:
             raise ValueError(f"validation rows have shape {tuple(held.shape[1:])}, the training rows {spec.shape}")
+        if spec.schema is not None and held is not None and has_gaps(held):
+            spec = spec.with_missing()
         device = self._device()
         rows = as_rows(x, spec, device, beside[~out])
         if held is None:

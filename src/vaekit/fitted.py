@@ -20,7 +20,7 @@ from .data.beside import Beside, sampled, spread
 from .data.frames import joined
 from .data.rows import AbstractRows, as_rows
 from .data.schema import Schema
-from .data.spec import DataSpec
+from .data.spec import DataSpec, has_gaps
 from .data.stored import Stored, as_data
 from .manners import Manners, NotFittedError, available
 from .model import VAEModule
@@ -68,7 +68,8 @@ class Fitted(Manners):
                 )
             raise ValueError(f"expected rows of {want}, as in fit, got rows of {got}: reshape them")
         beside = Beside.of(len(data), context=spread(context, len(data), self.spec_))
-        return as_rows(data, self.spec_, next(model.parameters()).device, beside).checked(model.likelihood.check)
+        spec = self.spec_.with_missing() if self.spec_.schema is not None and has_gaps(data) else self.spec_
+        return as_rows(data, spec, next(model.parameters()).device, beside).checked(model.likelihood.check)
 
     def _gather(self, rows: AbstractRows, f: Callable[[Batch], Tensor]) -> Tensor:
         with torch.no_grad():

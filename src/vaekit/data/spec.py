@@ -92,7 +92,7 @@ class DataSpec:
     @classmethod
     def of_table(cls, schema: Schema) -> DataSpec:
         """The spec of the cells of a table."""
-        return cls("table", (len(schema.cells),), "float32", missing=True, schema=schema)
+        return cls("table", (len(schema.cells),), "float32", missing=schema.missing, schema=schema)
 
     def of_numbers(self) -> DataSpec:
         """The spec of the numbers that stand for the cells of a table, see `Schema.numbers`."""
