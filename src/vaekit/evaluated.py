@@ -26,7 +26,7 @@ from .evaluation import (
     score_rows,
 )
 from .evaluation.annealed import check_annealing, with_annealing
-from .evaluation.baselines import measure_of, reconstruction_error
+from .evaluation.baselines import independent_baseline, measure_of, reconstruction_error
 from .evaluation.cost import MOST, affordable_draws
 from .evaluation.health import FEWEST
 from .evaluation.observed import Observed
@@ -138,6 +138,8 @@ class Evaluated(Fitted):
     def _baselines(self, x: object, against: object) -> Baselines:
         """Simple models of training rows, of the measure that this model's log p has."""
         measure = measure_of(self.module_.likelihood, self.spec_)
+        if measure == "mixed":
+            return independent_baseline(self.module_.likelihood, self._seen(against), self._seen(x), self.seed)
         rows = [self._explained(t) if self._binarises else t for t in (against, x)]
         return baselines(*rows, measure=measure, latents=int(np.prod(self.module_.latent.shape)), seed=self.seed)
 

@@ -113,8 +113,9 @@ def score_rows(
     """Scores every row, in bounded memory, in the data's units.
 
     bound: `log 1/k sum_i w_i` with k = draws (Burda et al. 2016, arXiv:1509.00519): its expectation is below log
-    p(x) and rises with k. The figures of a density include the Jacobian of the data's scaling, of the cells that are there.
-    Rows that are binarised are so alike whatever the seed. watch: tells the cost; after Ctrl-C the rows that are done come back, if any.
+    p(x) and rises with k. The figures of a density include the Jacobian of the data's scaling, of the cells that are
+    there. Rows that are binarised are so alike whatever the seed. watch: tells the cost; after Ctrl-C the rows that are
+    done come back, if any.
     """
     if draws < 1:
         raise ValueError(f"draws={draws}: expected at least one draw per row")
