@@ -104,6 +104,7 @@ def trained(tmp_path_factory):
     return together_do("resumed,loop,early,stored,spread,refused", folder)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_of_two_processes_is_the_whole_one_bit_for_bit(trained):
     """With dropout, whose noise is torch's own."""
     for told in from_ranks(trained, "resumed"):
@@ -114,12 +115,14 @@ def test_a_resumed_run_of_two_processes_is_the_whole_one_bit_for_bit(trained):
     assert not torch.equal(kept["torch/cpu"], kept["process/1/torch/cpu"])
 
 
+@pytest.mark.slow
 def test_a_run_of_one_process_goes_on_in_two(trained):
     first, second = from_ranks(trained, "resumed")
     assert first["steps"].tolist() == second["steps"].tolist() == [5, 10, 15, 20]
     assert torch.equal(first["codes"], second["codes"])
 
 
+@pytest.mark.slow
 def test_a_run_of_two_processes_goes_on_in_one(trained):
     vae = dropping(epochs=4).fit(digits(), run=trained / "to one", resume=True)
     assert [r["step"] for r in vae.history_] == [5, 10, 15, 20]
@@ -128,23 +131,27 @@ def test_a_run_of_two_processes_goes_on_in_one(trained):
     assert not [name for name in kept if name.startswith("process/")]
 
 
+@pytest.mark.slow
 def test_a_loop_of_ones_own_sees_the_figures_of_all_rows_on_every_process(trained):
     first, second = (json.loads((trained / f"loop {rank}.json").read_text()) for rank in range(2))
     assert first == second and len(first) == 6
     assert first[-1]["elbo"] > first[0]["elbo"]
 
 
+@pytest.mark.slow
 def test_all_processes_stop_early_together_with_the_best_weights(trained):
     first, second = from_ranks(trained, "early")
     assert torch.equal(first["codes"], second["codes"]) and int(first["epochs"]) == int(second["epochs"]) < 40
     assert np.array_equal(vk.load(trained / "early").transform(digits()), first["codes"].numpy())
 
 
+@pytest.mark.slow
 def test_rows_in_a_file_are_learned_like_rows_in_memory(trained):
     for told in from_ranks(trained, "stored"):
         assert torch.equal(told["memory"], told["file"])
 
 
+@pytest.mark.slow
 def test_a_training_with_spread_weights_is_the_plain_one(trained):
     """Weights after training, and a checkpoint that goes on without spreading: to rounding (fp32)."""
     for told in from_ranks(trained, "spread"):
@@ -183,10 +190,12 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.slow
 def test_what_several_processes_cannot_train_is_refused_on_the_first(trained, name):
     assert REFUSED[name] in json.loads((trained / "refused 0.json").read_text())[name]
 
 
+@pytest.mark.slow
 def test_what_is_refused_on_one_process_is_refused_on_all(trained):
     assert all(json.loads((trained / f"refused {rank}.json").read_text()).keys() == REFUSED.keys() for rank in range(2))
 

@@ -114,6 +114,7 @@ def test_code_for_series_runs_as_it_is_written():
     assert all(set(text) <= set(names["letters"]) for text in names["texts"])
 
 
+@pytest.mark.slow
 def test_the_code_on_labels_runs_as_it_is_written():
     names = {}
     for block in blocks(LABELS, "python"):
@@ -157,6 +158,7 @@ def test_the_code_on_odd_rows_runs_as_it_is_written():
     assert told == set(names["every"])
 
 
+@pytest.mark.slow
 def test_the_code_on_baselines_runs_as_it_is_written(few_digits):
     names = run(BASELINES)
     assert set(names["found"].figures) == {"factorised", "ppca", "mixture", "xz"}

@@ -190,11 +190,14 @@ def test_a_context_is_read_by_encoder_and_decoder(latent):
     assert model.generate(6, Source.like(model), context).shape == (6, *model.latent.shape)
 
 
-@pytest.mark.parametrize("latent", [n for n in EXACT if n not in (*DISCRETE, "labelled")])
+@pytest.mark.parametrize(
+    "latent",
+    [pytest.param(n, marks=() if n in USUAL else pytest.mark.slow) for n in EXACT if n not in (*DISCRETE, "labelled")],
+)
 def test_path_gradients_have_the_same_mean(latent):
     """The score term that sticking the landing leaves out has mean zero: for one draw both gradients agree."""
     model = build(latent).train()
-    x = rows(model.likelihood, 1).expand(20_000, -1)
+    x = rows(model.likelihood, 1).expand(4_000 if "riemannian" in latent else 20_000, -1)
     named = [p for n, p in model.named_parameters() if n not in model.generative()]
     means, spreads = [], []
     for path_only in (False, True):

@@ -19,7 +19,7 @@ from .data.spec import DataSpec
 from .data.stored import Stored
 from .evaluated import Evaluated
 from .evaluation.health import FEWEST
-from .latents import AbstractLatent, Prior
+from .latents import AbstractLatent, Prior, StandardNormal
 from .likelihoods import Likelihood
 from .model import VAEModule
 from .networks import MLP, Network, SequenceEncoder, as_network, ends_in, initialise
@@ -411,21 +411,25 @@ class VAE(Evaluated):
             generator = torch.Generator().manual_seed(self.seed)
             initialise(nn.ModuleList(m for m in _networks(learner) if m not in kept), self.initialiser, generator)
             learner.to(rows.device)
-            prepare(learner.model, rows, self.seed)
-        if parts.pretraining is not None:
-            self._pretrain(learner.model, parts.pretraining, rows)
-        return learner
+            if parts.pretraining is None:
+                prepare(learner.model, rows, self.seed)
+                return learner
+        return Learner(self._pretrained(learner.model, parts.pretraining, rows), learner.objective)
 
-    def _pretrain(self, model: VAEModule, pretraining: Pretraining, rows: AbstractRows) -> None:
-        """Trains a new model for another objective first, and lets its prior start from the codes that it then has."""
-        learner = Learner(model, pretraining.objective).to(rows.device)
+    def _pretrained(self, model: VAEModule, pretraining: Pretraining, rows: AbstractRows) -> VAEModule:
+        """A new model that was trained for another objective and with N(0, I) for its prior, whose own one then starts
+        from the codes that it has."""
+        learner = Learner(with_prior(model, StandardNormal(), rows), pretraining.objective).to(rows.device)
         epochs = min(pretraining.epochs, self.epochs)
         training = Training(learner, rows, epochs, self.batch_size, self._adam(), self.seed, processes=Processes())
         for _ in training:
             if training.epoch_ended:
                 training.check()
                 log.info("pre-training, epoch %d of %d: %s", training.epoch, epochs, training.metrics())
+        own = model.latent.get_submodule(model.latent.own_prior)
+        model = with_prior(learner.model, own, rows).to(rows.device)
         prepare(model, rows, self.seed, sample=CODES)
+        return model
 
     @property
     def recipe_(self) -> Recipe:

@@ -71,7 +71,9 @@ def test_the_gradient_of_the_density_is_the_finite_difference(name):
     torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", FLOWS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow if n in ("spline", "sylvester") else ()) for n in FLOWS]
+)
 def test_the_density_of_two_dimensions_integrates_to_one(name):
     q, n = flow(name, size=2, seed=3), 800
     axis = torch.linspace(-16, 16, n, dtype=torch.float64)

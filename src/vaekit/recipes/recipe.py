@@ -27,7 +27,8 @@ from ..suggest import nearest
 
 @dataclass(frozen=True)
 class Pretraining:
-    """What a model is trained for first, and for how many epochs; its prior then starts from the codes it has."""
+    """What a model is trained for first, its prior being N(0, I), and for how many epochs, no more than are trained
+    later; its own prior then starts from the codes it has."""
 
     objective: Objective
     epochs: int
