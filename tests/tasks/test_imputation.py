@@ -212,7 +212,7 @@ def test_levels_are_filled_by_the_likeliest():
 
 
 @pytest.mark.parametrize(
-    "given, message",
+    ("given", "message"),
     [({"a": 1.0}, "these rows have no names"), ({9: 1.0}, "no cell 9"), ({(0, 1): 1.0}, "no cell")],
 )
 def test_columns_that_are_not_there(fitted, given, message):
@@ -229,3 +229,69 @@ def test_wrong_calls(fitted):
     ]:
         with pytest.raises(ValueError, match=message):
             call()
+
+
+# -- tables ----------------------------------------------------------------------------------------
+
+
+def people(n=240, seed=0):
+    pd = pytest.importorskip("pandas")
+    rng = np.random.default_rng(seed)
+    town, size = rng.integers(0, 3, size=n), rng.normal(size=n)
+    frame = pd.DataFrame(
+        {
+            "name": [f"row-{i}" for i in range(n)],
+            "town": np.array(["Bonn", "Graz", "Kiel"])[town],
+            "size": size + 2 * town,
+            "rooms": rng.poisson(1 + town),
+            "old": town == 0,
+        }
+    )
+    for column in ("town", "size", "rooms", "old"):
+        frame[column] = frame[column].astype(object if column in ("town", "old") else float)
+        frame.loc[rng.random(n) < 0.2, column] = None
+    return frame
+
+
+@pytest.fixture(scope="module")
+def housed():
+    frame = people()
+    with pytest.warns(UserWarning, match="name"):
+        return vk.VAE(2, epochs=15, batch_size=32, lr=5e-3, compile=False, threads=1).fit(frame), frame
+
+
+def test_a_table_is_filled_and_its_seen_cells_are_as_they_were(housed):
+    vae, frame = housed
+    for made in (vae.impute(frame), *vae.impute(frame, n=2), vae.complete(frame)[0]):
+        assert list(made.columns) == list(frame.columns) and not made.isna().any().any()
+        for column in frame.columns:
+            seen = frame[column].notna()
+            assert (made[column][seen] == frame[column][seen]).all()
+        assert set(made["town"]) == {"Bonn", "Graz", "Kiel"} and (made["rooms"] % 1 == 0).all()
+
+
+def test_a_table_is_drawn_given_a_level(housed):
+    vae, _ = housed
+    made = vae.sample(50, given={"town": "Kiel", "size": 4.125})
+    assert (made["town"] == "Kiel").all() and (made["size"] == 4.125).all() and made["rooms"].nunique() > 1
+    with pytest.raises(ValueError, match="unknown column 'twon' .did you mean"):
+        vae.sample(1, given={"twon": "Kiel"})
+    with pytest.raises(ValueError, match="Wien"):
+        vae.sample(1, given={"town": "Wien"})
+
+
+@pytest.mark.parametrize("library", ["polars", "pyarrow", "numpy"])
+def test_gaps_are_filled_in_any_library(library):
+    pd = pytest.importorskip("pandas")
+    from vaekit.data.gaps import filled
+
+    frame = pd.DataFrame({"a": [1.5, np.nan, 3.5], "b": [1.0, 2.0, np.nan]})
+    made = pd.DataFrame({"a": [9.0, 2.5, 9.0], "b": [9.0, 9.0, 7.0]})
+    as_library = {
+        "polars": lambda t: pytest.importorskip("polars").from_pandas(t),
+        "pyarrow": lambda t: pytest.importorskip("pyarrow").Table.from_pandas(t),
+        "numpy": lambda t: t.to_records(index=False).view(np.ndarray),
+    }[library]
+    found = filled(as_library(frame), as_library(made))
+    for name, want in {"a": [1.5, 2.5, 3.5], "b": [1.0, 2.0, 7.0]}.items():
+        assert list(np.asarray(found[name])) == want

@@ -51,6 +51,10 @@ class Categorical(Distribution):
     def guess(self, moments: Tensor) -> Tensor:
         return moments.argmax(-1).to(moments.dtype)
 
+    @property
+    def representative(self) -> Tensor:
+        return self.mode
+
 
 @record
 class DiscretisedLogisticMixture(Distribution):
