@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..suggest import nearest
-from .frames import Raw, build, container_of
+from .frames import Made, Raw, build, container_of
 from .schema import Schema
 
 Place = int | str | tuple[int, ...]
@@ -66,6 +66,15 @@ def with_given(schema: Schema, cells: NDArray, given: Mapping[Any, Any]) -> Any:
     ]
     fixed = [replace(m, values=np.repeat(_array(given[m.name]), len(cells))) if m.name in given else m for m in made]
     return build(schema.container, fixed)
+
+
+def numbers(schema: Schema, values: NDArray) -> Any:
+    """Numbers (N, C), one for each cell, as a table of such under the columns' names, in their order."""
+    places = {c.name: i for i, c in enumerate(schema.cells)}
+    kinds = {"pandas": "float64", "polars": "Float64", "pyarrow": "double", "numpy": "float64"}
+    seen, kind = np.ones(len(values), dtype=bool), kinds[schema.container]
+    names = [c.name for c in schema.columns if c.modelled]
+    return build(schema.container, [Made(name, values[:, places[name]], seen, kind) for name in names])
 
 
 def _array(value: Any) -> NDArray:
