@@ -13,7 +13,9 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from .core import Batch, Noise, Scope, Source, Still
+from .data.annotated import annotated, beside_of
 from .data.beside import Beside, sampled, spread
+from .data.labels import Classes
 from .data.rows import AbstractRows, as_rows
 from .data.spec import DataSpec
 from .data.stored import Stored, as_data
@@ -51,7 +53,9 @@ class Fitted(Manners):
 
     def _seen(self, x: object, context: object = None) -> AbstractRows:
         """Rows like those the model was fitted to, with their context."""
-        model, (data, _) = self._fitted(), self._rows(x)
+        model = self._fitted()
+        x, context = self._named(x, context)
+        data, _ = self._rows(x)
         if tuple(data.shape[1:]) != self.spec_.shape:
             got, want = tuple(data.shape[1:]), self.spec_.shape
             if len(want) == 1 and len(got) == 1:
@@ -62,6 +66,20 @@ class Fitted(Manners):
             raise ValueError(f"expected rows of {want}, as in fit, got rows of {got}: reshape them")
         beside = Beside.of(len(data), context=spread(context, len(data), self.spec_))
         return as_rows(data, self.spec_, next(model.parameters()).device, beside).checked(model.likelihood.check)
+
+    def _named(self, x: object, context: object) -> tuple[object, object]:
+        """Rows and their context: of annotated data the genes that the model reads, in its order, and the column of
+        obs that is named, unless it is a class."""
+        data = annotated(x)
+        if data is None:
+            return x, context
+        context = beside_of(data, context, lambda word: self._knows(word))
+        names = getattr(self, "feature_names_in_", None)
+        return data if names is None or np.array_equal(names, data.names) else data.picked(names), context
+
+    def _knows(self, word: str) -> bool:
+        """Whether this is a class of the context."""
+        return isinstance(self.spec_.context, Classes) and word in self.spec_.context.levels
 
     def _gather(self, rows: AbstractRows, f: Callable[[Batch], Tensor]) -> Tensor:
         with torch.no_grad():
@@ -113,6 +131,7 @@ class Fitted(Manners):
 
         Missing cells are filled, but for those of series, (N, T) or (N, T, C), after their last step: that is padding.
         """
+        x, context = self._named(x, context)
         rows, shape = self.inverse_transform(self.transform(x, context), context), self.spec_.shape
         ends = isinstance(self.module_.encoder, SequenceEncoder) and self.spec_.missing and len(shape) < 3
         if ends and rows.dtype.kind == "f":

@@ -1,6 +1,7 @@
 """Data: what a model is fitted to, where it may lie, and what can be told from it."""
 
 from . import datasets as datasets
+from .annotated import Annotated as Annotated
 from .series import padded as padded
 from .series import unpadded as unpadded
 from .stored import Stored as Stored

@@ -246,8 +246,8 @@ def _read(x_train: object, x_test: object, measure: str | None, latents: int, se
     if len(train) > ROWS:
         chosen = np.sort(np.random.default_rng(seed).permutation(len(train))[:ROWS])
         train = train[chosen]
-    train, test = (torch.from_numpy(np.asarray(t)) if isinstance(t, Stored) else t.cpu() for t in (train, test))
     spec = DataSpec.infer(train, dtype)
+    train, test = (torch.from_numpy(np.asarray(t)) if isinstance(t, Stored) else t.cpu() for t in (train, test))
     spec = spec.with_missing() if has_gaps(test) else spec
     if spec.missing and measure == "probability":
         spec = spec.for_likelihood("count", train)  # floats only because no whole number can be missing
