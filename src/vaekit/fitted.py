@@ -19,6 +19,7 @@ from .data.labels import Classes
 from .data.rows import AbstractRows, as_rows
 from .data.spec import DataSpec
 from .data.stored import Stored, as_data
+from .distributions import Library
 from .manners import Manners, NotFittedError, available
 from .model import VAEModule
 from .networks import SequenceEncoder
@@ -129,9 +130,11 @@ class Fitted(Manners):
     def reconstruct(self, x: object, context: object = None) -> np.ndarray:
         """The mean of p(x | z) at the centre of q(z | x), in the data's own units, shape and dtype; deterministic.
 
-        Missing cells are filled, but for those of series, (N, T) or (N, T, C), after their last step: that is padding.
+        Of a likelihood with a library, at the row's own. Missing cells are filled, but for those of series, (N, T) or (N, T, C), after their last step: that is padding.
         """
         x, context = self._named(x, context)
+        if getattr(self._fitted().likelihood, "library", None):
+            return self.spec_.decode(self._at_library(x, context, lambda px, own: px.at(own).mean))
         rows, shape = self.inverse_transform(self.transform(x, context), context), self.spec_.shape
         ends = isinstance(self.module_.encoder, SequenceEncoder) and self.spec_.missing and len(shape) < 3
         if ends and rows.dtype.kind == "f":
@@ -139,6 +142,48 @@ class Fitted(Manners):
             there = self._gather(seen, lambda b: until_last(b.mask.reshape(len(b.mask), shape[0], -1)))
             rows[there.numpy() == 0] = np.nan
         return rows
+
+    def expected(
+        self, x: object, library: float | None = 1e4, context: object = None, under: object = None
+    ) -> np.ndarray:
+        """(N, D), real numbers: what counts of rows x are expected to be, were all rows of one `library`; deterministic.
+
+        `l softmax(decoder(z))` at the centre of q(z | x), l = library, None: the row's own; 1 gives shares of the
+        whole. Zeros that a likelihood adds beside the counts are left out of it. context: of the rows. under: a context
+        to decode them with in its stead, one for all or one for each, such as another batch. Raises ValueError for a
+        model whose likelihood has no library. scvi-tools' `get_normalized_expression`.
+        """
+        likelihood = self._fitted().likelihood
+        if getattr(likelihood, "library", None) is None:
+            raise ValueError(
+                f"{type(likelihood).__name__} tells no shares of a library: fit recipe='counts', or give the likelihood "
+                "library='observed'"
+            )
+        if library is not None and not library > 0:
+            raise ValueError(f"library={library}: expected a total above 0, or None for the rows' own")
+
+        def means(px: Library, own: Tensor) -> Tensor:
+            return px.shares * (own.exp() if library is None else library)
+
+        return self._at_library(x, context, means, under).numpy()
+
+    def _at_library(
+        self, x: object, context: object, f: Callable[[Library, Tensor], Tensor], under: object = None
+    ) -> Tensor:
+        """f of p(x | z) at the centre of q(z | x), and the rows' own log libraries."""
+        still, seen = Still(Source.like(self._fitted())), self._seen(x, context)
+        given = repeat(None) if under is None else self._context(self._beside(x, under, len(seen)), len(seen))
+
+        def of(batch: Batch) -> Tensor:
+            own = next(given)
+            px = self.module_.decode(self._codes(batch, still), batch.context if own is None else own)
+            return f(px, px.own_library(batch.x, batch.mask))
+
+        return self._gather(seen, of)
+
+    def _beside(self, x: object, context: object, rows: int) -> object:
+        """Context of rows, of which one stands for all, and a column of obs is named."""
+        return spread(self._named(x, context)[1], rows, self.spec_)
 
     def sample(
         self, n: int = 1, seed: int | None = None, mean: bool | None = None, context: object = None

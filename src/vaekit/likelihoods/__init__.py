@@ -2,7 +2,7 @@
 
 from .autoregressive import Autoregressive
 from .base import Likelihood
-from .counts import Multinomial, NegativeBinomial, Poisson
+from .counts import Multinomial, NegativeBinomial, Poisson, ZeroInflatedNegativeBinomial
 from .judged import Judge, MultiScaleSimilarity, Perceptual
 from .levels import Categorical, DiscretisedLogisticMixture
 from .mixed import Mixed
@@ -26,4 +26,5 @@ __all__ = [
     "NegativeBinomial",
     "Perceptual",
     "Poisson",
+    "ZeroInflatedNegativeBinomial",
 ]
