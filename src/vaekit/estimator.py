@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from .core import Component
+from .data.annotated import annotated, beside_of
 from .data.arrays import column_names
 from .data.beside import NOTHING, Beside, context_shape
 from .data.frames import as_table, container_of, take
@@ -163,12 +164,16 @@ class VAE(Evaluated):
     ) -> Self:
         """Fits to rows (N, ...). Ctrl-C ends it early with what was learned.
 
+        x: an array, a scipy sparse matrix, an AnnData, or what `vaekit.data.stored.stored` reads.
         y: classes (N,), -1 or None where one is not known; a model that has no classes to tell leaves it aside.
         context: what is known beside each row and is given whenever the model is used: classes (N,), whole numbers or
-        words; numbers (N, C), which are standardised; or images, which a network reads.
+        words; numbers (N, C), which are standardised; or images, which a network reads. Of an AnnData, either may be
+        the name of a column of obs.
         run: a folder for checkpoints, the history and the result. resume: go on from its checkpoint, bit for bit.
         Started by torchrun, several processes train one model together; all make the same call, see `training.join`.
         """
+        x = annotated(x) or x
+        y, context = beside_of(x, y), beside_of(x, context)
         names, processes = column_names(x), join()
         rows, held = self._split(x, y, context)
         folder, display = None if run is None else Path(run), display or display_for(self.verbose)
@@ -247,6 +252,7 @@ class VAE(Evaluated):
 
             vae.fit_prior(x, vk.latents.FlowPrior(), epochs=20).sample(64)
         """
+        x, context = self._named(x, context)
         self._seen(x, context)  # refuses other rows than it was fitted to
         rows, held = self._split(x, None, context, self.spec_)
         folder, display = None if run is None else Path(run), display or display_for(self.verbose)

@@ -150,9 +150,13 @@ class Evaluated(Fitted):
         scored = ("log_likelihood", "bits_per_dim") if simple.measure else ()
         mine = {name: own.figures[name] for name in scored if name in own.figures}
         if "ppca" in simple.figures and not self._binarises:
-            apart = torch.from_numpy(np.asarray(x).astype(np.float64) - self.reconstruct(x, context)).flatten(1)
+            apart = torch.from_numpy(self._dense(x) - self.reconstruct(x, context)).flatten(1)
             mine["reconstruction_error"] = reconstruction_error(apart / torch.tensor(simple.scale))
         return simple.beside("this model", f"{int(np.prod(self.module_.latent.shape))} latents", mine)
+
+    def _dense(self, x: object) -> np.ndarray:
+        """Rows in their own units, whole, in fp64."""
+        return np.asarray(self._rows(self._named(x, None)[0])[0]).astype(np.float64)
 
     @property
     def _binarises(self) -> bool:

@@ -3,6 +3,7 @@
 from .conv import ConvDecoder, ConvEncoder, ConvNetwork, ResidualDecoder, ResidualEncoder, as_map
 from .foreign import Adapter, Foreign, KerasNetwork, as_network, ends_in, evaluating, is_keras
 from .initialise import initialise
+from .library import LibraryDecoder
 from .mlp import MLP, BallMLP
 from .network import ACTIVATIONS, Network
 from .parted import PartDecoder, PartEncoder
@@ -21,6 +22,7 @@ __all__ = [
     "ConvNetwork",
     "Foreign",
     "KerasNetwork",
+    "LibraryDecoder",
     "Network",
     "Recurrent",
     "PartDecoder",
