@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import repeat
+from operator import attrgetter
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -14,8 +17,10 @@ from torch.utils import _pytree as pytree
 
 from .core import Batch, Noise, Scope, Source, Still
 from .data.beside import Beside, sampled, spread
+from .data.frames import joined
 from .data.rows import AbstractRows, as_rows
-from .data.spec import DataSpec
+from .data.schema import Schema
+from .data.spec import DataSpec, has_gaps
 from .data.stored import Stored, as_data
 from .manners import Manners, NotFittedError, available
 from .model import VAEModule
@@ -41,8 +46,9 @@ class Fitted(Manners):
     objective_: Objective
     spec_: DataSpec
 
-    def _rows(self, x: object) -> tuple[Tensor | Stored, str]:
-        return as_data(x, allow_missing=self.missing)
+    def _rows(self, x: object, schema: Schema | None = None) -> tuple[Tensor | Stored, str]:
+        """Checked rows, and the name of their type: of a table with this schema its cells."""
+        return as_data(x, allow_missing=self.missing) if schema is None else (schema.rows_of(x), "float32")
 
     def _fitted(self) -> VAEModule:
         if not hasattr(self, "module_"):
@@ -51,7 +57,8 @@ class Fitted(Manners):
 
     def _seen(self, x: object, context: object = None) -> AbstractRows:
         """Rows like those the model was fitted to, with their context."""
-        model, (data, _) = self._fitted(), self._rows(x)
+        model = self._fitted()
+        data, _ = self._rows(x, self.spec_.schema)
         if tuple(data.shape[1:]) != self.spec_.shape:
             got, want = tuple(data.shape[1:]), self.spec_.shape
             if len(want) == 1 and len(got) == 1:
@@ -61,7 +68,8 @@ class Fitted(Manners):
                 )
             raise ValueError(f"expected rows of {want}, as in fit, got rows of {got}: reshape them")
         beside = Beside.of(len(data), context=spread(context, len(data), self.spec_))
-        return as_rows(data, self.spec_, next(model.parameters()).device, beside).checked(model.likelihood.check)
+        spec = self.spec_.with_missing() if self.spec_.schema is not None and has_gaps(data) else self.spec_
+        return as_rows(data, spec, next(model.parameters()).device, beside).checked(model.likelihood.check)
 
     def _gather(self, rows: AbstractRows, f: Callable[[Batch], Tensor]) -> Tensor:
         with torch.no_grad():
@@ -86,21 +94,25 @@ class Fitted(Manners):
         """(N,): the likeliest class, one of `classes_`, or the number of the likeliest cluster."""
         return self.classes_[self.predict_proba(x, context).argmax(1)]
 
-    def inverse_transform(self, z: object, context: object = None) -> np.ndarray:
-        """Codes (N, latent numbers) -> the mean of p(x | z), in the data's own units, shape and dtype."""
+    def inverse_transform(self, z: object, context: object = None) -> Any:
+        """Codes (N, latent numbers) -> the mean of p(x | z), in the data's own units, shape and dtype; of a table, a
+        table, with the likeliest level of a category."""
         model = self._fitted()
         codes = torch.as_tensor(np.asarray(z), dtype=Source.like(model).dtype)
         size = int(np.prod(model.latent.shape))
         if codes.dim() != 2 or codes.shape[1] != size:
             raise ValueError(f"expected codes (N, {size}), got {tuple(codes.shape)}: pass what transform gives")
         given = self._context(spread(context, len(codes), self.spec_), len(codes))
-        device = next(model.parameters()).device
+        device, told = (
+            next(model.parameters()).device,
+            attrgetter("mean" if self.spec_.schema is None else "representative"),
+        )
         with torch.no_grad():
             parts = [
-                self.spec_.decode(model.decode(c.to(device).reshape(-1, *model.latent.shape), g).mean)
+                self.spec_.decode(told(model.decode(c.to(device).reshape(-1, *model.latent.shape), g)))
                 for c, g in zip(codes.split(CHUNK), given)
             ]
-        return np.concatenate(parts)
+        return joined(parts)
 
     def _context(self, context: object, rows: int) -> Iterator[Tensor | None]:
         """The context of rows to be decoded, as the model reads it, chunk by chunk."""
@@ -108,23 +120,22 @@ class Fitted(Manners):
         device = next(self._fitted().parameters()).device
         return repeat(None) if read is None else iter(read.to(device).split(CHUNK))
 
-    def reconstruct(self, x: object, context: object = None) -> np.ndarray:
+    def reconstruct(self, x: object, context: object = None) -> Any:
         """The mean of p(x | z) at the centre of q(z | x), in the data's own units, shape and dtype; deterministic.
 
         Missing cells are filled, but for those of series, (N, T) or (N, T, C), after their last step: that is padding.
         """
         rows, shape = self.inverse_transform(self.transform(x, context), context), self.spec_.shape
         ends = isinstance(self.module_.encoder, SequenceEncoder) and self.spec_.missing and len(shape) < 3
-        if ends and rows.dtype.kind == "f":
+        if ends and self.spec_.schema is None and rows.dtype.kind == "f":
             seen = self._seen(x, context)
             there = self._gather(seen, lambda b: until_last(b.mask.reshape(len(b.mask), shape[0], -1)))
             rows[there.numpy() == 0] = np.nan
         return rows
 
-    def sample(
-        self, n: int = 1, seed: int | None = None, mean: bool | None = None, context: object = None
-    ) -> np.ndarray:
-        """n new rows, in the data's own units, shape and dtype: z from the prior, then p(x | z).
+    def sample(self, n: int = 1, seed: int | None = None, mean: bool | None = None, context: object = None) -> Any:
+        """n new rows, in the data's own units, shape and dtype: z from the prior, then p(x | z). Of a table, a table,
+        with its types, levels, bounds and rounding, and no cell missing.
 
         mean: take the mean of p(x | z) instead of a draw; None: only where log p is not a likelihood of the data
         (see `caveat_`), such as grey levels under the cross-entropy, whose draws would be black-and-white noise.
@@ -136,12 +147,12 @@ class Fitted(Manners):
         seed = self.seed if seed is None else seed
         noise, given = Source.like(model, seed), self._context(sampled(context, n, seed, self.spec_), n)
         take_mean = self.caveat_ is not None if mean is None else mean
-        rows = []
+        rows, told = [], attrgetter("mean" if self.spec_.schema is None else "representative")
         with torch.no_grad():
             for start, own in zip(range(0, n, CHUNK), given):
                 px = model.decode(model.generate(min(CHUNK, n - start), noise, own), own)
-                rows.append(self.spec_.decode(px.mean if take_mean else px.draw(Scope.of(noise))))
-        return np.concatenate(rows)
+                rows.append(self.spec_.decode(told(px) if take_mean else px.draw(Scope.of(noise))))
+        return joined(rows)
 
     def interpolate(
         self, x_a: object, x_b: object, steps: int = 10, path: str = "linear", context: object = None
@@ -205,11 +216,13 @@ class Fitted(Manners):
         return self.module_.decode(z.reshape(-1, *self.module_.latent.shape), given).mean
 
     def _decoded(self, codes: Tensor, context: object = None) -> np.ndarray:
-        """Codes (N, ..., latent numbers) -> rows (N, ..., *row)."""
+        """Codes (N, ..., latent numbers) -> rows (N, ..., *row); of a table, one after the other."""
         flat, given = codes.flatten(0, -2).cpu().numpy(), spread(context, len(codes), self.spec_)
         if given is not None:
             given = np.repeat(np.asarray(given), len(flat) // len(codes), 0)
         rows = self.inverse_transform(flat, given)
+        if self.spec_.schema is not None:
+            return rows
         return rows.reshape(*codes.shape[:-1], *rows.shape[1:])
 
     def posterior(self, x: object, context: object = None) -> torch.distributions.Distribution:
@@ -235,6 +248,21 @@ class Fitted(Manners):
         """Why log p is not a likelihood of these data; None where it is."""
         level = 0.5 if self.spec_.kind in ("bytes", "unit") else 0.0
         return self._fitted().likelihood.caveat(torch.full((1, *self.spec_.model_shape), level), self.spec_.integer)
+
+    def over_numbers(self) -> Self:
+        """The same model over the numbers that stand for a table's cells, as `numbers` gives them."""
+        schema = self._fitted() and self.spec_.schema
+        if schema is None:
+            return self
+        own = copy.copy(self)
+        own.spec_, own.missing = self.spec_.of_numbers(), True
+        own.feature_names_in_ = np.array([str(c.name) for c in schema.cells], dtype=object)
+        return own
+
+    def numbers(self, x: object) -> Any:
+        """(N, C): a table as numbers, a column for each that is modelled: in its own units, levels by their number,
+        dates in seconds since 1970, NaN where missing; an array as it is."""
+        return x if self.spec_.schema is None else self.spec_.schema.numbers(x)
 
     def save(self, path: str | Path) -> None:
         """Writes `config.json`, `model.safetensors` and `history.jsonl` into a folder; what was there is replaced."""

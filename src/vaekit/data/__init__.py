@@ -1,6 +1,8 @@
 """Data: what a model is fitted to, where it may lie, and what can be told from it."""
 
 from . import datasets as datasets
+from .schema import Column as Column
+from .schema import Schema as Schema
 from .series import padded as padded
 from .series import unpadded as unpadded
 from .stored import Stored as Stored

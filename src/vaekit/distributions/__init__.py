@@ -2,6 +2,7 @@
 
 from .base import KL, Distribution, closed_form, kl, per_row, sum_cells
 from .codes import CodeGrid
+from .columns import Ordinals, WarpedLogistics
 from .counts import Multinomial, NegativeBinomial, Poisson
 from .flow import CouplingFlow
 from .hyperbolic import UniformBall, WrappedNormal
@@ -42,11 +43,13 @@ __all__ = [
     "NegativeBinomial",
     "Normal",
     "OneHot",
+    "Ordinals",
     "Poisson",
     "PowerSpherical",
     "UniformBall",
     "UniformSphere",
     "VonMisesFisher",
+    "WarpedLogistics",
     "WrappedNormal",
     "closed_form",
     "gumbel",

@@ -48,6 +48,11 @@ class Distribution:
     def mode(self) -> Tensor:
         raise NotImplementedError
 
+    @property
+    def representative(self) -> Tensor:
+        """What stands for the distribution in a table: the mean, and the mode where values have no order."""
+        return self.mean
+
     def log_cells(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """(B, *cells): `log_prob`, and 0 where the mask is: those cells are unknown."""
         cells = self.log_prob(x)

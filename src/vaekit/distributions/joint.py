@@ -33,5 +33,9 @@ class Joint(Distribution):
         return self._beside(lambda part: part.mean)
 
     @property
+    def representative(self) -> Tensor:
+        return self._beside(lambda part: part.representative)
+
+    @property
     def mode(self) -> Tensor:
         return self._beside(lambda part: part.mode)

@@ -43,6 +43,10 @@ class Categorical(Distribution):
     def mode(self) -> Tensor:
         return self.logits.argmax(-1).to(self.logits.dtype)
 
+    @property
+    def representative(self) -> Tensor:
+        return self.mode
+
 
 @record
 class DiscretisedLogisticMixture(Distribution):
