@@ -290,6 +290,7 @@ class VAE(Evaluated):
         return self.fit(x, y, **settings).transform(x)
 
     def _adopt(self, learner: Learner, spec: DataSpec, course: Course) -> None:
+        learner.to(memory_format=torch.channels_last)  # as in training: what is loaded gives the same numbers, as fast
         self.module_, self.objective_, self.spec_ = learner.model.eval(), learner.objective, spec
         columns = spec.shape[:1] if spec.schema is None else (len(spec.schema.columns),)
         self.n_features_in_ = columns[0] if len(spec.shape) == 1 else int(np.prod(spec.shape))

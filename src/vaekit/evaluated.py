@@ -26,7 +26,8 @@ from .evaluation import (
     score_rows,
 )
 from .evaluation.annealed import check_annealing, with_annealing
-from .evaluation.baselines import measure_of, reconstruction_error
+from .evaluation.baselines import independent_baseline, measure_of, reconstruction_error
+from .evaluation.cost import MOST, affordable_draws
 from .evaluation.health import FEWEST
 from .evaluation.observed import Observed
 from .evaluation.samples import Features, Judgement, judge
@@ -61,7 +62,7 @@ class Evaluated(Fitted):
     def evaluate(
         self,
         x: object,
-        draws: int = 100,
+        draws: int | None = 100,
         seed: int | None = None,
         context: object = None,
         against: object = None,
@@ -72,6 +73,7 @@ class Evaluated(Fitted):
         """Figures on held-out rows with their standard errors: ELBO, distortion, rate, bound, bits per dimension; what
         they depend on; and the model's health.
 
+        draws: per row; None: 100, or fewer where these would take more than a minute or so, which a note tells.
         against: training rows (N, ...), to fit simple models to, which then stand beside this one; see
         `vaekit.evaluation.baselines`. ais: so many rows, the first ones, are scored by annealed importance sampling,
         too, beside the bound of these; bracket: so many rows of the model's own are bracketed by bidirectional Monte
@@ -83,6 +85,10 @@ class Evaluated(Fitted):
         if ais or bracket:
             check_annealing(model)
         notes = [self.objective_.caveat] * bool(self.objective_.caveat)
+        if draws is None and (draws := affordable_draws(model, rows)) < MOST:
+            notes.append(
+                f"{draws} draws a row, not {MOST}, which would take long: pass draws={MOST} for a tighter bound"
+            )
         simple = None if against is None else self._baselines(x, against)  # refuses what does not compare at once
         with interruptible() as asked:
             watch = Watch(asked, self.verbose)
@@ -132,6 +138,8 @@ class Evaluated(Fitted):
     def _baselines(self, x: object, against: object) -> Baselines:
         """Simple models of training rows, of the measure that this model's log p has."""
         measure = measure_of(self.module_.likelihood, self.spec_)
+        if measure == "mixed":
+            return independent_baseline(self.module_.likelihood, self._seen(against), self._seen(x), self.seed)
         rows = [self._explained(t) if self._binarises else t for t in (against, x)]
         return baselines(*rows, measure=measure, latents=int(np.prod(self.module_.latent.shape)), seed=self.seed)
 

@@ -261,6 +261,13 @@ class DataSpec:
         cells = int(np.prod(self.shape))
         return -float(np.log(self.scale).sum()) * (cells / len(self.scale))
 
+    def log_jacobian_of(self, mask: Tensor | None, rows: int) -> Tensor:
+        """(rows,), nats: the same of each row, by the cells that are there; mask: (rows, *model_shape), None: all."""
+        if mask is None:
+            return torch.full((rows,), self.log_jacobian, dtype=torch.float64)
+        logs = torch.tensor(self.scale, dtype=torch.float64).log()  # of columns, which are the last axis, or one
+        return -(mask.cpu().double() * logs).flatten(1).sum(1)
+
     def to_dict(self) -> dict[str, Any]:
         beside = {k: v.to_dict() for k in BESIDE if (v := getattr(self, k)) is not None}
         own = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in BESIDE}
