@@ -11,11 +11,11 @@ from typing import Any, NoReturn
 from .. import __version__
 from ..suggest import nearest
 
-DATA = "mnist, digits, shapes[:N] (N random images), a .npy, .npz, .csv or .parquet file, or a folder of images"
+DATA = "mnist, digits, shapes[:N] (N random images), a .npy, .npz, .csv, .parquet or .h5ad file, or a folder of images"
 OWN_DATA = f"{DATA}; of a built-in, its test set (default: what fit evaluated on)"
 
 
-BESIDE = "a .npy or .csv file of as many rows, or own: the labels of a built-in"
+BESIDE = "a .npy or .csv file of as many rows, obs:NAME (a column of an .h5ad file), or own: the labels of a built-in"
 
 
 class UsageError(ValueError):
@@ -191,7 +191,9 @@ def _fit(parser: Parser) -> None:
         help="rows to evaluate on at the end (default: a built-in's test set, else the held-out rows)",
     )
     _context(parser, "none")
-    parser.add_argument("--labels", metavar="FILE|own", help=f"classes, -1 where unknown (default: none): {BESIDE}")
+    parser.add_argument(
+        "--labels", metavar="FILE|obs:NAME|own", help=f"classes, -1 where unknown (default: none): {BESIDE}"
+    )
     parser.add_argument("--no-report", action="store_true", help="write no report.html (default: written)")
     parser.add_argument("--quiet", action="store_true", help="show no progress (default: shown on stderr)")
     _add_settings(parser)
@@ -246,7 +248,7 @@ def _sweep(parser: Parser) -> None:
 
 def _context(parser: Parser, default: str) -> None:
     parser.add_argument(
-        "--context", metavar="FILE|own", help=f"what is known beside each row (default: {default}): {BESIDE}"
+        "--context", metavar="FILE|obs:NAME|own", help=f"what is known beside each row (default: {default}): {BESIDE}"
     )
 
 
