@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data import Annotated, Stored, datasets, files
+from ..data import Annotated, datasets, files
 from ..data.frames import container_of, read_csv, read_parquet, take
 from ..data.stored import stored
 from ..suggest import nearest
