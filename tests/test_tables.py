@@ -216,14 +216,7 @@ def test_draws_of_a_warped_column_follow_its_probabilities():
     each = schema.rows_of(pd.DataFrame({"x": met}))
     mass = likelihood(torch.tensor([[0.2, 0.5]]).expand(5, 2)).log_prob(each).exp()[:, 0]
     for value, p in zip(met, (mass / mass.sum()).tolist()):  # draws are held within the values that were met
-        p = (
-            px.log_prob(torch.tensor(schema.encode(pd.DataFrame({"x": [value]}))).float().expand(20_000, 1))[0]
-            .exp()
-            .item()
-        )
-        share = (drawn == value).mean()
-        edge = 0.02 if value in (0.0, 50.0) else 0.002  # draws beyond the bounds are held at them
-        assert share == pytest.approx(p, abs=4 * math.sqrt(p * (1 - p) / 20_000) + edge)
+        assert (drawn == value).mean() == pytest.approx(p, abs=4 * math.sqrt(p * (1 - p) / 20_000) + 0.002)
 
 
 def test_ordered_levels_have_probabilities_that_sum_to_one():
@@ -323,7 +316,6 @@ TAKEN = {
     "tiny differences": (lambda: with_column(1e9 + np.linspace(0, 1e-3, 120)), "real"),
     "two values": (lambda: with_column(["yes", "no"] * 60), "category"),
     "whole floats with gaps": (lambda: with_column([0.0, 3.0, 9.0, np.nan] * 30), "count"),
-    "the rows' numbers": (lambda: with_column(np.arange(120)), "count"),
 }
 
 
@@ -348,6 +340,8 @@ def test_ten_thousand_levels_are_left_out_with_a_warning():
     with pytest.warns(SchemaWarning, match="column 'odd' names the rows and is left out"):
         schema = Schema.infer(pd.DataFrame({"x": np.arange(10_000) % 7, "odd": WORDS}))
     assert [c.name for c in schema.cells] == ["x"]
+    with pytest.warns(SchemaWarning, match="column 'odd' names the rows and is left out"):
+        Schema.infer(with_column(np.arange(120)))
     schema = Schema.infer(pd.DataFrame({"x": np.arange(10_000) % 7, "odd": WORDS}), {"odd": "category"})
     assert len(schema.column("odd").levels) == 10_000
 

@@ -36,7 +36,7 @@ def resolution(values: NDArray, precision: float = 2.0**-52) -> float | None:
         slack = 1e-4 + 4 * precision * np.abs(ticks)
         if slack.max() > 0.05:
             return None
-        if (np.abs(ticks - ticks.round()) <= slack).all():
+        if ((np.abs(ticks - ticks.round()) <= slack) & ((ticks.round() != 0) | (values == 0))).all():
             return float(f"1e{exponent}")
     return None
 

@@ -397,18 +397,12 @@ def _kind(column: Raw, seen: NDArray, distinct: NDArray) -> Kind:
     if len(distinct) == 2 and distinct[0] == 0 and distinct[1] == 1:
         return "boolean"
     whole = bool((distinct == distinct.round()).all())
+    if column.whole and len(distinct) == len(seen) > FEW and distinct[-1] - distinct[0] == len(seen) - 1:
+        return "identifier"  # the rows' own numbers
     if whole and distinct[0] == 0 and distinct[-1] < 1e6:
         return "count"
     if few:
         return "ordinal"
-    if (
-        whole
-        and column.whole
-        and len(distinct) == len(seen)
-        and distinct[-1] - distinct[0] == len(seen) - 1
-        and len(seen) > FEW
-    ):
-        return "identifier"  # the rows' own numbers
     if whole and distinct[0] == 1 and distinct[-1] < 1e4:
         return "count"
     if distinct[0] > 0 and abs(skewness(np.log(seen))) < abs(skewness(seen / np.abs(seen).max())) - 0.25:
