@@ -15,8 +15,10 @@ from .core import Component
 from .data.annotated import annotated, beside_of
 from .data.arrays import column_names
 from .data.beside import NOTHING, Beside, context_shape
+from .data.frames import as_table, container_of, take
 from .data.rows import AbstractRows, as_rows
-from .data.spec import DataSpec
+from .data.schema import Columns, Schema
+from .data.spec import DataSpec, has_gaps
 from .data.stored import Stored
 from .evaluated import Evaluated
 from .evaluation.health import FEWEST
@@ -56,10 +58,13 @@ class VAE(Evaluated):
     context: a network that reads the context of a row into a vector; None: a small dense one for images, else none.
     epochs, batch_size, lr, schedule, warmup, clip, skip, average, weight_decay: Adam's training; see
         `vaekit.training.Adam`.
+    columns: of a table, what its columns are, by name, where that is known better than it is inferred: a kind, the
+        ordered levels of an ordinal one, or "identifier" to leave one out; see `vaekit.data.Schema`.
     validation: held-out share of the training rows (0: none), or rows to hold out. The test set is never touched.
     patience: epochs without a better held-out ELBO before training stops and the best weights return; None: never.
     initialiser: "glorot" (Keras' default), "he", "torch", of the library's own networks.
-    missing: whether NaN marks a missing cell; otherwise a NaN is refused.
+    missing: whether NaN marks a missing cell of an array; otherwise a NaN is refused. A table says itself what is
+        missing.
     warm_start: whether `fit` goes on from the weights of the last `fit`.
     precision: "fp32", or "bf16" for the networks' products in training; likelihoods and scores stay in fp32.
     threads: of the operations on the CPU in training; "auto" tries on the first batches and takes the fastest, as does
@@ -98,6 +103,7 @@ class VAE(Evaluated):
         skip: float | None = None,
         average: float | None = None,
         weight_decay: float = 0.0,
+        columns: Columns | None = None,
         validation: float | object = 0.1,
         patience: int | None = None,
         initialiser: str = "glorot",
@@ -129,6 +135,7 @@ class VAE(Evaluated):
         self.skip = skip
         self.average = average
         self.weight_decay = weight_decay
+        self.columns = columns
         self.validation = validation
         self.patience = patience
         self.initialiser = initialiser
@@ -289,8 +296,10 @@ class VAE(Evaluated):
         return self.fit(x, y, **settings).transform(x)
 
     def _adopt(self, learner: Learner, spec: DataSpec, course: Course) -> None:
+        learner.to(memory_format=torch.channels_last)  # as in training: what is loaded gives the same numbers, as fast
         self.module_, self.objective_, self.spec_ = learner.model.eval(), learner.objective, spec
-        self.n_features_in_ = spec.shape[0] if len(spec.shape) == 1 else int(np.prod(spec.shape))
+        columns = spec.shape[:1] if spec.schema is None else (len(spec.schema.columns),)
+        self.n_features_in_ = columns[0] if len(spec.shape) == 1 else int(np.prod(spec.shape))
         self.history_, self.ended_, self.best_epoch_ = course.history, course.ended, course.best_epoch
         self.pace_ = course.pace
 
@@ -310,8 +319,15 @@ class VAE(Evaluated):
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
-    def held_out(self, x: object) -> np.ndarray | Stored | None:
+    def held_out(self, x: object) -> Any:
         """The rows that `fit(x)` holds out to watch itself; None where `validation` is 0."""
+        data = self._opened(x)
+        if container_of(data) is not None:
+            share = self.validation
+            if not isinstance(share, (int, float)):
+                return share
+            out = self.holds_out(len(data)).numpy()
+            return take(data, out) if 0 < out.sum() < len(out) else None
         held = self._split(x)[1]
         return held if held is None else held.x.cpu().numpy() if isinstance(held.x, Tensor) else held.x
 
@@ -319,7 +335,9 @@ class VAE(Evaluated):
         self, data: object, y: object = None, context: object = None, spec: DataSpec | None = None
     ) -> tuple[AbstractRows, AbstractRows | None]:
         """Training rows and held-out rows; what is inferred from the data, without a spec, is so from the former."""
-        (x, dtype), given = self._rows(data), self.validation
+        data, given = self._opened(data), self.validation
+        schema = self._schema(data) if spec is None else spec.schema
+        x, dtype = self._rows(data, schema)
         held: Tensor | Stored | None = None
         out, total = torch.zeros(len(x), dtype=torch.bool), len(x)
         if isinstance(given, (int, float)):
@@ -332,15 +350,17 @@ class VAE(Evaluated):
         elif given is not None and context is not None:
             raise ValueError("validation rows have no context of their own: hold out a share, validation=0.1")
         elif given is not None:
-            held = self._rows(given)[0]
+            held = self._rows(given if schema is None else self._opened(given), schema)[0]
         if spec is None:
-            spec = self._spec(x, dtype)
+            spec = self._spec(x, dtype, schema)
             beside = Beside.of(total, y if self._labelled(spec) else None, context)
             spec = spec if self._goes_on() else beside.inferred(spec, ~out)
         else:
             beside = Beside.of(total, None, context)
         if held is not None and tuple(held.shape[1:]) != spec.shape:
             raise ValueError(f"validation rows have shape {tuple(held.shape[1:])}, the training rows {spec.shape}")
+        if spec.schema is not None and held is not None and has_gaps(held):
+            spec = spec.with_missing()
         device = self._device()
         rows = as_rows(x, spec, device, beside[~out])
         if held is None:
@@ -356,14 +376,44 @@ class VAE(Evaluated):
     def _goes_on(self) -> bool:
         return self.warm_start and hasattr(self, "module_")
 
-    def _spec(self, x: Tensor | Stored, dtype: str) -> DataSpec:
+    def _opened(self, data: object) -> object:
+        """The data, read into memory where they are the file of a table."""
+        table = as_table(data) if self._reads_tables() else None
+        return data if table is None else table
+
+    def _reads_tables(self) -> bool:
+        """Whether the likelihood is left to follow the columns; one that is named reads a data frame as an array."""
+        if self.likelihood is not None:
+            return False
+        recipe = as_recipe(self.recipe or "table")
+        return (
+            recipe.name == "table"
+            or RECIPES[recipe.name].builder(self.latent_dim, **recipe.settings).likelihood is None
+        )
+
+    def _schema(self, data: object) -> Schema | None:
+        """The schema of a table, its scales those of the rows that are trained on; None for an array."""
+        if self._goes_on():
+            return self.spec_.schema
+        if container_of(data) is None or not self._reads_tables():
+            if self.columns is not None:
+                raise ValueError(
+                    "columns=... is of tables, got an array: pass a data frame, pandas.DataFrame(x, columns=[...]), "
+                    "and no likelihood"
+                )
+            return None
+        share, rows = self.validation, len(data)
+        held = isinstance(share, (int, float)) and 0 < round(rows * share) < rows
+        return Schema.infer(data, self.columns, ~self.holds_out(rows).numpy() if held else None)
+
+    def _spec(self, x: Tensor | Stored, dtype: str, schema: Schema | None) -> DataSpec:
         if self._goes_on():
             if tuple(x.shape[1:]) != self.spec_.shape:
                 raise ValueError(
                     f"warm_start: the model was fitted to rows of {self.spec_.shape}, got {tuple(x.shape[1:])}"
                 )
             return self.spec_
-        spec = DataSpec.infer(x, dtype)
+        spec = DataSpec.infer(x, dtype) if schema is None else DataSpec.of_table(schema)
         if self.missing:
             spec = spec.with_missing()
         own = any(p is not None and not isinstance(p, Component) for p in (self.encoder, self.decoder))
@@ -378,7 +428,7 @@ class VAE(Evaluated):
 
     def _recipe(self, spec: DataSpec) -> Recipe:
         default = "vae" if spec.is_image and spec.kind in ("bytes", "unit", "binary") else "auto"
-        return as_recipe(self.recipe or default)
+        return as_recipe(self.recipe or ("table" if spec.schema is not None else default))
 
     def _parts(self, spec: DataSpec) -> Parts:
         """The recipe's parts, replaced by the given ones (copied: fit never changes what it was given)."""

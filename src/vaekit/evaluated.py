@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from .data.gaps import numbers
 from .data.rows import AbstractRows
 from .evaluation import (
     Baselines,
@@ -22,11 +23,13 @@ from .evaluation import (
     disentanglement,
     evaluate_rows,
     health,
+    oddness,
     representation,
     score_rows,
 )
 from .evaluation.annealed import check_annealing, with_annealing
-from .evaluation.baselines import measure_of, reconstruction_error
+from .evaluation.baselines import independent_baseline, measure_of, reconstruction_error
+from .evaluation.cost import MOST, affordable_draws
 from .evaluation.health import FEWEST
 from .evaluation.observed import Observed
 from .evaluation.samples import Features, Judgement, judge
@@ -61,7 +64,7 @@ class Evaluated(Fitted):
     def evaluate(
         self,
         x: object,
-        draws: int = 100,
+        draws: int | None = 100,
         seed: int | None = None,
         context: object = None,
         against: object = None,
@@ -72,6 +75,7 @@ class Evaluated(Fitted):
         """Figures on held-out rows with their standard errors: ELBO, distortion, rate, bound, bits per dimension; what
         they depend on; and the model's health.
 
+        draws: per row; None: 100, or fewer where these would take more than a minute or so, which a note tells.
         against: training rows (N, ...), to fit simple models to, which then stand beside this one; see
         `vaekit.evaluation.baselines`. ais: so many rows, the first ones, are scored by annealed importance sampling,
         too, beside the bound of these; bracket: so many rows of the model's own are bracketed by bidirectional Monte
@@ -83,6 +87,10 @@ class Evaluated(Fitted):
         if ais or bracket:
             check_annealing(model)
         notes = [self.objective_.caveat] * bool(self.objective_.caveat)
+        if draws is None and (draws := affordable_draws(model, rows)) < MOST:
+            notes.append(
+                f"{draws} draws a row, not {MOST}, which would take long: pass draws={MOST} for a tighter bound"
+            )
         simple = None if against is None else self._baselines(x, against)  # refuses what does not compare at once
         with interruptible() as asked:
             watch = Watch(asked, self.verbose)
@@ -132,6 +140,8 @@ class Evaluated(Fitted):
     def _baselines(self, x: object, against: object) -> Baselines:
         """Simple models of training rows, of the measure that this model's log p has."""
         measure = measure_of(self.module_.likelihood, self.spec_)
+        if measure == "mixed":
+            return independent_baseline(self.module_.likelihood, self._seen(against), self._seen(x), self.seed)
         rows = [self._explained(t) if self._binarises else t for t in (against, x)]
         return baselines(*rows, measure=measure, latents=int(np.prod(self.module_.latent.shape)), seed=self.seed)
 
@@ -196,6 +206,66 @@ class Evaluated(Fitted):
         """
         seed = self.seed if seed is None else seed
         return Detector.of(self._fitted(), self._seen, normal, draws=draws, seed=seed)
+
+    def anomaly_score(
+        self,
+        x: object,
+        score: str = "bound",
+        *,
+        draws: int = oddness.DRAWS,
+        seed: int | None = None,
+        context: object = None,
+        normal: object = None,
+        entropy: float | None = None,
+    ) -> np.ndarray:
+        """(N,): how odd rows are, higher is odder; the same to the bit at the next call.
+
+        score: "bound", "elbo", "distortion", "error" or "typicality", see `vaekit.evaluation.oddness.anomaly_score`.
+        The last is a distance from normal rows: pass some, such as `held_out(x)`, or their mean "bound" as entropy.
+        """
+        settings = {"draws": draws, "seed": self._seed(seed)}
+        if score == "typicality" and entropy is None and normal is not None:
+            entropy = float(self.anomaly_score(normal, "bound", **settings).mean())
+        rows = self._seen(x, context)
+        return oddness.anomaly_score(self._fitted(), rows, score, entropy=entropy, **settings)
+
+    def explain(
+        self,
+        x: object,
+        score: str = "bound",
+        *,
+        draws: int = oddness.DRAWS,
+        seed: int | None = None,
+        context: object = None,
+    ) -> Any:
+        """What each cell adds to the `anomaly_score` of its row: (N, ...), or a table of numbers; they sum to it.
+
+        score: "bound", "distortion" or "error". See `vaekit.evaluation.oddness.explain`.
+        """
+        rows = self._seen(x, context)
+        shares = oddness.explain(self._fitted(), rows, score, draws=draws, seed=self._seed(seed))
+        if self.spec_.schema is not None:
+            return numbers(self.spec_.schema, shares)
+        shares = shares.reshape(len(shares), *self.spec_.model_shape)
+        return (np.moveaxis(shares, 1, -1) if self.spec_.channels_last else shares).reshape(-1, *self.spec_.shape)
+
+    def outlier_probability(
+        self,
+        x: object,
+        normal: object,
+        score: str = "bound",
+        *,
+        draws: int = oddness.DRAWS,
+        seed: int | None = None,
+        context: object = None,
+    ) -> np.ndarray:
+        """(N,): 1 - p, p the conformal p-value by normal rows (M, ...) that the model was not fitted to.
+
+        Of normal rows a share of at most a has 1 - p of 1 - a or more, whatever the model is worth; see
+        `vaekit.evaluation.oddness.p_values`.
+        """
+        settings = {"draws": draws, "seed": seed, "context": context, "normal": normal}
+        return 1 - oddness.p_values(*(self.anomaly_score(rows, score, **settings) for rows in (x, normal)))
 
     def report(
         self,

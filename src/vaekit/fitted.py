@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import copy
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import repeat
+from operator import attrgetter
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -15,9 +19,12 @@ from torch.utils import _pytree as pytree
 from .core import Batch, Noise, Scope, Source, Still
 from .data.annotated import annotated, beside_of
 from .data.beside import Beside, sampled, spread
+from .data.frames import as_table, joined
+from .data.gaps import filled, partial_cells, partial_row, with_given
 from .data.labels import Classes
 from .data.rows import AbstractRows, as_rows
-from .data.spec import DataSpec
+from .data.schema import Schema
+from .data.spec import DataSpec, has_gaps
 from .data.stored import Stored, as_data
 from .distributions import Library
 from .manners import Manners, NotFittedError, available
@@ -25,10 +32,17 @@ from .model import VAEModule
 from .networks import SequenceEncoder
 from .networks.sequences import until_last
 from .objectives import Objective
-from .tasks import walks
+from .tasks import complete, impute, sample_given, walks
+from .tasks.weighing import DRAWS
+
+log = logging.getLogger("vaekit")
 
 CHUNK = 1024
 """Rows per pass when predicting: memory stays bounded for any number of rows."""
+GIVEN_DRAWS = 4096
+"""Draws of z for the columns that `sample` is given; as many as there are rows, if these are more."""
+FEW = 30
+"""Effective draws below which `sample(given=...)` says so."""
 
 
 class Fitted(Manners):
@@ -44,19 +58,20 @@ class Fitted(Manners):
     objective_: Objective
     spec_: DataSpec
 
-    def _rows(self, x: object) -> tuple[Tensor | Stored, str]:
-        return as_data(x, allow_missing=self.missing)
+    def _rows(self, x: object, schema: Schema | None = None, gaps: bool = False) -> tuple[Tensor | Stored, str]:
+        """Checked rows, and the name of their type: of a table with this schema its cells."""
+        return as_data(x, allow_missing=gaps or self.missing) if schema is None else (schema.rows_of(x), "float32")
 
     def _fitted(self) -> VAEModule:
         if not hasattr(self, "module_"):
             raise NotFittedError("this VAE is not fitted yet: call fit(x) first, or vaekit.load(run)")
         return self.module_
 
-    def _seen(self, x: object, context: object = None) -> AbstractRows:
-        """Rows like those the model was fitted to, with their context."""
-        model = self._fitted()
+    def _seen(self, x: object, context: object = None, gaps: bool = False) -> AbstractRows:
+        """Rows like those the model was fitted to, with their context. gaps: cells may be missing that never were."""
+        self._fitted()
         x, context = self._named(x, context)
-        data, _ = self._rows(x)
+        data, _ = self._rows(x, self.spec_.schema, gaps)
         if tuple(data.shape[1:]) != self.spec_.shape:
             got, want = tuple(data.shape[1:]), self.spec_.shape
             if len(want) == 1 and len(got) == 1:
@@ -65,8 +80,13 @@ class Fitted(Manners):
                     "that it was fitted to"
                 )
             raise ValueError(f"expected rows of {want}, as in fit, got rows of {got}: reshape them")
-        beside = Beside.of(len(data), context=spread(context, len(data), self.spec_))
-        return as_rows(data, self.spec_, next(model.parameters()).device, beside).checked(model.likelihood.check)
+        gaps = gaps or (self.spec_.schema is not None and has_gaps(data))
+        return self._placed(data, context, self.spec_.with_missing() if gaps else self.spec_)
+
+    def _placed(self, data: Tensor | Stored, context: object, spec: DataSpec) -> AbstractRows:
+        """Checked rows where the model is."""
+        model, beside = self._fitted(), Beside.of(len(data), context=spread(context, len(data), self.spec_))
+        return as_rows(data, spec, next(model.parameters()).device, beside).checked(model.likelihood.check)
 
     def _named(self, x: object, context: object) -> tuple[object, object]:
         """Rows and their context: of annotated data the genes that the model reads, in its order, and the column of
@@ -105,21 +125,25 @@ class Fitted(Manners):
         """(N,): the likeliest class, one of `classes_`, or the number of the likeliest cluster."""
         return self.classes_[self.predict_proba(x, context).argmax(1)]
 
-    def inverse_transform(self, z: object, context: object = None) -> np.ndarray:
-        """Codes (N, latent numbers) -> the mean of p(x | z), in the data's own units, shape and dtype."""
+    def inverse_transform(self, z: object, context: object = None) -> Any:
+        """Codes (N, latent numbers) -> the mean of p(x | z), in the data's own units, shape and dtype; of a table, a
+        table, with the likeliest level of a category."""
         model = self._fitted()
         codes = torch.as_tensor(np.asarray(z), dtype=Source.like(model).dtype)
         size = int(np.prod(model.latent.shape))
         if codes.dim() != 2 or codes.shape[1] != size:
             raise ValueError(f"expected codes (N, {size}), got {tuple(codes.shape)}: pass what transform gives")
         given = self._context(spread(context, len(codes), self.spec_), len(codes))
-        device = next(model.parameters()).device
+        device, told = (
+            next(model.parameters()).device,
+            attrgetter("mean" if self.spec_.schema is None else "representative"),
+        )
         with torch.no_grad():
             parts = [
-                self.spec_.decode(model.decode(c.to(device).reshape(-1, *model.latent.shape), g).mean)
+                self.spec_.decode(told(model.decode(c.to(device).reshape(-1, *model.latent.shape), g)))
                 for c, g in zip(codes.split(CHUNK), given)
             ]
-        return np.concatenate(parts)
+        return joined(parts)
 
     def _context(self, context: object, rows: int) -> Iterator[Tensor | None]:
         """The context of rows to be decoded, as the model reads it, chunk by chunk."""
@@ -127,7 +151,7 @@ class Fitted(Manners):
         device = next(self._fitted().parameters()).device
         return repeat(None) if read is None else iter(read.to(device).split(CHUNK))
 
-    def reconstruct(self, x: object, context: object = None) -> np.ndarray:
+    def reconstruct(self, x: object, context: object = None) -> Any:
         """The mean of p(x | z) at the centre of q(z | x), in the data's own units, shape and dtype; deterministic.
 
         Of a likelihood with a library, at the row's own. Missing cells are filled, but for those of series, (N, T) or
@@ -138,7 +162,7 @@ class Fitted(Manners):
             return self.spec_.decode(self._at_library(x, context, lambda px, own: px.at(own).mean))
         rows, shape = self.inverse_transform(self.transform(x, context), context), self.spec_.shape
         ends = isinstance(self.module_.encoder, SequenceEncoder) and self.spec_.missing and len(shape) < 3
-        if ends and rows.dtype.kind == "f":
+        if ends and self.spec_.schema is None and rows.dtype.kind == "f":
             seen = self._seen(x, context)
             there = self._gather(seen, lambda b: until_last(b.mask.reshape(len(b.mask), shape[0], -1)))
             rows[there.numpy() == 0] = np.nan
@@ -187,26 +211,96 @@ class Fitted(Manners):
         return spread(self._named(x, context)[1], rows, self.spec_)
 
     def sample(
-        self, n: int = 1, seed: int | None = None, mean: bool | None = None, context: object = None
-    ) -> np.ndarray:
-        """n new rows, in the data's own units, shape and dtype: z from the prior, then p(x | z).
+        self,
+        n: int = 1,
+        seed: int | None = None,
+        mean: bool | None = None,
+        context: object = None,
+        given: Mapping[Any, Any] | None = None,
+    ) -> Any:
+        """n new rows, in the data's own units, shape and dtype: z from the prior, then p(x | z). Of a table, a table,
+        with its types, levels, bounds and rounding, and no cell missing.
 
         mean: take the mean of p(x | z) instead of a draw; None: only where log p is not a likelihood of the data
         (see `caveat_`), such as grey levels under the cross-entropy, whose draws would be black-and-white noise.
         context: of each row, or one for all; classes that are not given are drawn as often as fit met them.
+        given: values of columns, by number or name: rows are drawn from p(the others | these), by importance
+        resampling, see `vaekit.tasks.sample_given`; it is told where few draws count.
         """
         model = self._fitted()
         if n < 1:
             raise ValueError(f"sample({n}): expected at least one row")
+        if given is not None:
+            return self._sample_given(given, n, self._seed(seed), mean, context)
         seed = self.seed if seed is None else seed
         noise, given = Source.like(model, seed), self._context(sampled(context, n, seed, self.spec_), n)
         take_mean = self.caveat_ is not None if mean is None else mean
-        rows = []
+        rows, told = [], attrgetter("mean" if self.spec_.schema is None else "representative")
         with torch.no_grad():
             for start, own in zip(range(0, n, CHUNK), given):
                 px = model.decode(model.generate(min(CHUNK, n - start), noise, own), own)
-                rows.append(self.spec_.decode(px.mean if take_mean else px.draw(Scope.of(noise))))
-        return np.concatenate(rows)
+                rows.append(self.spec_.decode(told(px) if take_mean else px.draw(Scope.of(noise))))
+        return joined(rows)
+
+    def _sample_given(self, given: Mapping[Any, Any], n: int, seed: int, mean: bool | None, context: object) -> Any:
+        schema, names = self.spec_.schema, self.__dict__.get("feature_names_in_")
+        row = partial_row(given, self.spec_.shape, names) if schema is None else partial_cells(given, schema)
+        take_mean = self.caveat_ is not None if mean is None else mean
+        settings = {"draws": max(GIVEN_DRAWS, n), "seed": seed, "mean": take_mean}
+        rows = self._placed(torch.from_numpy(row), context, self.spec_.with_missing())
+        made = sample_given(self._fitted(), rows, n, **settings)
+        effective = float(made.effective)
+        if effective < FEW:
+            log.warning(
+                "sample(given=...): of %d draws %.1f count, so that rows are alike: the given values are unlikely "
+                "together, or the model does not know how they go together",
+                made.draws,
+                effective,
+            )
+        if schema is not None:
+            return with_given(schema, made.x.double().numpy(), given)
+        drawn = self.spec_.decode(made.x) if take_mean else self._in_units(made.x)
+        return np.where(np.isnan(row), drawn, row).astype(drawn.dtype)
+
+    def impute(
+        self, x: object, n: int | None = None, *, draws: int = DRAWS, seed: int | None = None, context: object = None
+    ) -> Any:
+        """Rows x with their missing cells filled; the other cells are as they were, bit for bit.
+
+        By one value each, the mean of numbers and the likeliest of levels given the cells that are there; or, with n,
+        n times over by draws from p(missing | seen), for multiple imputation, whose spread is how uncertain a cell is:
+        (n, N, ...), or n tables. draws: of z per row. A model that was fitted to whole rows fills gaps, too, but its
+        encoder has never seen one: look at the effective sample size that `complete` tells. See
+        `vaekit.tasks.impute`.
+        """
+        rows, settings = self._seen(x, context, gaps=True), {"draws": draws, "seed": self._seed(seed)}
+        if n is None:
+            return self._with(x, impute(self._fitted(), rows, **settings).x)
+        each = [self._with(x, own) for own in complete(self._fitted(), rows, n, **settings).x]
+        return each if self.spec_.schema is not None else np.stack(each)
+
+    def complete(
+        self, x: object, *, draws: int = DRAWS, seed: int | None = None, context: object = None
+    ) -> tuple[Any, np.ndarray]:
+        """Rows x with their missing cells drawn from p(missing | seen), and (N,) effective sample sizes, of `draws`.
+
+        By importance resampling, see `vaekit.tasks.complete`: where a row has an effective sample size near 1, its
+        draw is little better than a guess, and more draws help. The cells that are there stay as they were.
+        """
+        rows = self._seen(x, context, gaps=True)
+        made = complete(self._fitted(), rows, draws=draws, seed=self._seed(seed))
+        return self._with(x, made.x[0]), made.effective.numpy()
+
+    def _with(self, x: object, cells: Tensor) -> Any:
+        """Rows x, their gaps filled by cells (N, *model_shape)."""
+        return filled(x if self.spec_.schema is None else as_table(x), self._in_units(cells))
+
+    def _in_units(self, cells: Tensor) -> Any:
+        """Cells (N, *model_shape) in the data's own units; of levels 0 and 1 the nearer one."""
+        return self.spec_.decode(cells.round() if self.spec_.kind == "binary" else cells)
+
+    def _seed(self, seed: int | None) -> int:
+        return self.seed if seed is None else seed
 
     def interpolate(
         self, x_a: object, x_b: object, steps: int = 10, path: str = "linear", context: object = None
@@ -270,11 +364,13 @@ class Fitted(Manners):
         return self.module_.decode(z.reshape(-1, *self.module_.latent.shape), given).mean
 
     def _decoded(self, codes: Tensor, context: object = None) -> np.ndarray:
-        """Codes (N, ..., latent numbers) -> rows (N, ..., *row)."""
+        """Codes (N, ..., latent numbers) -> rows (N, ..., *row); of a table, one after the other."""
         flat, given = codes.flatten(0, -2).cpu().numpy(), spread(context, len(codes), self.spec_)
         if given is not None:
             given = np.repeat(np.asarray(given), len(flat) // len(codes), 0)
         rows = self.inverse_transform(flat, given)
+        if self.spec_.schema is not None:
+            return rows
         return rows.reshape(*codes.shape[:-1], *rows.shape[1:])
 
     def posterior(self, x: object, context: object = None) -> torch.distributions.Distribution:
@@ -300,6 +396,21 @@ class Fitted(Manners):
         """Why log p is not a likelihood of these data; None where it is."""
         level = 0.5 if self.spec_.kind in ("bytes", "unit") else 0.0
         return self._fitted().likelihood.caveat(torch.full((1, *self.spec_.model_shape), level), self.spec_.integer)
+
+    def over_numbers(self) -> Self:
+        """The same model over the numbers that stand for a table's cells, as `numbers` gives them."""
+        schema = self._fitted() and self.spec_.schema
+        if schema is None:
+            return self
+        own = copy.copy(self)
+        own.spec_, own.missing = self.spec_.of_numbers(), True
+        own.feature_names_in_ = np.array([str(c.name) for c in schema.cells], dtype=object)
+        return own
+
+    def numbers(self, x: object) -> Any:
+        """(N, C): a table as numbers, a column for each that is modelled: in its own units, levels by their number,
+        dates in seconds since 1970, NaN where missing; an array as it is."""
+        return x if self.spec_.schema is None else self.spec_.schema.numbers(x)
 
     def save(self, path: str | Path) -> None:
         """Writes `config.json`, `model.safetensors` and `history.jsonl` into a folder; what was there is replaced."""

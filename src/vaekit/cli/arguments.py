@@ -269,7 +269,8 @@ def _output(parser: Parser, name: str, kinds: str) -> None:
 
 def _evaluate(parser: Parser) -> None:
     _run_and_data(parser)
-    parser.add_argument("--draws", type=whole(1), metavar="K", help="draws per row (default: 100; 10 with --quick)")
+    shown = "draws per row (default: 100, or fewer, at least 10, where that takes minutes; 10 with --quick)"
+    parser.add_argument("--draws", type=whole(1), metavar="K", help=shown)
     parser.add_argument("--seed", type=whole(0), metavar="N", help="of the draws (default: the run's)")
     _rows_of(parser, "--ais", "score the first ROWS by annealed importance sampling, too")
     _rows_of(parser, "--bracket", "bracket log p(x) of ROWS of the model's own between two bounds (bidirectional)")

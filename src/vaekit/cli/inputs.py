@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data import Annotated, Stored, datasets, files
+from ..data import Annotated, datasets, files
+from ..data.frames import container_of, read_csv, read_parquet, take
 from ..data.stored import stored
 from ..suggest import nearest
 
@@ -29,7 +31,7 @@ class Part:
     the file or folder that they are in.
     """
 
-    x: NDArray | Stored
+    x: Any
     labels: NDArray | None
     name: str
     context: NDArray | None = None
@@ -43,7 +45,8 @@ class Part:
             return self
         beside = {n: v if (v := getattr(self, n)) is None else v[:count] for n in ("labels", "context", "classes")}
         beside["factors"] = self.factors and {name: values[:count] for name, values in self.factors.items()}
-        return replace(self, x=self.x[:count], name=f"the first {count:,} rows of {self.name}", **beside)
+        x = take(self.x, np.arange(count)) if container_of(self.x) else self.x[:count]
+        return replace(self, x=x, name=f"the first {count:,} rows of {self.name}", **beside)
 
 
 def is_built_in(data: str) -> bool:
@@ -74,8 +77,8 @@ def _shapes(data: str, count: str, seed: int) -> tuple[Part, Part]:
     return train, test
 
 
-def read(source: str) -> NDArray | Stored:
-    """The rows in a file or folder, those above `LARGE` bytes left where they are.
+def read(source: str) -> Any:
+    """The rows in a file or folder, those above `LARGE` bytes left where they are; of .csv and .parquet, a table.
 
     Raises FileNotFoundError, ValueError or ImportError; see `vaekit.data.files` and `vaekit.data.stored`.
     """
@@ -86,26 +89,21 @@ def read(source: str) -> NDArray | Stored:
             f"{nearest(path.name, BUILT_IN)}"
         )
     kind = path.suffix.lower() if path.is_file() else ""
+    if kind == ".parquet" and path.stat().st_size <= LARGE:
+        return read_parquet(path)
     if kind == ".h5ad":
         return stored(path)
     if path.is_dir() or kind == ".parquet" or (kind == ".npy" and path.stat().st_size > LARGE):
         rows = stored(path)
         return rows if rows.nbytes > LARGE else np.asarray(rows)
-    return _csv(path) if kind == ".csv" else files.read(path)
+    return read_csv(path) if kind == ".csv" else files.read(path)
 
 
 def _csv(path: Path) -> NDArray:
     """The columns of a .csv file, all of them numeric; an empty cell is NaN."""
-    try:
-        import pandas as pd
+    frame = read_csv(path)
+    import pandas as pd
 
-        frame = pd.read_csv(path)
-        if all(_is_number(name) for name in frame.columns):  # no line of names
-            frame = pd.read_csv(path, header=None)
-    except ImportError as error:
-        raise ImportError('reading .csv needs pandas: pip install "vaekit[tables]"') from error
-    except (ValueError, OSError) as error:
-        raise ValueError(f"{path} cannot be read as .csv ({error}): save it again") from error
     words = [str(name) for name in frame.columns if not pd.api.types.is_numeric_dtype(frame[name])]
     if words:
         raise ValueError(f"expected columns of numbers in {path}, got {', '.join(words)}: encode or drop them first")
@@ -141,11 +139,3 @@ def _words(path: Path) -> NDArray:
     frame = pd.read_csv(path)
     whole = frame.shape[1] == 1 and not pd.api.types.is_numeric_dtype(frame.iloc[:, 0])
     return frame.iloc[:, 0].to_numpy(dtype=object) if whole else _csv(path)
-
-
-def _is_number(name: object) -> bool:
-    try:
-        float(str(name))
-    except ValueError:
-        return False
-    return True

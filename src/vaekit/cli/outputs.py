@@ -70,9 +70,19 @@ def table(path: Path, codes: NDArray) -> None:
     write_atomic(path, buffer.getvalue())
 
 
+def frame(path: Path, rows: Any) -> None:
+    """A table as .csv or .parquet, as the end of the name says."""
+    buffer = io.BytesIO()
+    if path.suffix.lower() == ".csv":
+        rows.to_csv(buffer, index=False)
+    else:
+        rows.to_parquet(buffer, index=False)
+    write_atomic(path, buffer.getvalue())
+
+
 def suffix(spec: DataSpec) -> str:
     """How rows of these data are written by default."""
-    return ".png" if shows_pictures(spec) else ".npy"
+    return ".png" if shows_pictures(spec) else ".npy" if spec.schema is None else ".csv"
 
 
 def sheet(path: Path, rows: NDArray, spec: DataSpec, below: NDArray | None = None, across: int | None = None) -> None:

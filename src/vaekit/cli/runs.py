@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from .. import storage
 from ..data import Stored, datasets
+from ..data.frames import container_of, take
 from ..estimator import VAE
 from ..likelihoods import Bernoulli
 from . import inputs
@@ -169,7 +170,8 @@ class Inputs:
             return part
         beside = {n: v if (v := getattr(part, n)) is None else v[kept] for n in ("labels", "context", "classes")}
         factors = part.factors and {n: v[kept] for n, v in part.factors.items()}
-        return replace(part, x=part.x[kept], factors=factors, **beside)
+        x = take(part.x, kept) if container_of(part.x) else part.x[kept]
+        return replace(part, x=x, factors=factors, **beside)
 
     @cached_property
     def judged(self) -> Part:
@@ -190,6 +192,8 @@ def seen(plan: Plan, part: Part | None, stream: int) -> Part | None:
     """A part as the model sees it: with `--binarise static`, grey levels are drawn once, by seed + stream."""
     if part is None or plan.settings["binarise"] != "static":
         return part
+    if container_of(part.x):
+        raise ValueError(f"--binarise is of grey levels, and {part.name} is a table: leave it out")
     if isinstance(part.x, Stored):
         raise ValueError(
             f"--binarise static draws all of {part.name} once, in memory, and it is larger than is read whole: pass "

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from .. import storage
 from ..data import Stored
+from ..data.frames import container_of, take
 from ..data.labels import Classes
 from ..estimator import VAE
 from ..evaluation import DIGITS, representation
@@ -83,7 +84,8 @@ def _folder(plan: Plan, args: Namespace) -> Path:
 
 def _beginning(plan: Plan, given: Inputs, folder: Path) -> str:
     x, model = given.train.x, plan.settings["recipe"] or "a model"
-    return f"fitting {model} to {given.train.name}, {' x '.join(map(str, x.shape))} {x.dtype}, in {folder}"
+    of = "columns" if container_of(x) else x.dtype
+    return f"fitting {model} to {given.train.name}, {' x '.join(map(str, x.shape))} {of}, in {folder}"
 
 
 def _go_on(folder: Path) -> str:
@@ -143,7 +145,7 @@ def _judged(vae: VAE, given: Inputs, folder: Path, args: Namespace) -> Outcome:
     """Evaluation and report at the end of a fit."""
     part = given.judged
     say(args, f"evaluating on {len(part.x):,} rows: {part.name}")
-    evaluation = vae.evaluate(part.x, context=part.context)
+    evaluation = vae.evaluate(part.x, None, context=part.context)
     if evaluation.interrupted:
         raise KeyboardInterrupt
     ended = {"ended": vae.ended_, "epochs": len(vae.history_), "best_epoch": vae.best_epoch_, "pace": str(vae.pace_)}
@@ -176,7 +178,7 @@ def evaluate(args: Namespace) -> Outcome:
     for rows in (learned, part) if args.probes else ():
         if rows.labels is None:
             raise ValueError(f"--probes needs labels, and {rows.name} has none of its own: use vae.probe from Python")
-    few, draws, betas = (20, 10, 100) if args.quick else (100, 100, 500)
+    few, draws, betas = (20, 10, 100) if args.quick else (100, None, 500)
     asked = {"ais": args.ais, "bracket": args.bracket}
     beside = {name: rows or few for name, rows in asked.items() if rows is not None}
     beside["against"] = learned.x if args.baselines else None
@@ -230,13 +232,20 @@ def _test_rows(source: str, vae: VAE) -> NDArray | Stored:
 def sample(args: Namespace) -> Outcome:
     vae = loaded(args)
     default = Path(args.run, "samples").with_suffix(outputs.suffix(vae.spec_))
-    path = outputs.chosen(args.output, default, ".png", ".npy", ".npz")
+    path = outputs.chosen(args.output, default, *_kinds(vae))
     rows = vae.sample(args.rows, seed=args.seed, mean=args.mean, context=_asked(vae, args))
-    if path.suffix.lower() == ".png":
+    if vae.spec_.schema is not None:
+        outputs.frame(path, rows)
+    elif path.suffix.lower() == ".png":
         outputs.sheet(path, rows, vae.spec_)
     else:
         outputs.array(path, x=rows)
     return _written(args, path, len(rows), f"{len(rows)} samples")
+
+
+def _kinds(vae: VAE) -> tuple[str, ...]:
+    """How rows of these data can be written."""
+    return (".png", ".npy", ".npz") if vae.spec_.schema is None else (".csv", ".parquet")
 
 
 def embed(args: Namespace) -> Outcome:
@@ -253,10 +262,12 @@ def embed(args: Namespace) -> Outcome:
 def reconstruct(args: Namespace) -> Outcome:
     vae, part = opened(args)
     default = Path(args.run, "reconstructions").with_suffix(outputs.suffix(vae.spec_))
-    path = outputs.chosen(args.output, default, ".png", ".npy", ".npz")
-    x = part.x[: args.rows]
+    path = outputs.chosen(args.output, default, *_kinds(vae))
+    x = part.first(args.rows).x
     again = vae.reconstruct(x, None if part.context is None else part.context[: args.rows])
-    if path.suffix.lower() == ".png":
+    if vae.spec_.schema is not None:
+        outputs.frame(path, again)
+    elif path.suffix.lower() == ".png":
         outputs.sheet(path, x, vae.spec_, below=again)
     else:
         outputs.array(path, x=x, reconstruction=again)
@@ -282,7 +293,8 @@ def interpolate(args: Namespace) -> Outcome:
     vae, part = opened(args)
     a, b = (_row(part, number) for number in (args.a, args.b))
     known = None if part.context is None else part.context[args.a : args.a + 1]
-    rows = vae.interpolate(a, b, steps=args.steps, path=args.path, context=known)[0]
+    rows = vae.interpolate(a, b, steps=args.steps, path=args.path, context=known)
+    rows = rows if vae.spec_.schema is not None else rows[0]
     return _walked(args, vae, "interpolation", rows, f"{args.path} from row {args.a} to row {args.b} of {part.name}")
 
 
@@ -292,22 +304,27 @@ def traverse(args: Namespace) -> Outcome:
     vae, part = (loaded(args), None) if args.row is None else opened(args)
     x, where = (None, "the prior's centre") if part is None else (_row(part, args.row), f"row {args.row}")
     known = _asked(vae, args) if part is None else None if part.context is None else part.context[args.row][None]
-    rows = vae.traverse(x, args.dimensions, args.steps, args.reach, context=known)[0]
-    count = "1 dimension" if len(rows) == 1 else f"{len(rows)} dimensions"
-    return _walked(args, vae, "traversal", rows.reshape(-1, *rows.shape[2:]), f"{count} moved around {where}")
+    rows = vae.traverse(x, args.dimensions, args.steps, args.reach, context=known)
+    if vae.spec_.schema is None:
+        rows = rows[0].reshape(-1, *rows.shape[3:])
+    moved = len(rows) // args.steps
+    count = "1 dimension" if moved == 1 else f"{moved} dimensions"
+    return _walked(args, vae, "traversal", rows, f"{count} moved around {where}")
 
 
 def _row(part: Part, number: int) -> Any:
     """One row, as rows. Raises ValueError where there is none of that number."""
     if number >= len(part.x):
         raise ValueError(f"there is no row {number} in {part.name}: expected 0 to {len(part.x) - 1}")
-    return part.x[number : number + 1]
+    return take(part.x, np.array([number])) if container_of(part.x) else part.x[number : number + 1]
 
 
 def _walked(args: Namespace, vae: VAE, name: str, rows: NDArray, what: str) -> Outcome:
     default = Path(args.run, name).with_suffix(outputs.suffix(vae.spec_))
-    path = outputs.chosen(args.output, default, ".png", ".npy", ".npz")
-    if path.suffix.lower() == ".png":
+    path = outputs.chosen(args.output, default, *_kinds(vae))
+    if vae.spec_.schema is not None:
+        outputs.frame(path, rows)
+    elif path.suffix.lower() == ".png":
         outputs.sheet(path, rows, vae.spec_, across=args.steps)
     else:
         outputs.array(path, x=rows)

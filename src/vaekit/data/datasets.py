@@ -12,6 +12,7 @@ from typing import Literal, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .frames import container_of, table_digest
 from .stored import Stored
 
 Labelled = tuple[NDArray, NDArray]
@@ -198,8 +199,10 @@ def digest(x: ArrayLike | Stored) -> str:
     """SHA-256 (hexadecimal) of the dtype, shape and values of an array: its name in a report.
 
     The same on machines of either byte order and for any memory layout, and for rows in memory or stored, which are
-    read once. Raises ValueError for object arrays.
+    read once; of a table, that of its columns by name. Raises ValueError for object arrays.
     """
+    if container_of(x) is not None:
+        return table_digest(x)
     x = x if isinstance(x, Stored) else np.asarray(x)
     if x.dtype.hasobject:
         raise ValueError(f"digest reads arrays of plain values, got dtype {x.dtype}: convert x to numbers first")

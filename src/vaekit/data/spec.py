@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from .labels import Classes
+from .schema import Schema
 
 if TYPE_CHECKING:
     from .stored import Stored
 
-Kind = Literal["binary", "bytes", "unit", "real", "count"]
+Kind = Literal["binary", "bytes", "unit", "real", "count", "table"]
 
 DESCRIPTIONS: dict[Kind, str] = {
     "binary": "values 0 and 1",
@@ -25,10 +26,11 @@ DESCRIPTIONS: dict[Kind, str] = {
     "unit": "real numbers in [0, 1]",
     "real": "real numbers",
     "count": "counts 0, 1, 2, ...",
+    "table": "columns of a table",
 }
 
 
-BESIDE = ("labels", "context")
+BESIDE = ("labels", "context", "schema")
 PIECE = 2**17
 """Cells looked at at a time: what is inferred from data does not take a second copy of them."""
 
@@ -76,7 +78,7 @@ class DataSpec:
 
     `encode` maps data to the model: `(x - offset) / scale`, images with their channels first; `decode` maps back
     into the data's own units, shape and dtype. offset and scale: one number, or one per column. labels, context: of
-    what was given beside the rows, see `vaekit.data.beside`.
+    what was given beside the rows, see `vaekit.data.beside`. schema: of a table, whose cells the rows are.
     """
 
     kind: Kind
@@ -90,6 +92,17 @@ class DataSpec:
     high: float = 1.0
     labels: Classes | None = None
     context: Classes | DataSpec | None = None
+    schema: Schema | None = None
+
+    @classmethod
+    def of_table(cls, schema: Schema) -> DataSpec:
+        """The spec of the cells of a table."""
+        return cls("table", (len(schema.cells),), "float32", missing=schema.missing, schema=schema)
+
+    def of_numbers(self) -> DataSpec:
+        """The spec of the numbers that stand for the cells of a table, see `Schema.numbers`."""
+        offset, scale = zip(*((c.offset, c.scale) for c in self.schema.cells))
+        return replace(self, kind="real", dtype="float64", offset=offset, scale=scale, schema=None)
 
     @classmethod
     def infer(cls, x: Tensor | Stored, dtype: str) -> DataSpec:
@@ -145,6 +158,11 @@ class DataSpec:
         """
         if self.missing and support in ("count", "levels") and self.kind == "real" and whole_numbers(x):
             self = replace(self, kind="count")  # floats only because no whole number can be missing
+        if self.schema is not None and support != "columns":
+            raise ValueError(
+                "expected a likelihood of columns for a table, which its schema makes: leave likelihood out, or pass "
+                "the numbers alone, df.to_numpy()"
+            )
         offset, scale = self._affine(support, x, series)
         last = (
             not own_layout and len(self.shape) == 3 and self.shape[-1] in (1, 3, 4) and self.shape[0] not in (1, 3, 4)
@@ -231,8 +249,11 @@ class DataSpec:
             x = x / self.scale[0] if self.scale[0] != 1 else x
         return (x.movedim(-1, 1) if self.channels_last else x).reshape(len(x), *self.model_shape)
 
-    def decode(self, x: Tensor) -> np.ndarray:
-        """(B, *model_shape) -> rows in the data's own units, shape and dtype, whole numbers rounded and clipped."""
+    def decode(self, x: Tensor) -> Any:
+        """(B, *model_shape) -> rows in the data's own units, shape and dtype, whole numbers rounded and clipped; a
+        table of cells."""
+        if self.schema is not None:
+            return self.schema.decode(x.cpu().double().numpy())
         x = x.movedim(1, -1) if self.channels_last else x
         x = x.reshape(len(x), *self.shape).cpu().double()
         values = (x * x.new_tensor(self.scale) + x.new_tensor(self.offset)).numpy()
@@ -248,15 +269,23 @@ class DataSpec:
         cells = int(np.prod(self.shape))
         return -float(np.log(self.scale).sum()) * (cells / len(self.scale))
 
+    def log_jacobian_of(self, mask: Tensor | None, rows: int) -> Tensor:
+        """(rows,), nats: the same of each row, by the cells that are there; mask: (rows, *model_shape), None: all."""
+        if mask is None:
+            return torch.full((rows,), self.log_jacobian, dtype=torch.float64)
+        logs = torch.tensor(self.scale, dtype=torch.float64).log()  # of columns, which are the last axis, or one
+        return -(mask.cpu().double() * logs).flatten(1).sum(1)
+
     def to_dict(self) -> dict[str, Any]:
         beside = {k: v.to_dict() for k in BESIDE if (v := getattr(self, k)) is not None}
-        own = {k: v for k, v in asdict(self).items() if k not in BESIDE}
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in BESIDE}
         return {k: list(v) if isinstance(v, tuple) else v for k, v in own.items()} | beside
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> DataSpec:
+        makers = {"schema": Schema.from_dict}
         beside = {
-            k: Classes.from_dict(values[k]) if "levels" in values[k] else cls.from_dict(values[k])
+            k: makers.get(k, Classes.from_dict if "levels" in values[k] else cls.from_dict)(values[k])
             for k in BESIDE
             if k in values
         }
@@ -264,5 +293,7 @@ class DataSpec:
         return cls(**own, **beside)
 
     def __str__(self) -> str:
+        if self.schema is not None:
+            return f"a table of {len(self.schema.columns)} columns"
         gaps = ", with missing cells" if self.missing else ""
         return f"{DESCRIPTIONS[self.kind]} ({self.dtype}, rows {'x'.join(map(str, self.shape)) or 'scalar'}{gaps})"

@@ -136,3 +136,12 @@ def _values(column: pyarrow.Array) -> NDArray:
     from pyarrow import types, uint8
 
     return (column.cast(uint8()) if types.is_boolean(column.type) else column).to_numpy(zero_copy_only=False)
+
+
+def column_kinds(path: Path) -> tuple[list[bool], bool]:
+    """Of each column of a file whether it holds numbers, and whether cells may be missing."""
+    with _opened(path) as file:
+        schema = file.schema_arrow
+        index = (schema.pandas_metadata or {}).get("index_columns", [])
+        fields = [field for field in schema if field.name not in index]
+        return [_is_number(field.type) for field in fields], bool(_with_nulls(file.metadata) & {f.name for f in fields})

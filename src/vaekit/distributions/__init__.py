@@ -2,6 +2,7 @@
 
 from .base import KL, Distribution, closed_form, kl, per_row, sum_cells
 from .codes import CodeGrid
+from .columns import Ordinals, WarpedLogistics
 from .counts import Multinomial, NegativeBinomial, Poisson
 from .flow import CouplingFlow
 from .hyperbolic import UniformBall, WrappedNormal
@@ -44,11 +45,13 @@ __all__ = [
     "NegativeBinomial",
     "Normal",
     "OneHot",
+    "Ordinals",
     "Poisson",
     "PowerSpherical",
     "UniformBall",
     "UniformSphere",
     "VonMisesFisher",
+    "WarpedLogistics",
     "WrappedNormal",
     "ZeroInflated",
     "closed_form",

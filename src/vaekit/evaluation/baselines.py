@@ -22,12 +22,15 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from ..data.rows import AbstractRows
 from ..data.spec import DESCRIPTIONS, DataSpec, has_gaps
 from ..data.stored import Stored, as_data
 from ..likelihoods import Likelihood, Multinomial
 from ..likelihoods.judged import Judge
 from ..suggest import nearest
 from .figures import Figure, plain
+from .independent import ROWS as FITTED
+from .independent import Independent
 from .simple_models import ProbabilisticPCA, by_chunks, chosen_mixture, factorised, of_library, xz_bits
 
 NAMES = ("factorised", "ppca", "mixture", "xz")
@@ -37,6 +40,7 @@ MEASURES = {
     "density": "; log p is a density",
     "cross-entropy": "; log p is a cross-entropy",
     TOTALS: "; log p is that of rows whose totals are given",
+    "mixed": "; log p is by each column's own measure",
 }
 """What is said of log p, by its measure."""
 ROWS = 50_000
@@ -49,9 +53,9 @@ MIXTURE_ROWS = 10_000
 class Baselines:
     """Figures of simple models by the model's name. Shows itself as a table; `to_dict` for machines.
 
-    measure: what log p is; None where it compares with nothing. rows: that the models were fitted to. described: each
-    in a few words. scale: what reconstruction errors are counted in, the standard deviation of each column of a table,
-    or of all cells.
+    measure: what log p is; None where it compares with nothing, "mixed" where columns differ in it. rows: that the
+    models were fitted to. described: each in a few words. scale: what reconstruction errors are counted in, the
+    standard deviation of each column of a table, or of all cells.
     """
 
     figures: dict[str, dict[str, Figure]]
@@ -188,13 +192,10 @@ def reconstruction_error(apart: Tensor) -> Figure:
 
 
 def measure_of(likelihood: Likelihood, spec: DataSpec) -> str | None:
-    """The measure of a model's log p: "probability", "density", "cross-entropy", "given totals", or None where it is
-    none of them.
-
-    Raises ValueError for rows that have parts of several kinds.
-    """
+    """The measure of a model's log p: "probability", "density", "cross-entropy", "given totals", "mixed" for rows that
+    have parts of several kinds, or None where it is none of them."""
     if likelihood.feature_widths is not None:
-        raise ValueError(f"baselines are of rows of one kind, and those of {type(likelihood).__name__} have several")
+        return "mixed"
     if isinstance(likelihood, (Judge, Multinomial)):
         return None  # a score that is no log p, and log p of rows that are one cell
     if likelihood.given_total:
@@ -251,6 +252,15 @@ def baselines(
     done = {name: FITS[name](rows) for name in fitting if which is None or name in which}
     figures, described = ({name: fit[i] for name, fit in done.items()} for i in (0, 1))
     return Baselines(figures, rows.measure, len(rows.train), described, rows.spec.scale)
+
+
+def independent_baseline(likelihood: Likelihood, train: AbstractRows, test: AbstractRows, seed: int = 0) -> Baselines:
+    """The one simple model of rows that have parts of several kinds: independent columns, each by its part of the
+    likelihood, so that log p is of the same measure, whatever that is; see `Independent`."""
+    log_p = Independent(likelihood, train, seed).log_p(test)
+    figures = {"log_likelihood": Figure.mean(log_p, "nats", "log p of independent columns, by the same likelihood")}
+    described = {"factorised": "each column alone, by its part of the likelihood"}
+    return Baselines({"factorised": figures}, "mixed", min(len(train), FITTED), described, ())
 
 
 def _read(x_train: object, x_test: object, measure: str | None, latents: int, seed: int) -> _Rows:

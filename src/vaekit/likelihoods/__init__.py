@@ -2,12 +2,15 @@
 
 from .autoregressive import Autoregressive
 from .base import Likelihood
+from .columns import CountColumns, Ordinal, Warped
+from .counts import Multinomial, NegativeBinomial, Poisson
 from .counts import Multinomial, NegativeBinomial, Poisson, ZeroInflatedNegativeBinomial
 from .judged import Judge, MultiScaleSimilarity, Perceptual
 from .levels import Categorical, DiscretisedLogisticMixture
 from .mixed import Mixed
 from .modalities import Modalities
 from .real import Gaussian
+from .table import of_table
 from .unit import Bernoulli, ContinuousBernoulli
 
 __all__ = [
@@ -15,6 +18,7 @@ __all__ = [
     "Bernoulli",
     "Categorical",
     "ContinuousBernoulli",
+    "CountColumns",
     "DiscretisedLogisticMixture",
     "Gaussian",
     "Judge",
@@ -24,7 +28,10 @@ __all__ = [
     "Multinomial",
     "Modalities",
     "NegativeBinomial",
+    "Ordinal",
     "Perceptual",
     "Poisson",
+    "Warped",
+    "of_table",
     "ZeroInflatedNegativeBinomial",
 ]

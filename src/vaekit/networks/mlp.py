@@ -17,7 +17,8 @@ class MLP(Network):
 
     A row of any shape is flattened on the way in and given its shape on the way out; no hidden width makes it
     a linear map. activation: a name in `ACTIVATIONS`, or "gated": a layer of its own width is multiplied by the sigmoid
-    of another one (Dauphin et al. 2017, arXiv:1612.08083, equation 1).
+    of another one (Dauphin et al. 2017, arXiv:1612.08083, equation 1). reads_mask: whether, as an encoder, it reads
+    which cells are there, too, and so tells a gap from a zero.
 
     >>> MLP((128,), in_shape=(28, 28), out_shape=4)(torch.zeros(5, 28, 28)).shape
     torch.Size([5, 4])
@@ -32,8 +33,10 @@ class MLP(Network):
         heads: int = 1,
         in_shape: int | Sequence[int] | None = None,
         out_shape: int | Sequence[int] | None = None,
+        reads_mask: bool = False,
     ):
         super().__init__(in_shape, out_shape)
+        self.reads_mask = reads_mask
         self.hidden = (hidden,) if isinstance(hidden, int) else tuple(int(n) for n in hidden)
         self.activation, self.heads = activation, heads
         if any(n < 1 for n in self.hidden):

@@ -19,6 +19,7 @@ from ..likelihoods import (
     Gaussian,
     Likelihood,
     NegativeBinomial,
+    of_table,
 )
 from ..networks import MLP
 from ..objectives import ELBO, Objective
@@ -160,6 +161,7 @@ def likelihood_for(spec: DataSpec) -> Likelihood:
         "unit": ContinuousBernoulli,
         "real": lambda: Gaussian("per_dimension"),
         "count": NegativeBinomial,
+        "table": lambda: of_table(spec.schema),
     }[spec.kind]()
 
 

@@ -86,6 +86,8 @@ def compare(
     """
     models = {str(n): vae for n, vae in models.items()}
     refuse_unlike(models)
+    leading = models[next(iter(models))]
+    models, x = {n: vae.over_numbers() for n, vae in models.items()}, leading.numbers(x)
     columns, data = getattr(x, "columns", None), rows_of(x)
     if labels is not None:
         labels = np.asarray(labels).reshape(-1)
@@ -113,7 +115,7 @@ def compare(
         *beside.rows(subjects),
         *beside.samples(subjects),
     ]
-    told = name or describe.data_line(models[first].spec_, data)
+    told = name or describe.data_line(leading.spec_, data)
     html = page.page(beside.heading(models, told, figures, differences), sections, "vaekit comparison")
     return SideBySide(html, figures, differences, len(data), draws)
 

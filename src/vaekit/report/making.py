@@ -55,15 +55,18 @@ def make(
     most, whose likelihood is shown beside that of x. name: of the data. draws: per row, for `vae.evaluate`. context: of
     the rows. Raises ValueError where labels or factors and rows differ in number, and for other data beside context.
     """
+    evaluated, over, vae = x, vae, vae.over_numbers()
+    x, train = over.numbers(x), None if train is None else over.numbers(train)
+    others = {n: over.numbers(o) for n, o in (others or {}).items()}
     columns = getattr(x, "columns", None)
     data = rows_of(x)
     labels = None if labels is None else np.asarray(labels).reshape(-1)
     factors = _factors(labels, factors, len(data))
-    others = {n: np.asarray(rows_of(o)[:ROWS]) for n, o in (others or {}).items()}
+    others = {n: np.asarray(rows_of(o)[:ROWS]) for n, o in others.items()}
     if others and (len(others) > OTHERS or context is not None):
         why = "a model that reads context" if context is not None else f"{len(others)} sets"
         raise ValueError(f"expected at most {OTHERS} sets of other data, of a model without context, got {why}")
-    evaluation = vae.evaluate(x, draws=draws, context=context)
+    evaluation = over.evaluate(evaluated, draws=draws, context=context)
     if evaluation.interrupted:
         raise KeyboardInterrupt
     subject = Subject(
@@ -78,7 +81,7 @@ def make(
         others=others,
         draws=draws,
     )
-    heading = page.heading(vae, name or describe.data_line(vae.spec_, data), evaluation)
+    heading = page.heading(over, name or describe.data_line(over.spec_, data), evaluation)
     sections = [
         *(rows.pictures(subject) if subject.as_pictures else rows.columns(subject)),
         *codes.plane(subject),
@@ -90,9 +93,9 @@ def make(
         *scores.typicality(subject),
         *scores.training(subject),
         page.figures_table(evaluation),
-        page.configuration(vae, data),
+        page.configuration(over, data),
     ]
-    return Report(page.page(heading, sections, f"{describe.title(vae)[0]}: vaekit report"), evaluation)
+    return Report(page.page(heading, sections, f"{describe.title(over)[0]}: vaekit report"), evaluation)
 
 
 def _factors(labels: NDArray | None, factors: Mapping[str, ArrayLike] | None, count: int) -> dict[str, NDArray]:

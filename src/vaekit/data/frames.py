@@ -1,0 +1,472 @@
+"""Tables of the user's: data frames, Arrow tables, structured arrays and files of these, column by column."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Name = str | int
+
+CONTAINERS = ("pandas", "polars", "pyarrow", "numpy")
+"""Whose tables are read; "numpy" stands for structured arrays."""
+
+
+@dataclass(frozen=True)
+class Raw:
+    """A column as it came: its values, which of them are there, and the name of its type.
+
+    values: bool, float64, datetime64 or, of words, object. whole: of a type of whole numbers. levels: of a categorical
+    type; ordered: whether it says that these have an order.
+    """
+
+    values: NDArray
+    seen: NDArray
+    dtype: str
+    whole: bool = False
+    levels: tuple | None = None
+    ordered: bool = False
+
+
+def container_of(x: object) -> str | None:
+    """Whose table `x` is; None where it is none."""
+    if isinstance(x, np.ndarray):
+        return "numpy" if x.dtype.names else None
+    for cls in type(x).__mro__:
+        home = cls.__module__.partition(".")[0]
+        if home in ("pandas", "polars") and cls.__name__ in ("DataFrame", "LazyFrame"):
+            return home
+        if home == "pyarrow" and cls.__name__ in ("Table", "RecordBatch"):
+            return home
+    return None
+
+
+def as_table(x: object) -> Any:
+    """A table, in memory, that `x` is or names; None where it is none.
+
+    A path names one if it ends in .csv, or in .parquet and holds more than numbers without gaps, which are read as
+    rows of numbers, batch by batch. Raises ValueError for a damaged file, ImportError without pandas.
+    """
+    if isinstance(x, (str, Path)):
+        path = Path(x).expanduser()
+        if path.suffix.lower() == ".csv" and path.exists():
+            return read_csv(path)
+        return read_parquet(path) if path.suffix.lower() == ".parquet" and path.exists() and _is_mixed(path) else None
+    if container_of(x) is None:
+        return None
+    return x.collect() if type(x).__name__ == "LazyFrame" else x
+
+
+def read_csv(path: Path) -> Any:
+    """A .csv file as a pandas data frame; a first line of numbers is no line of names."""
+    try:
+        import pandas as pd
+
+        frame = pd.read_csv(path)
+        if len(frame.columns) and all(_is_number(name) for name in frame.columns):
+            frame = pd.read_csv(path, header=None)
+            frame.columns = [str(name) for name in frame.columns]
+        return frame
+    except ImportError as error:
+        raise ImportError('reading .csv needs pandas: pip install "vaekit[tables]"') from error
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{path} cannot be read as .csv ({error}): save it again") from error
+
+
+def read_parquet(path: Path) -> Any:
+    """A .parquet file as a pandas data frame."""
+    try:
+        import pandas as pd
+
+        return pd.read_parquet(path)
+    except ImportError as error:
+        raise ImportError('reading .parquet needs pandas and pyarrow: pip install "vaekit[tables]"') from error
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{path} cannot be read as .parquet ({error}): save it again") from error
+
+
+def _is_mixed(path: Path) -> bool:
+    """Whether a Parquet file holds more than numbers without gaps."""
+    from .tables import column_kinds
+
+    numbers, gaps = column_kinds(path)
+    return not all(numbers) or gaps
+
+
+def _is_number(name: object) -> bool:
+    try:
+        float(str(name))
+    except ValueError:
+        return False
+    return True
+
+
+# -- reading -------------------------------------------------------------------------------------------
+
+
+def names_of(table: Any) -> list[Name]:
+    """The names of the columns. Raises ValueError for two of one name, and for no columns or rows."""
+    kind = container_of(table)
+    if kind == "numpy":
+        names = list(table.dtype.names)
+    else:
+        names = list(table.column_names if kind == "pyarrow" else table.columns)
+    names = [n if isinstance(n, (str, int)) and not isinstance(n, bool) else _plain_name(n) for n in names]
+    twice = sorted({str(n) for n in names if names.count(n) > 1})
+    if twice:
+        raise ValueError(f"two columns are named {', '.join(twice)}: give each column a name of its own")
+    if not names:
+        raise ValueError(f"0 feature(s) (shape=({len(table)}, 0)) while a minimum of 1 is required.")
+    return names
+
+
+def _plain_name(name: object) -> Name:
+    return int(name) if isinstance(name, np.integer) else str(name)
+
+
+def raw(table: Any, place: int, name: Name) -> Raw:
+    """The column at a place. Raises TypeError for a type that is not understood, with the column's name."""
+    try:
+        return {"pandas": _of_pandas, "polars": _of_polars, "pyarrow": _of_arrow, "numpy": _of_numpy}[
+            container_of(table)
+        ](table, place)
+    except Unreadable as error:
+        raise TypeError(f"column {name!r}: {error}") from None
+
+
+class Unreadable(TypeError):
+    """A column of a type that is not understood."""
+
+
+def _of_pandas(table: Any, place: int) -> Raw:
+    import pandas as pd
+
+    column = table.iloc[:, place]
+    kind, dtype = column.dtype, str(column.dtype)
+    seen = column.notna().to_numpy(dtype=bool)
+    if isinstance(kind, pd.CategoricalDtype):
+        words = column.astype(object).to_numpy(dtype=object)
+        return Raw(words, seen, "category", levels=tuple(_plain(v) for v in kind.categories), ordered=kind.ordered)
+    if pd.api.types.is_bool_dtype(kind):
+        return Raw(column.fillna(False).to_numpy(dtype=bool), seen, dtype)
+    if pd.api.types.is_complex_dtype(kind):
+        raise Unreadable("complex numbers: pass real and imaginary parts as two columns")
+    if pd.api.types.is_numeric_dtype(kind):
+        values = column.to_numpy(dtype=np.float64, na_value=np.nan)
+        return Raw(values, seen, dtype, whole=pd.api.types.is_integer_dtype(kind))
+    if isinstance(kind, pd.DatetimeTZDtype):
+        column = column.dt.tz_convert("UTC").dt.tz_localize(None)
+    if pd.api.types.is_datetime64_any_dtype(column.dtype):
+        return Raw(column.to_numpy().astype("datetime64[us]"), seen, dtype)
+    if pd.api.types.is_timedelta64_dtype(kind):
+        raise Unreadable("spans of time: pass them as seconds, column.dt.total_seconds()")
+    if kind == np.dtype(object) or isinstance(kind, pd.StringDtype):
+        return _of_objects(column.to_numpy(dtype=object), seen, dtype)
+    raise Unreadable(f"type {dtype} is not understood: make it numbers, words, dates or categories")
+
+
+def _of_polars(table: Any, place: int) -> Raw:
+    import polars as pl
+
+    column = table.to_series(place)
+    kind, dtype = column.dtype, str(column.dtype)
+    seen = column.is_not_null().to_numpy()
+    if kind == pl.Boolean:
+        return Raw(column.fill_null(False).to_numpy().astype(bool), seen, dtype)
+    if kind.is_numeric():
+        values = column.cast(pl.Float64).fill_null(np.nan).to_numpy()
+        return Raw(values, ~np.isnan(values), dtype, whole=kind.is_integer())
+    if kind in (pl.Date, pl.Datetime):
+        naive = column.cast(pl.Datetime("us", getattr(kind, "time_zone", None)))
+        return Raw(naive.dt.replace_time_zone(None).to_numpy().astype("datetime64[us]"), seen, dtype)
+    if kind in (pl.Categorical, pl.Enum):
+        levels = tuple(column.cat.get_categories().to_list()) if kind == pl.Enum else None
+        return Raw(np.array(column.cast(pl.String).to_list(), dtype=object), seen, str(kind), levels=levels)
+    if kind == pl.String:
+        return Raw(np.array(column.to_list(), dtype=object), seen, dtype)
+    if kind == pl.Null:
+        return Raw(np.full(len(column), np.nan), seen, dtype)
+    raise Unreadable(f"type {dtype} is not understood: make it numbers, words, dates or categories")
+
+
+def _of_arrow(table: Any, place: int) -> Raw:
+    import pyarrow as pa
+    from pyarrow import types
+
+    column = table.column(place)
+    kind, dtype = column.type, str(column.type)
+    seen = column.is_valid().to_numpy(zero_copy_only=False)
+    if types.is_boolean(kind):
+        return Raw(column.fill_null(False).to_numpy(zero_copy_only=False).astype(bool), seen, dtype)
+    if types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind):
+        values = np.asarray(column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), dtype=np.float64)
+        return Raw(values, ~np.isnan(values), dtype, whole=types.is_integer(kind))
+    if types.is_date(kind) or types.is_timestamp(kind):
+        values = column.cast(pa.timestamp("us"), safe=False).to_numpy(zero_copy_only=False)
+        return Raw(values.astype("datetime64[us]"), seen, dtype)
+    if types.is_dictionary(kind):
+        ordered = kind.ordered
+        return Raw(np.array(column.to_pylist(), dtype=object), seen, dtype, ordered=ordered)
+    if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
+        return Raw(np.array(column.to_pylist(), dtype=object), seen, dtype)
+    if types.is_null(kind):
+        return Raw(np.full(len(table), np.nan), seen, dtype)
+    raise Unreadable(f"type {dtype} is not understood: make it numbers, words, dates or categories")
+
+
+def _of_numpy(table: NDArray, place: int) -> Raw:
+    if table.ndim != 1:
+        raise ValueError(f"expected a structured array (N,), got {table.shape}: a row is one element")
+    values = table[table.dtype.names[place]]
+    kind, dtype = values.dtype.kind, values.dtype.str
+    if values.ndim != 1:
+        raise Unreadable(f"has {values.shape[1:]} numbers in a row: give each a column of its own")
+    if kind == "b":
+        return Raw(values.copy(), np.ones(len(values), bool), dtype)
+    if kind in "iuf":
+        numbers = values.astype(np.float64)
+        return Raw(numbers, ~np.isnan(numbers), dtype, whole=kind in "iu")
+    if kind == "M":
+        return Raw(values.astype("datetime64[us]"), ~np.isnat(values), dtype)
+    if kind in "US":
+        words = np.char.decode(values, "utf-8") if kind == "S" else values
+        return Raw(words.astype(object), np.ones(len(values), bool), dtype)
+    if kind == "O":
+        return _of_objects(values, np.array([v is not None and v == v for v in values], dtype=bool), dtype)
+    raise Unreadable(f"type {dtype} is not understood: make it numbers, words, dates or categories")
+
+
+def _of_objects(values: NDArray, seen: NDArray, dtype: str) -> Raw:
+    """Python objects of one kind: words, truth values, numbers or dates. Raises Unreadable for a mixture."""
+    kinds = {_kind(v) for v in values[seen]}
+    if len(kinds) > 1:
+        raise Unreadable(f"holds {' and '.join(sorted(kinds))}: make it one kind, such as words by column.astype(str)")
+    kind = next(iter(kinds), "numbers")
+    if kind == "words":
+        return Raw(values, seen, dtype)
+    if kind == "truth values":
+        return Raw(np.where(seen, values, False).astype(bool), seen, dtype)
+    if kind == "numbers":
+        numbers = np.array([float(v) if s else np.nan for v, s in zip(values, seen)], dtype=np.float64)
+        return Raw(
+            numbers, seen, dtype, whole=bool(seen.any()) and all(isinstance(v, (int, np.integer)) for v in values[seen])
+        )
+    if kind == "dates":
+        day = all(type(v) is datetime.date for v in values[seen])
+        dates = np.array([_utc(v) if s else "NaT" for v, s in zip(values, seen)], dtype="datetime64[us]")
+        return Raw(dates, seen, "date" if day else dtype)
+    raise Unreadable(f"holds {kind}, which is not understood: make it numbers, words, dates or categories")
+
+
+def _utc(date: Any) -> Any:
+    aware = isinstance(date, datetime.datetime) and date.tzinfo is not None
+    return date.astimezone(datetime.UTC).replace(tzinfo=None) if aware else date
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, str):
+        return "words"
+    if isinstance(value, (bool, np.bool_)):
+        return "truth values"
+    if isinstance(value, (int, float, decimal.Decimal, np.number)) and not isinstance(value, complex):
+        return "numbers"
+    if isinstance(value, (datetime.date, np.datetime64)):
+        return "dates"
+    return type(value).__name__
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+# -- making --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Made:
+    """A column to be given back: its values, which of them are there, the type it came in and its levels."""
+
+    name: Name
+    values: NDArray
+    seen: NDArray
+    dtype: str
+    levels: tuple | None = None
+    ordered: bool = False
+
+
+def build(container: str, columns: Sequence[Made]) -> Any:
+    """A table as it came: of this container, each column in its own type, or, where cells are missing and that type
+    has no way to say so, in the next that has."""
+    return {"pandas": _to_pandas, "polars": _to_polars, "pyarrow": _to_arrow, "numpy": _to_numpy}[container](columns)
+
+
+def _objects(made: Made) -> NDArray:
+    values = np.empty(len(made.values), dtype=object)
+    values[:] = made.values.tolist()
+    values[~made.seen] = None
+    return values
+
+
+def _to_pandas(columns: Sequence[Made]) -> Any:
+    import pandas as pd
+
+    return pd.DataFrame({made.name: _pandas_column(made) for made in columns})
+
+
+def _pandas_column(made: Made) -> Any:
+    import pandas as pd
+
+    whole = bool(made.seen.all())
+    if made.dtype == "category":
+        return pd.Series(pd.Categorical(_objects(made), categories=list(made.levels or ()), ordered=made.ordered))
+    if made.values.dtype.kind == "M":
+        values = np.where(made.seen, made.values, np.datetime64("NaT"))
+        if made.dtype == "date":
+            return pd.Series(values.astype("datetime64[D]").astype(object), dtype=object)
+        column = pd.Series(values)
+        if made.dtype.startswith("datetime64[") and "," in made.dtype:
+            return column.dt.tz_localize("UTC").astype(made.dtype)
+        return column.astype(made.dtype)
+    if whole:
+        values = made.values
+        if made.dtype.lower().startswith(("int", "uint")):
+            values = _clipped(values, np.dtype(made.dtype.lower()))
+        return pd.Series(values).astype(made.dtype)
+    if made.values.dtype.kind == "f" and made.dtype not in ("object", "str", "string"):
+        values = np.where(made.seen, made.values, np.nan)
+        plain = made.dtype.startswith(("int", "uint"))
+        column = pd.Series(values)
+        return column if plain or made.dtype == "bool" else column.astype(made.dtype)
+    return pd.Series(_objects(made), dtype="object" if made.dtype == "bool" else made.dtype)
+
+
+def _clipped(values: NDArray, dtype: np.dtype) -> NDArray:
+    if values.dtype.kind != "f":
+        return values.astype(dtype)
+    limits = np.iinfo(dtype)
+    return values.clip(float(limits.min), np.nextafter(float(limits.max), 0)).astype(dtype)
+
+
+def _to_polars(columns: Sequence[Made]) -> Any:
+    import polars as pl
+
+    return pl.DataFrame([_polars_column(made) for made in columns])
+
+
+def _polars_column(made: Made) -> Any:
+    import polars as pl
+
+    kind, _, rest = made.dtype.partition("(")
+    if made.values.dtype.kind == "M":
+        values = pl.Series(
+            str(made.name), np.where(made.seen, made.values, np.datetime64("NaT")).astype("datetime64[us]")
+        )
+        if kind != "Datetime":
+            return values.cast(getattr(pl, kind))
+        zone = rest.rpartition("time_zone=")[2].strip("')")
+        unit = rest.partition("time_unit='")[2][:2]
+        values = values.cast(pl.Datetime(unit))
+        return values if zone in ("", "None") else values.dt.replace_time_zone("UTC").dt.convert_time_zone(zone)
+    values = pl.Series(str(made.name), _objects(made).tolist(), strict=False)
+    if kind == "Enum":
+        return values.cast(pl.Enum(list(made.levels)))
+    return values.cast(getattr(pl, kind))
+
+
+def _to_arrow(columns: Sequence[Made]) -> Any:
+    import pyarrow as pa
+
+    return pa.table({str(made.name): _arrow_column(made) for made in columns})
+
+
+def _arrow_column(made: Made) -> Any:
+    import pyarrow as pa
+
+    if made.dtype.startswith("dictionary"):
+        return pa.array(_objects(made).tolist()).dictionary_encode()
+    if made.values.dtype.kind == "M":
+        column = pa.array(made.values.astype("datetime64[us]"), mask=~made.seen)
+        unit, _, zone = made.dtype.removeprefix("timestamp[").removesuffix("]").partition(", tz=")
+        if made.dtype.startswith("date"):
+            return column.cast(pa.type_for_alias(made.dtype.partition("[")[0]), safe=False)
+        return column.cast(pa.timestamp(unit), safe=False).cast(pa.timestamp(unit, zone or None))
+    kind = pa.type_for_alias(made.dtype) if not made.dtype.startswith("decimal") else pa.float64()
+    values = made.values
+    if made.dtype.startswith(("int", "uint")):
+        values = _clipped(np.where(made.seen, values, 0), np.dtype(made.dtype))
+    return pa.array(values, mask=~made.seen).cast(kind, safe=False)
+
+
+def _to_numpy(columns: Sequence[Made]) -> NDArray:
+    typed = [_numpy_column(made) for made in columns]
+    table = np.empty(len(typed[0]), dtype=[(str(made.name), values.dtype) for made, values in zip(columns, typed)])
+    for made, values in zip(columns, typed):
+        table[str(made.name)] = values
+    return table
+
+
+def _numpy_column(made: Made) -> NDArray:
+    dtype = np.dtype(made.dtype) if made.dtype != "date" else np.dtype("O")
+    if made.values.dtype.kind == "M":
+        values = np.where(made.seen, made.values, np.datetime64("NaT"))
+        return values.astype("datetime64[D]").astype(object) if dtype.kind == "O" else values.astype(dtype)
+    if dtype.kind == "O" or (not made.seen.all() and dtype.kind in "bUS"):
+        return _objects(made)
+    if dtype.kind in "iu" and made.seen.all():
+        return _clipped(made.values, dtype)
+    if dtype.kind in "iuf":
+        return np.where(made.seen, made.values, np.nan).astype(dtype if dtype.kind == "f" else np.float64)
+    return made.values.astype(dtype)
+
+
+def take(table: Any, rows: NDArray) -> Any:
+    """Some rows of a table, by a mask or their numbers."""
+    kind, rows = container_of(table), np.asarray(rows)
+    if kind == "pandas":
+        return table.iloc[np.flatnonzero(rows) if rows.dtype == bool else rows]
+    if kind == "polars":
+        return table.filter(rows) if rows.dtype == bool else table[rows]
+    if kind == "pyarrow":
+        return table.take(np.flatnonzero(rows) if rows.dtype == bool else rows)
+    return table[rows]
+
+
+def joined(parts: Sequence[Any]) -> Any:
+    """Tables of one kind, or arrays, one below the other."""
+    kind = container_of(parts[0])
+    if len(parts) == 1:
+        return parts[0]
+    if kind == "pandas":
+        import pandas as pd
+
+        return pd.concat(parts, ignore_index=True)
+    if kind == "polars":
+        import polars as pl
+
+        return pl.concat(parts)
+    if kind == "pyarrow":
+        import pyarrow as pa
+
+        return pa.concat_tables(parts)
+    return np.concatenate(parts)
+
+
+def table_digest(table: Any) -> str:
+    """SHA-256 (hexadecimal) of the names and values of the columns: the same for a table in any container."""
+    sha = hashlib.sha256()
+    for place, name in enumerate(names_of(table)):
+        column = raw(table, place, name)
+        sha.update(f"{name}\0".encode() + np.packbits(column.seen).tobytes())
+        values = column.values[column.seen]
+        plain = values.dtype.kind != "O"
+        sha.update(
+            values.astype(values.dtype.newbyteorder("<")).tobytes() if plain else "\0".join(map(str, values)).encode()
+        )
+    return sha.hexdigest()

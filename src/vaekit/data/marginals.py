@@ -1,0 +1,97 @@
+"""The distribution of one column of numbers by itself: its resolution, and the map that makes it normal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+DIGITS = 9
+"""Significant digits up to which numbers count as rounded."""
+KNOTS = 64
+"""Pieces of the map to normal scores, at most."""
+PER_KNOT = 8
+"""Values that a piece stands for, at least."""
+FINE = 1e-3
+"""The resolution of a column that is not rounded, in units of its spread."""
+FLAT = 1e-4
+"""The rise of the map where there are no values, per piece."""
+
+
+def resolution(values: NDArray, precision: float = 2.0**-52) -> float | None:
+    """The power of ten that all values are multiples of; None where they have more than `DIGITS` digits, or more than
+    their type holds, whose relative `precision` this is."""
+    largest = float(np.abs(values).max(initial=0.0))
+    if largest == 0 or not np.isfinite(largest):
+        return None
+    top = int(np.floor(np.log10(largest)))
+    for exponent in range(top, top - DIGITS, -1):
+        ticks = values * 10.0**-exponent if exponent <= 0 else values / 10.0**exponent
+        if not np.isfinite(ticks).all():
+            return None
+        slack = 1e-4 + 4 * precision * np.abs(ticks)
+        if slack.max() > 0.05:
+            return None
+        if (np.abs(ticks - ticks.round()) <= slack).all():
+            return float(f"1e{exponent}")
+    return None
+
+
+def skewness(values: NDArray) -> float:
+    apart = values - values.mean()
+    spread = apart.std()
+    return float((apart**3).mean() / spread**3) if spread > 0 else 0.0
+
+
+def centre_and_spread(values: NDArray) -> tuple[float, float]:
+    """The median, and half the width of the middle 68%: what the standard deviation of a normal column would be, and
+    unlike it finite in the heaviest tails. Where that is 0, the standard deviation."""
+    low, middle, high = np.quantile(values, (0.16, 0.5, 0.84))
+    spread = high / 2 - low / 2
+    if not spread > 0:
+        spread = (values / max(float(np.abs(values).max()), 1e-300)).std() * float(np.abs(values).max())
+    return float(middle), float(spread) if spread > 0 else 1.0
+
+
+@dataclass(frozen=True)
+class Marginal:
+    """An increasing, piecewise linear map from a column u to normal scores, `y = T(u)`, with `u = T^-1(y)`.
+
+    knots, scores: the ends of the pieces, and their images, of equal number. The first and the last piece lead on
+    beyond the values that were met, which lie between the second knot and the last but one.
+    """
+
+    knots: tuple[float, ...]
+    scores: tuple[float, ...]
+
+    @classmethod
+    def of(cls, lower: NDArray, upper: NDArray, counts: NDArray) -> Marginal:
+        """Of values that are known to lie between lower and upper (ascending), each met so many times.
+
+        A value that is met often is a piece of its own, as high as its share is great, so that it is met as often
+        again; the others share pieces of equal probability.
+        """
+        total = int(counts.sum())
+        upto = counts.cumsum()
+        below = upto - counts
+        pieces = int(np.clip(total // PER_KNOT, 2, KNOTS))
+        heavy = np.flatnonzero(counts * pieces > total)
+        spread = np.searchsorted(upto, np.linspace(0, total, pieces + 1)[1:-1])
+        light = np.setdiff1d(np.unique(spread), heavy)
+        ends = np.concatenate([[lower[0], upper[-1]], lower[heavy], upper[heavy], lower[light]])
+        shares = np.concatenate([[0, total], below[heavy], upto[heavy], below[light]])
+        order = np.lexsort((shares, ends))
+        ends, shares = ends[order], shares[order]
+        apart = np.concatenate([[True], np.diff(ends) > 1e-9 * max(1.0, float(np.abs(ends).max()))])
+        ends, shares = ends[apart], np.maximum.accumulate(shares[apart])
+        scores = torch.special.ndtri(torch.from_numpy((shares + 0.5) / (total + 1))).numpy()
+        scores = scores + FLAT * np.arange(len(scores))
+        middle = float(np.interp(0.5 * scores[0] + 0.5 * scores[-1], scores, ends))
+        half = 0.5 * (scores[-1] - scores[0])
+        left, right = ((half / max(gap, 1e-12)) for gap in (middle - ends[0], ends[-1] - middle))
+        width = float(ends[-1] - ends[0])
+        knots = np.concatenate([[ends[0] - width], ends, [ends[-1] + width]])
+        scores = np.concatenate([[scores[0] - min(left, 4.0) * width], scores, [scores[-1] + min(right, 4.0) * width]])
+        return cls(tuple(knots.tolist()), tuple(scores.tolist()))

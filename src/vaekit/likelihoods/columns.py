@@ -1,0 +1,195 @@
+"""Likelihoods of the columns of a table, kind by kind."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .. import distributions
+from ..distributions.columns import FAR, warped
+from .base import Likelihood, masked
+from .counts import Counts
+
+LOWEST_LOG_SCALE = -5.0
+"""Of a logistic on the axis of normal scores: a seven-hundredth of a column's spread."""
+FARTHEST = 8.0
+"""Normal scores that an encoder still tells apart."""
+
+
+class Logistics(Likelihood):
+    """What columns of hidden scores share: the decoder gives logits, centres and log scales, `components` of each per
+    column; log scales are held above -5 by a softplus."""
+
+    support = "columns"
+
+    def __init__(self, columns: int, components: int):
+        super().__init__((columns,))
+        if components < 1:
+            raise ValueError(f"{type(self).__name__}(components={components}): expected at least 1")
+        self.components = components
+
+    @property
+    def per_cell(self) -> int:
+        return 3 * self.components if self.components > 1 else 2
+
+    def _logistics(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, columns, components) each."""
+        parts = parameters.unflatten(1, (-1, self.components, self.shape[0])).transpose(2, 3).unbind(1)
+        loc, log_scale = parts[-2:]
+        start = torch.linspace(-1, 1, self.components + 2, device=loc.device, dtype=loc.dtype)[1:-1]
+        log_scale = LOWEST_LOG_SCALE + F.softplus(log_scale - 0.5 - LOWEST_LOG_SCALE)
+        return parts[0] if self.components > 1 else torch.zeros_like(loc), loc + start, log_scale
+
+
+class Warped(Logistics):
+    """Columns of numbers: a mixture of logistics on the axis where each column by itself is normal.
+
+    knots, scores: of each column, the ends of the pieces of the increasing map T to that axis and their images, see
+    `vaekit.data.marginals`; steps: what its values are multiples of, 0 where they are not rounded, then log p is a
+    density, of an interval `fine` wide; log_units: the log of the unit it is in; all in units of the cells. positive:
+    whether T reads log x. Heavy tails, several modes and values that come up again and again are all in T, so that what
+    is left to learn has the same scale in every column; a rounded value is the interval that it stands for, and cannot
+    have a probability above 1 (Snelson et al. 2003, "Warped Gaussian Processes", with intervals).
+    """
+
+    fix = "remove infinite values"
+    knots_table: Tensor
+    scores_table: Tensor
+    steps_table: Tensor
+    fine_table: Tensor
+    units_table: Tensor
+
+    def __init__(
+        self,
+        knots: Sequence[Sequence[float]],
+        scores: Sequence[Sequence[float]],
+        steps: Sequence[float],
+        fine: Sequence[float],
+        log_units: Sequence[float],
+        positive: bool = False,
+        components: int = 1,
+    ):
+        super().__init__(len(knots), components)
+        self.knots, self.scores = [list(k) for k in knots], [list(s) for s in scores]
+        self.steps, self.fine, self.log_units, self.positive = list(steps), list(fine), list(log_units), positive
+        longest = max(map(len, self.knots))
+        self._keep("knots_table", [_longer(k, longest) for k in self.knots])
+        self._keep("scores_table", [_longer(s, longest) for s in self.scores])
+        for name, values in (("steps_table", self.steps), ("fine_table", self.fine), ("units_table", self.log_units)):
+            self._keep(name, values)
+
+    def _keep(self, name: str, values: list) -> None:
+        self.register_buffer(name, torch.tensor(values, dtype=torch.float32), persistent=False)
+
+    def distribution(self, parameters: Tensor) -> distributions.WarpedLogistics:
+        tables = (self.knots_table, self.scores_table, self.steps_table, self.fine_table, self.units_table)
+        tables = (t.to(parameters.dtype) for t in tables)
+        return distributions.WarpedLogistics(*self._logistics(parameters), *tables, self.positive)
+
+    def features(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        x = masked(x, mask)
+        u = x.clamp(min=torch.finfo(x.dtype).tiny).log() if self.positive else x
+        y = warped(self.knots_table.to(x.dtype), self.scores_table.to(x.dtype), u)
+        return masked(y.clamp(-FARTHEST, FARTHEST), mask)
+
+    def check(self, x: Any) -> None:
+        low = 0.0 if self.positive else -math.inf
+        self._refuse_outside(x, low, math.inf, "positive numbers" if self.positive else "finite values")
+
+
+def _longer(ends: list[float], length: int) -> list[float]:
+    """As many ends, the second piece cut into more: T stays as it is."""
+    parts = length - len(ends) + 1
+    step = (ends[2] - ends[1]) / parts
+    return [*ends[:2], *(ends[1] + step * k for k in range(1, parts)), *ends[2:]]
+
+
+class Ordinal(Logistics):
+    """Ordered levels by ordered thresholds, `levels` of them in each column; x is the number of the level.
+
+    `P(k) = F(t_k) - F(t_(k-1))`, F a mixture of logistics whose centres and scales the decoder gives; the thresholds
+    are learned, from the normal scores of the levels' `shares` on. McCullagh 1980, "Regression Models for
+    Ordinal Data".
+    """
+
+    fix = "pass the numbers of the levels, 0, 1, ..."
+
+    def __init__(self, levels: Sequence[int], shares: Sequence[Sequence[float]] | None = None, components: int = 1):
+        super().__init__(len(levels), components)
+        if any(k < 2 for k in levels):
+            raise ValueError(f"Ordinal(levels={list(levels)}): expected at least 2 in every column")
+        self.levels = [int(k) for k in levels]
+        self.shares = None if shares is None else [list(s) for s in shares]
+        given = self.shares or [[1 / k] * k for k in self.levels]
+        most = max(self.levels)
+        starts, scores, there = [], [], []
+        for own in given:
+            share = torch.tensor(own, dtype=torch.float64)
+            upto = (share / share.sum()).cumsum(0)[:-1].clamp(1e-4, 1 - 1e-4)
+            t = torch.special.ndtri(upto)
+            t = torch.cat([t[:1], t[:1] + t.diff().clamp(min=1e-2).cumsum(0)])
+            starts.append(F.pad(torch.cat([t[:1], t.diff().log()]), (0, most - len(own))))
+            there.append(F.pad(torch.ones(len(own) - 1, dtype=torch.bool), (0, most - len(own))))
+            middle = (share / share.sum()).cumsum(0) - share / share.sum() / 2
+            scores.append(F.pad(torch.special.ndtri(middle.clamp(1e-3, 1 - 1e-3)), (0, most - len(own))))
+        self.cuts = nn.Parameter(torch.stack(starts).float())
+        self.register_buffer("there", torch.stack(there), persistent=False)
+        self.register_buffer("level_scores", torch.stack(scores).float(), persistent=False)
+
+    @property
+    def thresholds(self) -> Tensor:
+        """(columns, levels + 1): from -FAR to FAR."""
+        first, gaps = self.cuts[:, :1], self.cuts[:, 1:].clamp(-10, 5).exp()
+        inner = torch.cat([first, first + gaps.cumsum(1)], 1)
+        inner = torch.where(self.there, inner, FAR)
+        return F.pad(F.pad(inner, (1, 0), value=-FAR), (0, 1), value=FAR)
+
+    def distribution(self, parameters: Tensor) -> distributions.Ordinals:
+        return distributions.Ordinals(*self._logistics(parameters), self.thresholds.to(parameters.dtype))
+
+    def features(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        level = masked(x, mask).long()
+        table = self.level_scores.to(x.dtype)
+        return masked(table.expand(len(x), *table.shape).gather(-1, level.unsqueeze(-1)).squeeze(-1), mask)
+
+    def check(self, x: Any) -> None:
+        for own, levels in zip(torch.as_tensor(x).unbind(1), self.levels):
+            self._refuse_outside(own, 0, levels - 1, f"levels 0..{levels - 1}", whole=True)
+
+
+class CountColumns(Counts):
+    """Counts of columns whose sizes differ: negative binomial, around each column's own mean and dispersion.
+
+    means, variances: of each column by itself; the decoder gives, per column, the log of the mean and of the inverse
+    dispersion beside these, so that what it gives is of one size in every column. The encoder reads `log(1 + x)`, about
+    that of the mean, in units of its spread.
+    """
+
+    def __init__(self, means: Sequence[float], variances: Sequence[float]):
+        super().__init__((len(means),))
+        self.means, self.variances = list(means), list(variances)
+        mean = torch.tensor(self.means, dtype=torch.float64).clamp(min=1e-3)
+        variance = torch.tensor(self.variances, dtype=torch.float64)
+        theta = (mean.square() / (variance - mean).clamp(min=1e-2 * mean)).clamp(1e-2, 1e4)
+        spread = (variance.sqrt() / (1 + mean)).clamp(min=0.1)
+        for name, values in (
+            ("centre", mean.log()),
+            ("theta", theta.log()),
+            ("middle", mean.log1p()),
+            ("spread", spread),
+        ):
+            self.register_buffer(name, values.float(), persistent=False)
+
+    per_cell = 2
+
+    def distribution(self, parameters: Tensor) -> distributions.NegativeBinomial:
+        log_mean, log_theta = parameters.chunk(2, 1)
+        return distributions.NegativeBinomial(log_mean + self.centre, log_theta + self.theta)
+
+    def features(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        return masked(((masked(x, mask).log1p() - self.middle) / self.spread).clamp(-FARTHEST, FARTHEST), mask)
