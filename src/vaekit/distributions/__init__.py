@@ -9,8 +9,8 @@ from .hyperbolic import UniformBall, WrappedNormal
 from .joint import Joint
 from .judged import Judged
 from .laplace import Laplace
-from .library import Library, ZeroInflated, zero_inflated_negative_binomial
 from .levels import Categorical, DiscretisedLogisticMixture
+from .library import Library, ZeroInflated, zero_inflated_negative_binomial
 from .marginal import Marginal
 from .mixture import Mixture, gumbel
 from .normal import AutoregressiveNormal, Delta, LowRankNormal, MultivariateNormal, Normal

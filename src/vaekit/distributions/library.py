@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -76,26 +77,29 @@ class Library(Distribution):
         """(B, D): of the means in their sum."""
         return self.logits.softmax(1)
 
-    def at(self, log_library: Tensor, mask: Tensor | None = None) -> Distribution:
-        """The distribution of rows of this library, (B, 1). With a mask, of that of the columns where it is 1."""
-        logits = self.logits if mask is None else torch.where(mask > 0, self.logits, -1e30)
-        return self.family(logits.log_softmax(1) + log_library, *self.others)
+    def at(self, log_library: Tensor) -> Distribution:
+        """The distribution of rows of this library, (B, 1)."""
+        return self.family(self.logits.log_softmax(1) + log_library, *self.others)
 
     def own_library(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """(B, 1), logarithms: what rows x have for their library."""
+        """(B, 1), logarithms: what rows x have for their library; with a mask, by the shares of what is seen."""
         if not self.observed:
             return self.log_library
-        x = x if mask is None else torch.where(mask > 0, x, 0.0)
-        return x.sum(1, keepdim=True).clamp(min=EMPTY).log()
+        if mask is None:
+            return x.sum(1, keepdim=True).clamp(min=EMPTY).log()
+        seen = torch.where(mask > 0, x, 0.0).sum(1, keepdim=True).clamp(min=EMPTY)
+        return seen.log() - (self.shares * mask).sum(1, keepdim=True).clamp(min=EMPTY).log()
+
+    def for_rows(self, x: Tensor, mask: Tensor | None = None) -> Library:
+        """The same, where rows x are at hand: with their own library for mean and draws, too."""
+        return replace(self, log_library=self.own_library(x, mask), spread=torch.zeros_like(self.spread))
 
     def log_prob(self, x: Tensor) -> Tensor:
         return self.log_cells(x)
 
     def log_cells(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        px = self.at(self.own_library(x, mask), mask if self.observed else None)
-        if mask is None:
-            return px.log_prob(x)
-        return px.log_prob(torch.where(mask > 0, x, 0.0)) * mask
+        px = self.at(self.own_library(x, mask))
+        return px.log_prob(x) if mask is None else px.log_prob(torch.where(mask > 0, x, 0.0)) * mask
 
     def draw(self, scope: Scope, rows: int | None = None) -> Tensor:
         log_library = self.log_library

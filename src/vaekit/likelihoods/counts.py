@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import distributions
+from ..core import Scope
 from .base import Likelihood, chosen, masked
 
 LIBRARIES = (None, "observed", "latent")
@@ -80,6 +81,11 @@ class OfLibrary(Counts):
         if depth is not None:
             centre, spread = centre + spread * depth, torch.zeros_like(depth)
         return distributions.Library(first + self.log_share, others, centre, spread, self.family, self.given_total)
+
+    def fitted(
+        self, px: distributions.Distribution, x: Tensor, mask: Tensor | None, scope: Scope
+    ) -> tuple[distributions.Distribution, dict[str, Tensor]]:
+        return px.for_rows(x, mask) if self.given_total else px, {}
 
     def prepare(self, x: Tensor, mask: Tensor | None = None) -> None:
         if self.library is None:
