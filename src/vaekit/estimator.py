@@ -468,7 +468,9 @@ class VAE(Evaluated):
             initialise(nn.ModuleList(m for m in _networks(learner) if m not in kept), self.initialiser, generator)
             learner.to(rows.device)
             if parts.pretraining is None:
-                prepare(learner.model, rows, self.seed)
+                sample = prepare(learner.model, rows, self.seed)
+                if parts.start is not None:
+                    parts.start(learner.model, sample, self.seed)
                 return learner
         return Learner(self._pretrained(learner.model, parts.pretraining, rows), learner.objective)
 

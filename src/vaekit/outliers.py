@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .data.frames import as_table, take
 from .estimator import VAE
 from .evaluation.oddness import SCORES, p_values
-from .manners import NotFittedError
+from .manners import not_fitted
 from .suggest import nearest
 
 STYLES = ("pyod", "sklearn")
@@ -105,7 +105,7 @@ class OutlierDetector:
 
     def _fitted(self) -> VAE:
         if not hasattr(self, "threshold_"):
-            raise NotFittedError("this OutlierDetector is not fitted yet: call fit(x) first")
+            raise not_fitted("this OutlierDetector is not fitted yet: call fit(x) first")
         return self.vae_
 
     # -- scores --------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..core import Source, Terms
+from ..core import Batch, Source, Terms
 from ..data.rows import AbstractRows, as_rows
 from ..data.spec import DataSpec
 from ..data.stored import as_data
@@ -244,9 +244,10 @@ def assemble(
     return learner, rows
 
 
-def prepare(model: VAEModule, rows: AbstractRows, seed: int, sample: int = 2048) -> None:
-    """Shows the model a random sample of the rows, once before its first step."""
+def prepare(model: VAEModule, rows: AbstractRows, seed: int, sample: int = 2048) -> Batch:
+    """Shows the model a random sample of the rows, once before its first step, and returns it."""
     batch = rows.batch(rows.order(seed, 2**31)[:sample].sort().values)
     model.likelihood.check(batch.x)
     with evaluating(model):
         model.prepare(batch, Source.like(model, seed + 1))
+    return batch
