@@ -111,6 +111,7 @@ def test_figures_given_totals_are_no_code_lengths_and_have_their_own_null():
     assert "bits_per_dim" not in evaluation.figures and any("total is given" in note for note in evaluation.notes)
     assert list(evaluation.baselines.figures) == ["this model", "factorised"]
     assert "totals are given" in str(evaluation.baselines)
+    assert evaluation.protocol.measure == "a probability given the row's total"
     latent = fitted(x[:300], library="latent").evaluate(x[300:], draws=3, against=x[:300])
     assert "bits_per_dim" in latent.figures and latent.baselines.measure == "probability"
 
