@@ -22,6 +22,7 @@ README, DOCS = ROOT / "README.md", ROOT / "docs"
 DESIGN, LOSS, FRENCH = DOCS / "design.md", DOCS / "loss.md", DOCS / "architecture.fr.md"
 SWEEPS, MODELS = DOCS / "sweeps.md", DOCS / "models.md"
 REPRESENTATION, DETECTION, BASELINES = (DOCS / f"{n}.md" for n in ("representation", "detection", "baselines"))
+COUNTS = DOCS / "counts.md"
 SERIES, LABELS, WALKS = DOCS / "sequences.md", DOCS / "labels.md", DOCS / "walks.md"
 EVALUATION, REPORT = DOCS / "evaluation.md", DOCS / "report.md"
 PAGES = [README, ROOT / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]
@@ -149,6 +150,11 @@ def test_the_code_on_codes_runs_as_it_is_written():
     told = {cell[0].strip("`") for cell in table(REPRESENTATION, "figure")}
     assert told == {n for n in told if hasattr(names["rep"], n) or hasattr(names["clusters"], n)}
     assert names["scores"].keys() == {cell[0].strip("`") for cell in table(REPRESENTATION, "score")}
+
+
+def test_the_code_on_counts_runs_as_it_is_written():
+    names = run(COUNTS)
+    assert names["z"].shape == (100, 5) and names["told"].predict(names["x"]).shape == (600,)
 
 
 def test_the_code_on_odd_rows_runs_as_it_is_written():

@@ -20,7 +20,7 @@ def images(shape, dtype, rows=6):
 
 OF_ITS_KIND = {"sentence": lambda: np.random.default_rng(0).integers(0, 9, (130, 12))}
 """Recipes that are for other rows than images: rows they are for."""
-OF_COUNTS = ["topics"]
+OF_COUNTS = ["topics", "counts", "count-classes"]
 OF_IMAGES = [name for name in vk.recipes.RECIPES if name not in OF_ITS_KIND]
 
 
