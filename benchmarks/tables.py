@@ -26,7 +26,7 @@ WORDS = np.array(["north", "south", "east", "west", "centre"], dtype=object)
 
 
 def table(rows: int, seed: int = 0) -> pd.DataFrame:
-    """Three hidden factors behind 30 columns: real, positive, count, ordinal, boolean, category and date, half missing."""
+    """Three hidden factors behind 30 columns: real, positive, count, ordinal, category and date, half of it missing."""
     rng = np.random.default_rng(seed)
     z = rng.normal(size=(rows, 3)).astype(np.float32)
     columns = {}
