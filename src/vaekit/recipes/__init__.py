@@ -36,6 +36,7 @@ from .bounds import multiple_iwae as multiple_iwae
 from .bounds import piwae as piwae
 from .bounds import ciwae as ciwae
 from .bounds import miwae as miwae
+from .bounds import not_miwae as not_miwae
 from .factors import factors as factors
 from .bounds import vimco as vimco
 from .codes import full_covariance as full_covariance
