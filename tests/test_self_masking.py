@@ -15,7 +15,7 @@ def some():
         torch.tensor([[0.3, -1.2]], dtype=t),
         torch.tensor([[0.8, 1.5]], dtype=t),
         torch.tensor([[0.5, -0.4]], dtype=t),
-        torch.tensor([[-2.0, 3.0]], dtype=t),
+        torch.tensor([[-2.0, 1.5]], dtype=t),
     )
 
 
@@ -30,7 +30,7 @@ def integral(f, px, i):
 def test_the_chance_of_a_gap_and_what_is_in_it_are_the_integrals(i):
     px = some()
     chance = integral(lambda x, seen: 1 - seen, px, i)
-    assert px.log_missing[0, i].exp().item() == pytest.approx(chance, rel=2e-4)
+    assert px.log_missing[0, i].exp().item() == pytest.approx(chance, rel=3e-4)
     assert px.moments[0, i].item() == pytest.approx(integral(lambda x, seen: x * (1 - seen), px, i) / chance, abs=2e-3)
 
 

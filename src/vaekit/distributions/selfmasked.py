@@ -15,7 +15,7 @@ from .base import Distribution
 from .mixture import gumbel
 from .normal import Normal
 
-NODES = 24
+NODES = 40
 """Of the quadrature over what a missing cell may hold."""
 CANDIDATES = 64
 """Draws that one of a missing cell is chosen from."""
