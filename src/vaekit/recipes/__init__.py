@@ -37,8 +37,8 @@ from .bounds import piwae as piwae
 from .bounds import ciwae as ciwae
 from .bounds import miwae as miwae
 from .bounds import not_miwae as not_miwae
-from .factors import factors as factors
 from .bounds import vimco as vimco
+from .factors import factors as factors
 from .codes import full_covariance as full_covariance
 from .codes import low_rank as low_rank
 from .codes import laplace as laplace
