@@ -48,7 +48,7 @@ def data(tmp_path_factory):
     gaps = np.random.default_rng(0).normal(size=(50, 5))
     gaps[3, 2] = np.nan
     np.save(folder / "gaps.npy", gaps)
-    (folder / "words.csv").write_text("a,b\n1,red\n2,blue\n")
+    (folder / "infinite.csv").write_text("a,b\n1,red\n2,blue\ninf,blue\n")
     (folder / "empty").mkdir()
     return folder
 
@@ -247,7 +247,8 @@ def test_a_folder_of_images_and_a_table(tmp_path):
     named, bare = (answer("fit", tmp_path / f"{n}.csv", "-o", tmp_path / n, *QUICK) for n in ("named", "bare"))
     assert named["figures"] == bare["figures"]
     answer("sample", tmp_path / "named", "-n", "4")
-    assert np.load(tmp_path / "named" / "samples.npy").shape == (4, 3)
+    names, *rows = csv.reader((tmp_path / "named" / "samples.csv").read_text().splitlines())
+    assert names == ["a", "b", "c"] and np.array(rows, float).shape == (4, 3)
 
 
 def test_shapes_are_as_many_as_asked_for_chosen_by_the_seed_and_2000_others():
@@ -383,7 +384,7 @@ WRONG = {
     "missing file": ("fit {d}/none.npy", "does not exist"),
     "truncated file": ("fit {d}/truncated.npy", "is not a whole .npy array"),
     "empty folder": ("fit {d}/empty", "expected images"),
-    "words in a table": ("fit {d}/words.csv", "expected columns of numbers in"),
+    "an infinity in a table": ("fit {d}/infinite.csv", "column 'a' holds an infinity, first in row 2"),
     "too many shapes": ("fit shapes:999999999", "expected shapes:N"),
     "NaN": ("fit {d}/gaps.npy -o {d}/never", "the data hold a NaN, first at (3, 2)"),
     "no such device": ("fit {d}/train.npy --device gpu", "--device gpu: expected auto, cpu, cuda"),

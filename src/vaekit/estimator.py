@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from .core import Component
+from .data.annotated import annotated, beside_of
 from .data.arrays import column_names
 from .data.beside import NOTHING, Beside, context_shape
 from .data.frames import as_table, container_of, take
 from .data.rows import AbstractRows, as_rows
 from .data.schema import Columns, Schema
-from .data.spec import DataSpec
+from .data.spec import DataSpec, has_gaps
 from .data.stored import Stored
 from .evaluated import Evaluated
 from .evaluation.health import FEWEST
@@ -163,12 +164,16 @@ class VAE(Evaluated):
     ) -> Self:
         """Fits to rows (N, ...). Ctrl-C ends it early with what was learned.
 
+        x: an array, a scipy sparse matrix, an AnnData, or what `vaekit.data.stored.stored` reads.
         y: classes (N,), -1 or None where one is not known; a model that has no classes to tell leaves it aside.
         context: what is known beside each row and is given whenever the model is used: classes (N,), whole numbers or
-        words; numbers (N, C), which are standardised; or images, which a network reads.
+        words; numbers (N, C), which are standardised; or images, which a network reads. Of an AnnData, either may be
+        the name of a column of obs.
         run: a folder for checkpoints, the history and the result. resume: go on from its checkpoint, bit for bit.
         Started by torchrun, several processes train one model together; all make the same call, see `training.join`.
         """
+        x = annotated(x) or x
+        y, context = beside_of(x, y), beside_of(x, context)
         names, processes = column_names(x), join()
         rows, held = self._split(x, y, context)
         folder, display = None if run is None else Path(run), display or display_for(self.verbose)
@@ -247,6 +252,7 @@ class VAE(Evaluated):
 
             vae.fit_prior(x, vk.latents.FlowPrior(), epochs=20).sample(64)
         """
+        x, context = self._named(x, context)
         self._seen(x, context)  # refuses other rows than it was fitted to
         rows, held = self._split(x, None, context, self.spec_)
         folder, display = None if run is None else Path(run), display or display_for(self.verbose)
@@ -290,6 +296,7 @@ class VAE(Evaluated):
         return self.fit(x, y, **settings).transform(x)
 
     def _adopt(self, learner: Learner, spec: DataSpec, course: Course) -> None:
+        learner.to(memory_format=torch.channels_last)  # as in training: what is loaded gives the same numbers, as fast
         self.module_, self.objective_, self.spec_ = learner.model.eval(), learner.objective, spec
         columns = spec.shape[:1] if spec.schema is None else (len(spec.schema.columns),)
         self.n_features_in_ = columns[0] if len(spec.shape) == 1 else int(np.prod(spec.shape))
@@ -343,7 +350,7 @@ class VAE(Evaluated):
         elif given is not None and context is not None:
             raise ValueError("validation rows have no context of their own: hold out a share, validation=0.1")
         elif given is not None:
-            held = self._rows(given, schema)[0]
+            held = self._rows(given if schema is None else self._opened(given), schema)[0]
         if spec is None:
             spec = self._spec(x, dtype, schema)
             beside = Beside.of(total, y if self._labelled(spec) else None, context)
@@ -352,6 +359,8 @@ class VAE(Evaluated):
             beside = Beside.of(total, None, context)
         if held is not None and tuple(held.shape[1:]) != spec.shape:
             raise ValueError(f"validation rows have shape {tuple(held.shape[1:])}, the training rows {spec.shape}")
+        if spec.schema is not None and held is not None and has_gaps(held):
+            spec = spec.with_missing()
         device = self._device()
         rows = as_rows(x, spec, device, beside[~out])
         if held is None:

@@ -28,7 +28,8 @@ from .evaluation import (
     score_rows,
 )
 from .evaluation.annealed import check_annealing, with_annealing
-from .evaluation.baselines import measure_of, reconstruction_error
+from .evaluation.baselines import independent_baseline, measure_of, reconstruction_error
+from .evaluation.cost import MOST, affordable_draws
 from .evaluation.health import FEWEST
 from .evaluation.observed import Observed
 from .evaluation.samples import Features, Judgement, judge
@@ -63,7 +64,7 @@ class Evaluated(Fitted):
     def evaluate(
         self,
         x: object,
-        draws: int = 100,
+        draws: int | None = 100,
         seed: int | None = None,
         context: object = None,
         against: object = None,
@@ -74,6 +75,7 @@ class Evaluated(Fitted):
         """Figures on held-out rows with their standard errors: ELBO, distortion, rate, bound, bits per dimension; what
         they depend on; and the model's health.
 
+        draws: per row; None: 100, or fewer where these would take more than a minute or so, which a note tells.
         against: training rows (N, ...), to fit simple models to, which then stand beside this one; see
         `vaekit.evaluation.baselines`. ais: so many rows, the first ones, are scored by annealed importance sampling,
         too, beside the bound of these; bracket: so many rows of the model's own are bracketed by bidirectional Monte
@@ -85,6 +87,10 @@ class Evaluated(Fitted):
         if ais or bracket:
             check_annealing(model)
         notes = [self.objective_.caveat] * bool(self.objective_.caveat)
+        if draws is None and (draws := affordable_draws(model, rows)) < MOST:
+            notes.append(
+                f"{draws} draws a row, not {MOST}, which would take long: pass draws={MOST} for a tighter bound"
+            )
         simple = None if against is None else self._baselines(x, against)  # refuses what does not compare at once
         with interruptible() as asked:
             watch = Watch(asked, self.verbose)
@@ -134,6 +140,8 @@ class Evaluated(Fitted):
     def _baselines(self, x: object, against: object) -> Baselines:
         """Simple models of training rows, of the measure that this model's log p has."""
         measure = measure_of(self.module_.likelihood, self.spec_)
+        if measure == "mixed":
+            return independent_baseline(self.module_.likelihood, self._seen(against), self._seen(x), self.seed)
         rows = [self._explained(t) if self._binarises else t for t in (against, x)]
         return baselines(*rows, measure=measure, latents=int(np.prod(self.module_.latent.shape)), seed=self.seed)
 
@@ -142,9 +150,13 @@ class Evaluated(Fitted):
         scored = ("log_likelihood", "bits_per_dim") if simple.measure else ()
         mine = {name: own.figures[name] for name in scored if name in own.figures}
         if "ppca" in simple.figures and not self._binarises:
-            apart = torch.from_numpy(np.asarray(x).astype(np.float64) - self.reconstruct(x, context)).flatten(1)
+            apart = torch.from_numpy(self._dense(x) - self.reconstruct(x, context)).flatten(1)
             mine["reconstruction_error"] = reconstruction_error(apart / torch.tensor(simple.scale))
         return simple.beside("this model", f"{int(np.prod(self.module_.latent.shape))} latents", mine)
+
+    def _dense(self, x: object) -> np.ndarray:
+        """Rows in their own units, whole, in fp64."""
+        return np.asarray(self._rows(self._named(x, None)[0])[0]).astype(np.float64)
 
     @property
     def _binarises(self) -> bool:

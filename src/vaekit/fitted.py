@@ -17,13 +17,16 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from .core import Batch, Noise, Scope, Source, Still
+from .data.annotated import annotated, beside_of
 from .data.beside import Beside, sampled, spread
 from .data.frames import as_table, joined
 from .data.gaps import filled, partial_cells, partial_row, with_given
+from .data.labels import Classes
 from .data.rows import AbstractRows, as_rows
 from .data.schema import Schema
-from .data.spec import DataSpec
+from .data.spec import DataSpec, has_gaps
 from .data.stored import Stored, as_data
+from .distributions import Library
 from .manners import Manners, NotFittedError, available
 from .model import VAEModule
 from .networks import SequenceEncoder
@@ -67,6 +70,7 @@ class Fitted(Manners):
     def _seen(self, x: object, context: object = None, gaps: bool = False) -> AbstractRows:
         """Rows like those the model was fitted to, with their context. gaps: cells may be missing that never were."""
         self._fitted()
+        x, context = self._named(x, context)
         data, _ = self._rows(x, self.spec_.schema, gaps)
         if tuple(data.shape[1:]) != self.spec_.shape:
             got, want = tuple(data.shape[1:]), self.spec_.shape
@@ -76,12 +80,27 @@ class Fitted(Manners):
                     "that it was fitted to"
                 )
             raise ValueError(f"expected rows of {want}, as in fit, got rows of {got}: reshape them")
+        gaps = gaps or (self.spec_.schema is not None and has_gaps(data))
         return self._placed(data, context, self.spec_.with_missing() if gaps else self.spec_)
 
     def _placed(self, data: Tensor | Stored, context: object, spec: DataSpec) -> AbstractRows:
         """Checked rows where the model is."""
         model, beside = self._fitted(), Beside.of(len(data), context=spread(context, len(data), self.spec_))
         return as_rows(data, spec, next(model.parameters()).device, beside).checked(model.likelihood.check)
+
+    def _named(self, x: object, context: object) -> tuple[object, object]:
+        """Rows and their context: of annotated data the genes that the model reads, in its order, and the column of
+        obs that is named, unless it is a class."""
+        data = annotated(x)
+        if data is None:
+            return x, context
+        context = beside_of(data, context, lambda word: self._knows(word))
+        names = getattr(self, "feature_names_in_", None)
+        return data if names is None or np.array_equal(names, data.names) else data.picked(names), context
+
+    def _knows(self, word: str) -> bool:
+        """Whether this is a class of the context."""
+        return isinstance(self.spec_.context, Classes) and word in self.spec_.context.levels
 
     def _gather(self, rows: AbstractRows, f: Callable[[Batch], Tensor]) -> Tensor:
         with torch.no_grad():
@@ -135,8 +154,12 @@ class Fitted(Manners):
     def reconstruct(self, x: object, context: object = None) -> Any:
         """The mean of p(x | z) at the centre of q(z | x), in the data's own units, shape and dtype; deterministic.
 
-        Missing cells are filled, but for those of series, (N, T) or (N, T, C), after their last step: that is padding.
+        Of a likelihood with a library, at the row's own. Missing cells are filled, but for those of series, (N, T) or
+        (N, T, C), after their last step: that is padding.
         """
+        x, context = self._named(x, context)
+        if getattr(self._fitted().likelihood, "library", None):
+            return self.spec_.decode(self._at_library(x, context, lambda px, own: px.at(own).mean))
         rows, shape = self.inverse_transform(self.transform(x, context), context), self.spec_.shape
         ends = isinstance(self.module_.encoder, SequenceEncoder) and self.spec_.missing and len(shape) < 3
         if ends and self.spec_.schema is None and rows.dtype.kind == "f":
@@ -144,6 +167,48 @@ class Fitted(Manners):
             there = self._gather(seen, lambda b: until_last(b.mask.reshape(len(b.mask), shape[0], -1)))
             rows[there.numpy() == 0] = np.nan
         return rows
+
+    def expected(
+        self, x: object, library: float | None = 1e4, context: object = None, under: object = None
+    ) -> np.ndarray:
+        """(N, D), real numbers: the counts that rows x are expected to have, were all of one `library`; deterministic.
+
+        `l softmax(decoder(z))` at the centre of q(z | x), l = library, None: the row's own; 1 gives shares of the
+        whole. Zeros that a likelihood adds beside the counts are left out of it. context: of the rows. under: a context
+        to decode them with in its stead, one for all or one for each, such as another batch. Raises ValueError for a
+        model whose likelihood has no library. scvi-tools' `get_normalized_expression`.
+        """
+        likelihood = self._fitted().likelihood
+        if getattr(likelihood, "library", None) is None:
+            raise ValueError(
+                f"{type(likelihood).__name__} tells no shares of a library: fit recipe='counts', or give the "
+                "likelihood library='observed'"
+            )
+        if library is not None and not library > 0:
+            raise ValueError(f"library={library}: expected a total above 0, or None for the rows' own")
+
+        def means(px: Library, own: Tensor) -> Tensor:
+            return px.shares * (own.exp() if library is None else library)
+
+        return self._at_library(x, context, means, under).numpy()
+
+    def _at_library(
+        self, x: object, context: object, f: Callable[[Library, Tensor], Tensor], under: object = None
+    ) -> Tensor:
+        """f of p(x | z) at the centre of q(z | x), and the rows' own log libraries."""
+        still, seen = Still(Source.like(self._fitted())), self._seen(x, context)
+        given = repeat(None) if under is None else self._context(self._beside(x, under, len(seen)), len(seen))
+
+        def of(batch: Batch) -> Tensor:
+            own = next(given)
+            px = self.module_.decode(self._codes(batch, still), batch.context if own is None else own)
+            return f(px, px.own_library(batch.x, batch.mask))
+
+        return self._gather(seen, of)
+
+    def _beside(self, x: object, context: object, rows: int) -> object:
+        """Context of rows, of which one stands for all, and a column of obs is named."""
+        return spread(self._named(x, context)[1], rows, self.spec_)
 
     def sample(
         self,

@@ -88,7 +88,7 @@ class Manners:
             estimator_type=None,
             target_tags=TargetTags(required=False),
             transformer_tags=TransformerTags(preserves_dtype=["float32"]),
-            input_tags=InputTags(two_d_array=True, three_d_array=True, allow_nan=self.missing),
+            input_tags=InputTags(two_d_array=True, three_d_array=True, sparse=True, allow_nan=self.missing),
         )
 
     def __sklearn_is_fitted__(self) -> bool:

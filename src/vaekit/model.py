@@ -241,6 +241,7 @@ class VAEModule(Component):
                 f"{type(self.latent).__name__} reads {self.latent.evidence_shape} per row but the encoder gives "
                 f"{tuple(evidence.shape[1:])}: let the encoder end in {self.latent.evidence_shape} outputs"
             )
+        self.likelihood.prepare(x, batch.mask)
         inputs = self._inputs(x, batch.mask)
         self.latent.prepare(inputs, evidence, self.prior_scope(noise, batch.context), batch.context)
         context = None if batch.context is None else batch.context[:2]

@@ -11,11 +11,11 @@ from typing import Any, NoReturn
 from .. import __version__
 from ..suggest import nearest
 
-DATA = "mnist, digits, shapes[:N] (N random images), a .npy, .npz, .csv or .parquet file, or a folder of images"
+DATA = "mnist, digits, shapes[:N] (N random images), a .npy, .npz, .csv, .parquet or .h5ad file, or a folder of images"
 OWN_DATA = f"{DATA}; of a built-in, its test set (default: what fit evaluated on)"
 
 
-BESIDE = "a .npy or .csv file of as many rows, or own: the labels of a built-in"
+BESIDE = "a .npy or .csv file of as many rows, obs:NAME (a column of an .h5ad file), or own: the labels of a built-in"
 
 
 class UsageError(ValueError):
@@ -191,7 +191,9 @@ def _fit(parser: Parser) -> None:
         help="rows to evaluate on at the end (default: a built-in's test set, else the held-out rows)",
     )
     _context(parser, "none")
-    parser.add_argument("--labels", metavar="FILE|own", help=f"classes, -1 where unknown (default: none): {BESIDE}")
+    parser.add_argument(
+        "--labels", metavar="FILE|obs:NAME|own", help=f"classes, -1 where unknown (default: none): {BESIDE}"
+    )
     parser.add_argument("--no-report", action="store_true", help="write no report.html (default: written)")
     parser.add_argument("--quiet", action="store_true", help="show no progress (default: shown on stderr)")
     _add_settings(parser)
@@ -246,7 +248,7 @@ def _sweep(parser: Parser) -> None:
 
 def _context(parser: Parser, default: str) -> None:
     parser.add_argument(
-        "--context", metavar="FILE|own", help=f"what is known beside each row (default: {default}): {BESIDE}"
+        "--context", metavar="FILE|obs:NAME|own", help=f"what is known beside each row (default: {default}): {BESIDE}"
     )
 
 
@@ -267,7 +269,8 @@ def _output(parser: Parser, name: str, kinds: str) -> None:
 
 def _evaluate(parser: Parser) -> None:
     _run_and_data(parser)
-    parser.add_argument("--draws", type=whole(1), metavar="K", help="draws per row (default: 100; 10 with --quick)")
+    shown = "draws per row (default: 100, or fewer, at least 10, where that takes minutes; 10 with --quick)"
+    parser.add_argument("--draws", type=whole(1), metavar="K", help=shown)
     parser.add_argument("--seed", type=whole(0), metavar="N", help="of the draws (default: the run's)")
     _rows_of(parser, "--ais", "score the first ROWS by annealed importance sampling, too")
     _rows_of(parser, "--bracket", "bracket log p(x) of ROWS of the model's own between two bounds (bidirectional)")

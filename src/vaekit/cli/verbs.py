@@ -145,7 +145,7 @@ def _judged(vae: VAE, given: Inputs, folder: Path, args: Namespace) -> Outcome:
     """Evaluation and report at the end of a fit."""
     part = given.judged
     say(args, f"evaluating on {len(part.x):,} rows: {part.name}")
-    evaluation = vae.evaluate(part.x, context=part.context)
+    evaluation = vae.evaluate(part.x, None, context=part.context)
     if evaluation.interrupted:
         raise KeyboardInterrupt
     ended = {"ended": vae.ended_, "epochs": len(vae.history_), "best_epoch": vae.best_epoch_, "pace": str(vae.pace_)}
@@ -178,7 +178,7 @@ def evaluate(args: Namespace) -> Outcome:
     for rows in (learned, part) if args.probes else ():
         if rows.labels is None:
             raise ValueError(f"--probes needs labels, and {rows.name} has none of its own: use vae.probe from Python")
-    few, draws, betas = (20, 10, 100) if args.quick else (100, 100, 500)
+    few, draws, betas = (20, 10, 100) if args.quick else (100, None, 500)
     asked = {"ais": args.ais, "bracket": args.bracket}
     beside = {name: rows or few for name, rows in asked.items() if rows is not None}
     beside["against"] = learned.x if args.baselines else None

@@ -4,6 +4,7 @@ from .cells import FactorEncoder, SetEncoder, SkipMLP
 from .conv import ConvDecoder, ConvEncoder, ConvNetwork, ResidualDecoder, ResidualEncoder, as_map
 from .foreign import Adapter, Foreign, KerasNetwork, as_network, ends_in, evaluating, is_keras
 from .initialise import initialise
+from .library import LibraryDecoder
 from .mlp import MLP, BallMLP
 from .network import ACTIVATIONS, Network
 from .parted import PartDecoder, PartEncoder
@@ -23,6 +24,7 @@ __all__ = [
     "FactorEncoder",
     "Foreign",
     "KerasNetwork",
+    "LibraryDecoder",
     "Network",
     "Recurrent",
     "PartDecoder",

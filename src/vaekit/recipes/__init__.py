@@ -73,6 +73,8 @@ from .labels import conditional_prior as conditional_prior
 from .labels import m2 as m2
 from .labels import vade as vade
 from .labels import gm_vae as gm_vae
+from .counts import counts as counts
+from .counts import count_classes as count_classes
 from .quantised import vq as vq
 from .quantised import vq_rotation as vq_rotation
 from .quantised import vq_transformer as vq_transformer
