@@ -164,6 +164,15 @@ def test_the_code_on_odd_rows_runs_as_it_is_written():
     assert told == set(names["every"])
 
 
+def test_the_code_on_gaps_runs_as_it_is_written():
+    names = run(DOCS / "imputation.md")
+    gone = np.isnan(names["holed"])
+    assert names["many"].shape == (20, 400, 6) and not np.isnan(names["whole"]).any()
+    assert np.square(names["whole"] - names["x"])[gone].mean() < 0.7 * names["x"].var()
+    for line in (line for block in blocks(DOCS / "imputation.md", "text") for line in block.splitlines()):
+        parse(line.partition("#")[0].split()[1:])
+
+
 @pytest.mark.slow
 def test_the_code_on_baselines_runs_as_it_is_written(few_digits):
     names = run(BASELINES)

@@ -38,6 +38,10 @@ class Distribution:
         """One draw per row; `rows` is how many, for parameters without a batch dimension."""
         raise NotImplementedError
 
+    def draw_missing(self, scope: Scope) -> Tensor:
+        """One draw per row of cells that are known to be missing, where that says something of what they hold."""
+        return self.draw(scope)
+
     def draw_with_log_density(self, scope: Scope, rows: int | None = None) -> tuple[Tensor, Tensor]:
         """A draw and its log-density (B,): a family that knows it without looking back from z says so here."""
         z = self.draw(scope, rows)
