@@ -33,6 +33,7 @@ from .evaluation.observed import Observed
 from .evaluation.samples import Features, Judgement, judge
 from .fitted import CHUNK, Fitted
 from .training.fitting import interruptible
+from .training.privacy import Privacy
 
 if TYPE_CHECKING:
     from .report import Report
@@ -46,6 +47,7 @@ class Evaluated(Fitted):
 
     patience: int | None
     verbose: bool
+    privacy: Privacy | None
     history_: list[dict[str, Any]]
     ended_: str
     best_epoch_: int
@@ -84,7 +86,7 @@ class Evaluated(Fitted):
         model, rows, own_seed = self._fitted(), self._seen(x, context), self.seed if seed is None else seed
         if ais or bracket:
             check_annealing(model)
-        notes = [self.objective_.caveat] * bool(self.objective_.caveat)
+        notes = [note for note in (self.objective_.caveat, self.privacy_) if note]
         if draws is None and (draws := affordable_draws(model, rows)) < MOST:
             notes.append(
                 f"{draws} draws a row, not {MOST}, which would take long: pass draws={MOST} for a tighter bound"
@@ -106,6 +108,17 @@ class Evaluated(Fitted):
             if others[-1].interrupted:
                 return replace(own, interrupted=True, notes=["interrupted: the other seeds are left out", *own.notes])
         return own.among(others, diverged=self.seeds - len(members))
+
+    @property
+    def privacy_(self) -> str | None:
+        """What the weights have spent of their privacy, in a sentence; None for a model that is not private."""
+        if self.privacy is None:
+            return None
+        spent = self.history_[-1]["epsilon"] if self.history_ else 0.0
+        return (
+            f"the weights are private, epsilon = {spent:.3g} at delta = {self.privacy.delta:g}; what was read off the "
+            "rows beside (levels, bounds and scales of columns), and figures of rows, are not"
+        )
 
     def health(self, x: object, seed: int | None = None, context: object = None) -> Health:
         """What is wrong with the model, if anything, and what to try, by held-out rows; see
