@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from .core import Component
+from .data.annotated import annotated, beside_of
 from .data.arrays import column_names
 from .data.beside import NOTHING, Beside, context_shape
 from .data.frames import as_table, container_of, take
@@ -167,12 +168,16 @@ class VAE(Evaluated):
     ) -> Self:
         """Fits to rows (N, ...). Ctrl-C ends it early with what was learned.
 
+        x: an array, a scipy sparse matrix, an AnnData, or what `vaekit.data.stored.stored` reads.
         y: classes (N,), -1 or None where one is not known; a model that has no classes to tell leaves it aside.
         context: what is known beside each row and is given whenever the model is used: classes (N,), whole numbers or
-        words; numbers (N, C), which are standardised; or images, which a network reads.
+        words; numbers (N, C), which are standardised; or images, which a network reads. Of an AnnData, either may be
+        the name of a column of obs.
         run: a folder for checkpoints, the history and the result. resume: go on from its checkpoint, bit for bit.
         Started by torchrun, several processes train one model together; all make the same call, see `training.join`.
         """
+        x = annotated(x) or x
+        y, context = beside_of(x, y), beside_of(x, context)
         names, processes = column_names(x), join()
         self._check_privacy()
         rows, held = self._split(x, y, context)
@@ -279,6 +284,7 @@ class VAE(Evaluated):
         """
         if self.privacy is not None:
             raise ValueError("a prior that is fitted to the codes of rows is not private: this model's prior stays")
+        x, context = self._named(x, context)
         self._seen(x, context)  # refuses other rows than it was fitted to
         rows, held = self._split(x, None, context, self.spec_)
         folder, display = None if run is None else Path(run), display or display_for(self.verbose)
@@ -495,7 +501,9 @@ class VAE(Evaluated):
             learner.to(rows.device)
             if parts.pretraining is None:
                 before = {n: t.clone() for n, t in learner.state_dict().items()} if self.privacy is not None else {}
-                prepare(learner.model, rows, self.seed)
+                sample = prepare(learner.model, rows, self.seed)
+                if parts.start is not None:
+                    parts.start(learner.model, sample, self.seed)
                 begun = [n for n, t in before.items() if not torch.equal(t, learner.state_dict()[n])]
                 if begun:
                     raise ValueError(f"this model cannot be trained privately: {begun[0]} starts from training rows")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from .data.gaps import numbers
 from .data.rows import AbstractRows
 from .evaluation import (
     Baselines,
@@ -22,6 +23,7 @@ from .evaluation import (
     disentanglement,
     evaluate_rows,
     health,
+    oddness,
     representation,
     score_rows,
 )
@@ -161,9 +163,13 @@ class Evaluated(Fitted):
         scored = ("log_likelihood", "bits_per_dim") if simple.measure else ()
         mine = {name: own.figures[name] for name in scored if name in own.figures}
         if "ppca" in simple.figures and not self._binarises:
-            apart = torch.from_numpy(np.asarray(x).astype(np.float64) - self.reconstruct(x, context)).flatten(1)
+            apart = torch.from_numpy(self._dense(x) - self.reconstruct(x, context)).flatten(1)
             mine["reconstruction_error"] = reconstruction_error(apart / torch.tensor(simple.scale))
         return simple.beside("this model", f"{int(np.prod(self.module_.latent.shape))} latents", mine)
+
+    def _dense(self, x: object) -> np.ndarray:
+        """Rows in their own units, whole, in fp64."""
+        return np.asarray(self._rows(self._named(x, None)[0])[0]).astype(np.float64)
 
     @property
     def _binarises(self) -> bool:
@@ -213,6 +219,66 @@ class Evaluated(Fitted):
         """
         seed = self.seed if seed is None else seed
         return Detector.of(self._fitted(), self._seen, normal, draws=draws, seed=seed)
+
+    def anomaly_score(
+        self,
+        x: object,
+        score: str = "bound",
+        *,
+        draws: int = oddness.DRAWS,
+        seed: int | None = None,
+        context: object = None,
+        normal: object = None,
+        entropy: float | None = None,
+    ) -> np.ndarray:
+        """(N,): how odd rows are, higher is odder; the same to the bit at the next call.
+
+        score: "bound", "elbo", "distortion", "error" or "typicality", see `vaekit.evaluation.oddness.anomaly_score`.
+        The last is a distance from normal rows: pass some, such as `held_out(x)`, or their mean "bound" as entropy.
+        """
+        settings = {"draws": draws, "seed": self._seed(seed)}
+        if score == "typicality" and entropy is None and normal is not None:
+            entropy = float(self.anomaly_score(normal, "bound", **settings).mean())
+        rows = self._seen(x, context)
+        return oddness.anomaly_score(self._fitted(), rows, score, entropy=entropy, **settings)
+
+    def explain(
+        self,
+        x: object,
+        score: str = "bound",
+        *,
+        draws: int = oddness.DRAWS,
+        seed: int | None = None,
+        context: object = None,
+    ) -> Any:
+        """What each cell adds to the `anomaly_score` of its row: (N, ...), or a table of numbers; they sum to it.
+
+        score: "bound", "distortion" or "error". See `vaekit.evaluation.oddness.explain`.
+        """
+        rows = self._seen(x, context)
+        shares = oddness.explain(self._fitted(), rows, score, draws=draws, seed=self._seed(seed))
+        if self.spec_.schema is not None:
+            return numbers(self.spec_.schema, shares)
+        shares = shares.reshape(len(shares), *self.spec_.model_shape)
+        return (np.moveaxis(shares, 1, -1) if self.spec_.channels_last else shares).reshape(-1, *self.spec_.shape)
+
+    def outlier_probability(
+        self,
+        x: object,
+        normal: object,
+        score: str = "bound",
+        *,
+        draws: int = oddness.DRAWS,
+        seed: int | None = None,
+        context: object = None,
+    ) -> np.ndarray:
+        """(N,): 1 - p, p the conformal p-value by normal rows (M, ...) that the model was not fitted to.
+
+        Of normal rows a share of at most a has 1 - p of 1 - a or more, whatever the model is worth; see
+        `vaekit.evaluation.oddness.p_values`.
+        """
+        settings = {"draws": draws, "seed": seed, "context": context, "normal": normal}
+        return 1 - oddness.p_values(*(self.anomaly_score(rows, score, **settings) for rows in (x, normal)))
 
     def report(
         self,

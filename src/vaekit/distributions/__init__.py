@@ -10,6 +10,7 @@ from .joint import Joint
 from .judged import Judged
 from .laplace import Laplace
 from .levels import Categorical, DiscretisedLogisticMixture
+from .library import Library, ZeroInflated, zero_inflated_negative_binomial
 from .marginal import Marginal
 from .mixture import Mixture, gumbel
 from .normal import AutoregressiveNormal, Delta, LowRankNormal, MultivariateNormal, Normal
@@ -35,6 +36,7 @@ __all__ = [
     "Judged",
     "Marginal",
     "Laplace",
+    "Library",
     "LogisticNormal",
     "LowRankNormal",
     "Mixture",
@@ -51,9 +53,11 @@ __all__ = [
     "VonMisesFisher",
     "WarpedLogistics",
     "WrappedNormal",
+    "ZeroInflated",
     "closed_form",
     "gumbel",
     "kl",
     "per_row",
     "sum_cells",
+    "zero_inflated_negative_binomial",
 ]

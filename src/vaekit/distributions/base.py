@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -25,8 +25,11 @@ class Distribution:
 
     `log_prob(x)` keeps the cells: (B, *cells), where a cell is what can be missing (a pixel, a column); a family
     whose dimensions depend on one another has one cell per row and returns (B,). Parameters without a batch
-    dimension broadcast. `draw` is reparameterised where the family allows it.
+    dimension broadcast. `draw` is reparameterised where the family allows it. `apart`: whether the cells of a row are
+    independent of one another, given the parameters.
     """
+
+    apart: ClassVar[bool] = True
 
     def log_prob(self, x: Tensor) -> Tensor:
         raise NotImplementedError
@@ -47,6 +50,15 @@ class Distribution:
     @property
     def mode(self) -> Tensor:
         raise NotImplementedError
+
+    @property
+    def moments(self) -> Any:
+        """What a guess at x is made of, a tensor (B, ...) or a tree of such, to be averaged over draws of z."""
+        return self.mean
+
+    def guess(self, moments: Any) -> Tensor:
+        """(B, *cells): the best guess by averaged `moments`: of numbers the mean, of levels the likeliest."""
+        return moments
 
     @property
     def representative(self) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -39,3 +40,15 @@ class Joint(Distribution):
     @property
     def mode(self) -> Tensor:
         return self._beside(lambda part: part.mode)
+
+    @property
+    def apart(self) -> bool:
+        return all(part.apart for part in self.parts)
+
+    @property
+    def moments(self) -> list[Any]:
+        """Those of each part."""
+        return [part.moments for part in self.parts]
+
+    def guess(self, moments: list[Any]) -> Tensor:
+        return torch.cat([part.guess(own) for part, own in zip(self.parts, moments, strict=True)], -1)

@@ -4,6 +4,7 @@ from . import aggregate as aggregate
 from . import clusters as clusters
 from . import detection as detection
 from . import disentanglement as disentanglement
+from . import oddness as oddness
 from . import representation as representation
 from . import samples as samples
 from .annealed import Bracket as Bracket

@@ -219,7 +219,7 @@ def _columns(
         "log_likelihood": (scores.bound, "nats", f"importance-weighted bound, k = {scores.k}"),
         "ess": (scores.ess, "draws", f"effective sample size, of {scores.k}"),
     }
-    if caveat is None and not rows.spec.missing:
+    if caveat is None and not rows.spec.missing and not model.likelihood.given_total:
         kind = ", of a density" if model.likelihood.density else ", a code length"
         bits = -scores.bound / (math.prod(rows.spec.shape) * math.log(2))
         columns["bits_per_dim"] = (bits, "bits", "the bound per dimension" + kind)
@@ -232,6 +232,8 @@ def _notes(model: VAEModule, scores: RowScores, caveat: str | None, figures: dic
         yield "the posterior is a point mass: there is no rate and no bound of log p(x)"
     if caveat:
         yield caveat
+    if model.likelihood.given_total:
+        yield "log p is that of a row whose total is given: no code length, nor beside figures without a total"
     if model.latent.ratio == "bound":
         yield "the codes are deterministic: the bound charges -log p(codes) by the prior and is loose"
     if "log_likelihood" in figures and figures["ess"].value < LOW * scores.k:

@@ -4,6 +4,7 @@ from .autoregressive import Autoregressive
 from .base import Likelihood
 from .columns import CountColumns, Ordinal, Warped
 from .counts import Multinomial, NegativeBinomial, Poisson
+from .counts import Multinomial, NegativeBinomial, Poisson, ZeroInflatedNegativeBinomial
 from .judged import Judge, MultiScaleSimilarity, Perceptual
 from .levels import Categorical, DiscretisedLogisticMixture
 from .mixed import Mixed
@@ -32,4 +33,5 @@ __all__ = [
     "Poisson",
     "Warped",
     "of_table",
+    "ZeroInflatedNegativeBinomial",
 ]

@@ -36,6 +36,7 @@ from .bounds import multiple_iwae as multiple_iwae
 from .bounds import piwae as piwae
 from .bounds import ciwae as ciwae
 from .bounds import miwae as miwae
+from .factors import factors as factors
 from .bounds import vimco as vimco
 from .codes import full_covariance as full_covariance
 from .codes import low_rank as low_rank
@@ -71,6 +72,8 @@ from .labels import conditional_prior as conditional_prior
 from .labels import m2 as m2
 from .labels import vade as vade
 from .labels import gm_vae as gm_vae
+from .counts import counts as counts
+from .counts import count_classes as count_classes
 from .quantised import vq as vq
 from .quantised import vq_rotation as vq_rotation
 from .quantised import vq_transformer as vq_transformer

@@ -257,9 +257,10 @@ def assemble(
     return learner, rows
 
 
-def prepare(model: VAEModule, rows: AbstractRows, seed: int, sample: int = 2048) -> None:
-    """Shows the model a random sample of the rows, once before its first step."""
+def prepare(model: VAEModule, rows: AbstractRows, seed: int, sample: int = 2048) -> Batch:
+    """Shows the model a random sample of the rows, once before its first step, and returns it."""
     batch = rows.batch(rows.order(seed, 2**31)[:sample].sort().values)
     model.likelihood.check(batch.x)
     with evaluating(model):
         model.prepare(batch, Source.like(model, seed + 1))
+    return batch
