@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from .data.frames import as_table
 from .data.gaps import numbers
 from .data.rows import AbstractRows
 from .evaluation import (
@@ -29,10 +30,12 @@ from .evaluation import (
 )
 from .evaluation.annealed import check_annealing, with_annealing
 from .evaluation.baselines import independent_baseline, measure_of, reconstruction_error
+from .evaluation.columns import read_table
 from .evaluation.cost import MOST, affordable_draws
 from .evaluation.health import FEWEST
 from .evaluation.observed import Observed
 from .evaluation.samples import Features, Judgement, judge
+from .evaluation.tables import TableJudgement, judge_table
 from .fitted import CHUNK, Fitted
 from .training.fitting import interruptible
 from .training.privacy import Privacy
@@ -211,6 +214,34 @@ class Evaluated(Fitted):
         `sample`.
         """
         return judge(self.sample(n, seed, context=context), test, training, features=features, seed=self.seed)
+
+    def judge_table(
+        self,
+        training: object,
+        test: object = None,
+        *,
+        target: Hashable | None = None,
+        n: int | None = None,
+        seed: int | None = None,
+    ) -> TableJudgement:
+        """New rows of a table beside the rows that it was fitted to and test rows; see `vaekit.evaluation.judge_table`.
+
+        n: how many; None: as many as there are training rows. The columns are what the schema says. Raises ValueError
+        for a model that was not fitted to a table.
+        """
+        self._fitted()
+        if self.spec_.schema is None:
+            raise ValueError("judge_table is of models of tables, this one was fitted to an array: use judge_samples")
+        seed = self.seed if seed is None else seed
+        own = [c for c in self.spec_.schema.columns if c.kind != "identifier"]
+        real = {"training": training} | ({} if test is None else {"test": test})
+        opened = {what: as_table(t) for what, t in real.items()}
+        tables = {what: read_table(real[what] if t is None else t, what) for what, t in opened.items()}
+        kept = {what: {c.name: t[c.name] for c in own if c.name in t} for what, t in tables.items()}
+        count = n or len(next(iter(kept["training"].values()), ()))
+        levels = [c.name for c in own if c.levels]
+        made = self.sample(count, seed)
+        return judge_table(kept["training"], made, test=kept.get("test"), target=target, levels=levels, seed=seed)
 
     def detector(self, normal: object, draws: int = 20, seed: int | None = None) -> Detector:
         """What scores rows by how odd they are beside normal ones (M, ...), such as fit held out; see `Detector`.
