@@ -277,6 +277,8 @@ def _evaluate(parser: Parser) -> None:
     parser.add_argument("--quick", action="store_true", help="the first 1,000 rows only (default: all)")
     parser.add_argument("--baselines", action="store_true", help="beside simple models of the same rows (default: no)")
     shown = "N samples against test and training rows (default: none; without a number 2,000)"
+    shown_target = "with --samples, of a table: the column that other models learn from the samples"
+    parser.add_argument("--target", metavar="COLUMN", help=shown_target)
     parser.add_argument("--samples", nargs="?", type=whole(10), const=2000, metavar="N", help=shown)
     parser.add_argument("--probes", action="store_true", help="what the codes tell of labels and factors (default: no)")
 

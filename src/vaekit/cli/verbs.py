@@ -15,8 +15,9 @@ from ..data import Stored
 from ..data.frames import container_of, take
 from ..data.labels import Classes
 from ..estimator import VAE
-from ..evaluation import DIGITS, representation
+from ..evaluation import DIGITS, TableJudgement, representation
 from ..evaluation.figures import plain
+from ..evaluation.samples import Judgement
 from ..recipes import RECIPES, Recipe
 from ..training import join
 from ..training.display import display_for
@@ -189,8 +190,7 @@ def evaluate(args: Namespace) -> Outcome:
     if evaluation.interrupted:
         return Outcome("\n".join(lines), as_json(record), INTERRUPTED)
     if args.samples:
-        features = DIGITS if given.plan.data == "mnist" else None
-        judged = vae.judge_samples(part.x, learned.x, args.samples, features=features, seed=args.seed)
+        judged = _samples_judged(vae, part, learned, given, args)
         record, lines = {**record, "samples": judged.to_dict()}, [*lines, str(judged)]
     if args.probes:
         codes = [vae.transform(rows.x, rows.context) for rows in (learned, part)]
@@ -204,6 +204,17 @@ def evaluate(args: Namespace) -> Outcome:
         lines.append(f"codes, by the factors {', '.join(part.factors)}; every score lies in [0, 1]:")
         lines += [f"  {name:<19}  {score:.4f}" for name, score in record["disentanglement"].items()]
     return Outcome("\n".join(lines), as_json(record))
+
+
+def _samples_judged(vae: VAE, part: Part, learned: Part, given: Inputs, args: Namespace) -> Judgement | TableJudgement:
+    """Samples beside the rows of a part and those that fit learned from."""
+    if vae.spec_.schema is not None:
+        test = None if part.x is learned.x else part.x  # nothing was held out
+        return vae.judge_table(learned.x, test, target=args.target, n=args.samples, seed=args.seed)
+    if args.target is not None:
+        raise ValueError("--target names a column of a table, and this model was fitted to an array: leave it out")
+    features = DIGITS if given.plan.data == "mnist" else None
+    return vae.judge_samples(part.x, learned.x, args.samples, features=features, seed=args.seed)
 
 
 def report(args: Namespace) -> Outcome:
