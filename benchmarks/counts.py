@@ -5,16 +5,16 @@ what the codes are worth beside principal components.
     PYTHONPATH=src python benchmarks/counts.py --seeds 1 --data words
 
 - cells: 2,500 cells x 500 genes of six types in two batches, simulated by the formulas of Splat (Zappia et al. 2017,
-  Genome Biology 18, 174), without its dropout: gamma means of genes, log-normal factors of types and batches, log-normal
-  libraries, a biological variation that falls with the mean, Poisson counts. What the counts scatter around is known.
-- words: docstrings of NumPy, pandas, scikit-learn, SciPy and PyTorch, as they are installed, as counts of their frequent
-  words; the class is the package. Real data, which differ a little from version to version.
+  Genome Biology 18, 174), without its dropout: gamma means of genes, log-normal factors of types and batches,
+  log-normal libraries, a biological variation that falls with the mean, Poisson counts. The true shares are known.
+- words: docstrings of NumPy, pandas, scikit-learn, SciPy and PyTorch, as they are installed, as counts of their
+  frequent words; the class is the package. Real data, which differ a little from version to version.
 
-Every fifth row is held out. bound: nats per held-out row by the importance-weighted bound of 50 draws, given its total.
-null: independent columns, negative binomial around their share of the row's total, fitted to the same rows. nearest: the
-share of held-out rows whose 15 nearest training rows, by the code, tell their class. truth: the correlation over all
-cells of log expected shares with the logs of those that the cells were drawn with. scVI stands beside where it is
-installed. All models have ten latents and the settings of their library.
+Every fifth row is held out. bound: nats per held-out row by the importance-weighted bound of 50 draws, given its total
+where the library is observed. null: independent columns, negative binomial around their share of the row's total,
+fitted to the same rows; where the library is latent, around their means. nearest: the share of held-out rows whose 15
+nearest training rows, by the code, tell their class. truth: the correlation over all cells of log expected shares with
+the logs of those that the cells were drawn with. scVI stands beside where it is installed. All models have ten latents.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Tables: from a data frame to a model of all its columns, and back."""
 
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -8,8 +9,9 @@ import pytest
 import torch
 
 import vaekit as vk
-from vaekit.core import Source
-from vaekit.data.schema import Schema
+from vaekit.core import Scope, Source
+from vaekit.data.schema import Schema, SchemaWarning
+from vaekit.likelihoods import CountColumns, Ordinal, of_table
 
 pd = pytest.importorskip("pandas")
 
@@ -121,3 +123,272 @@ def test_a_missing_cell_changes_nothing_whatever_stands_there(fitted):
     second = model(junk, noise)
     assert torch.equal(first.log_lik, second.log_lik) and torch.equal(first.draw.z, second.draw.z)
     assert (first.cells[batch.mask == 0] == 0).all()
+
+
+def test_gaps_that_fit_did_not_have_are_left_out_at_prediction():
+    frame = mixed(gaps=False)
+    vae = vk.VAE(epochs=1).fit(frame)
+    assert not vae.spec_.missing
+    frame.loc[3, "city"] = None
+    assert np.isfinite(vae.score_samples(frame.head(6), draws=2)).all()
+
+
+def test_arrow_tables_and_structured_arrays_come_back_as_such():
+    frame = mixed(120, gaps=False).drop(columns=["size", "joined"])
+    arrow = pytest.importorskip("pyarrow").Table.from_pandas(frame, preserve_index=False)
+    made = vk.VAE(epochs=1).fit(arrow).sample(5)
+    assert made.schema.names == arrow.schema.names and made.schema.types == arrow.schema.types
+    records = frame.assign(city=frame["city"].astype(object)).to_records(index=False).view(np.ndarray)
+    made = vk.VAE(epochs=1).fit(records).sample(5)
+    assert made.shape == (5,) and made.dtype == records.dtype
+
+
+def test_polars_frames_come_back_as_such():
+    polars = pytest.importorskip("polars")
+    frame = polars.from_pandas(mixed(120))
+    made = vk.VAE(epochs=1).fit(frame).sample(5)
+    assert made.schema == frame.schema and made.null_count().sum_horizontal().item() == 0
+
+
+def test_a_kind_can_be_said():
+    frame = mixed()
+    columns = {"stars": "category", "age": "count", "visits": "identifier", "city": ["Bern", "Rome", "Oslo"]}
+    vae = vk.VAE(epochs=1, columns=columns).fit(frame)
+    kinds = {c.name: c.kind for c in vae.spec_.schema.columns}
+    assert (kinds["stars"], kinds["age"], kinds["visits"], kinds["city"]) == (
+        "category",
+        "count",
+        "identifier",
+        "ordinal",
+    )
+    assert vae.spec_.schema.column("city").levels == ("Bern", "Rome", "Oslo")
+    assert "visits" not in vae.sample(2)
+
+
+def test_files_are_tables(tmp_path):
+    mixed().to_csv(tmp_path / "x.csv", index=False)
+    mixed().drop(columns="size").to_parquet(tmp_path / "x.parquet")
+    assert list(vk.VAE(epochs=1).fit(tmp_path / "x.csv").sample(2)) == list(KINDS)
+    assert list(vk.VAE(epochs=1).fit(str(tmp_path / "x.parquet")).sample(2)) == [n for n in KINDS if n != "size"]
+
+
+# -- likelihoods ----------------------------------------------------------------------------------------
+
+
+def test_a_rounded_column_has_probabilities_that_sum_to_one():
+    """Of every multiple of the step, and so in the table's own units, whatever they are."""
+    rng = np.random.default_rng(0)
+    for values in (rng.integers(18, 90, 400).astype(float), np.round(np.exp(rng.normal(3, 1, 400)), 1)):
+        schema = Schema.infer(pd.DataFrame({"x": values}))
+        (column,) = schema.cells
+        likelihood = of_table(schema).double()
+        every = (
+            np.arange(column.step, 40 * values.max(), column.step)
+            if column.kind == "positive"
+            else np.arange(-9000, 9000)
+        )
+        cells = torch.from_numpy((every - column.offset) / column.scale)[:, None]
+        px = likelihood(torch.tensor([[0.3, -0.2]], dtype=torch.float64).expand(len(cells), 2))
+        assert px.log_prob(cells).exp().sum().item() == pytest.approx(1, abs=2e-3)
+
+
+def test_a_density_integrates_to_one_and_stays_finite_where_values_repeat():
+    rng = np.random.default_rng(0)
+    values = np.where(rng.random(1000) < 0.5, 0.0, rng.normal(size=1000) * 7)
+    schema = Schema.infer(pd.DataFrame({"x": values}))
+    (column,) = schema.cells
+    likelihood = of_table(schema).double()
+    at = np.linspace(-60, 60, 1_200_001)
+    cells = torch.from_numpy((at - column.offset) / column.scale)[:, None]
+    px = likelihood(torch.tensor([[0.1, 0.4]], dtype=torch.float64).expand(len(cells), 2))
+    assert px.log_prob(cells).exp().mean().item() * 120 == pytest.approx(1, abs=2e-3)
+    sharp = likelihood(torch.tensor([[0.0, -50.0]], dtype=torch.float64).expand(1, 2))
+    assert sharp.log_prob(torch.zeros(1, 1, dtype=torch.float64)).item() < math.log(1e3 / column.scale) + 1e-6
+
+
+def test_draws_of_a_warped_column_follow_its_probabilities():
+    values = np.random.default_rng(0).choice([0.0, 1.0, 2.0, 5.0, 50.0], 1000, p=[0.4, 0.3, 0.1, 0.15, 0.05])
+    schema = Schema.infer(pd.DataFrame({"x": values}), {"x": "real"})
+    likelihood = of_table(schema)
+    px = likelihood(torch.tensor([[0.2, 0.5]]).expand(20_000, 2))
+    drawn = schema.decode(px.draw(Scope.of(Source(0))).double().numpy())["x"].to_numpy()
+    met = (0.0, 1.0, 2.0, 5.0, 50.0)
+    each = schema.rows_of(pd.DataFrame({"x": met}))
+    mass = likelihood(torch.tensor([[0.2, 0.5]]).expand(5, 2)).log_prob(each).exp()[:, 0]
+    for value, p in zip(met, (mass / mass.sum()).tolist()):  # draws are held within the values that were met
+        assert (drawn == value).mean() == pytest.approx(p, abs=4 * math.sqrt(p * (1 - p) / 20_000) + 0.002)
+
+
+def test_ordered_levels_have_probabilities_that_sum_to_one():
+    likelihood = Ordinal([3, 5], [[0.2, 0.3, 0.5], [0.2] * 5])
+    assert likelihood.in_shape == (12,) and likelihood.column_features_shape == (10,)
+    px = likelihood(torch.randn(7, 12, generator=torch.Generator().manual_seed(0)))
+    mass = torch.stack([px.log_prob(torch.full((7, 2), float(k))).exp() for k in range(5)])
+    torch.testing.assert_close(mass.sum(0), torch.ones(7, 2))
+    assert (mass[3:, :, 0] < 1e-30).all()
+    level = torch.tensor([[0.0, 4.0]])
+    plain = Ordinal([3, 5], [[0.2, 0.3, 0.5], [0.2] * 5])(torch.zeros(1, 12))
+    assert (plain.log_prob(level).exp() > 0.05).all()
+
+
+def test_counts_are_negative_binomial():
+    stats = pytest.importorskip("scipy.stats")
+    likelihood = CountColumns([4.0], [10.0]).double()
+    x = torch.arange(30, dtype=torch.float64)[:, None]
+    px = likelihood(torch.tensor([[0.3, -0.2]], dtype=torch.float64).expand(30, 2))
+    theta, mean = 16 / 6 * math.exp(-0.2), 4 * math.exp(0.3)
+    want = stats.nbinom.logpmf(np.arange(30), theta, theta / (theta + mean))
+    np.testing.assert_allclose(px.log_prob(x).numpy()[:, 0], want, rtol=1e-5)
+
+
+def test_the_unit_of_a_column_changes_nothing():
+    """In millimetres or in kilometres: the same cells, so the same model; no column drowns another by its size."""
+    frame = mixed(200, gaps=False)[["age", "visits", "smoker"]]
+    a, b = (Schema.infer(frame.assign(age=frame["age"] * unit)) for unit in (1, 1000))
+    np.testing.assert_allclose(a.encode(frame), b.encode(frame.assign(age=frame["age"] * 1000)), rtol=1e-12)
+    models = [vk.VAE(epochs=2, validation=0).fit(frame.assign(age=frame["age"] * unit)) for unit in (1, 1000)]
+    scores = [m.score_samples(frame.assign(age=frame["age"] * unit), draws=5) for m, unit in zip(models, (1, 1000))]
+    np.testing.assert_allclose(*scores, rtol=1e-4)  # a probability has no unit
+
+
+def test_columns_of_all_kinds_weigh_alike():
+    """At the start no column's gradient with respect to what the decoder gives is ten times another's."""
+    frame = mixed(600, gaps=False)
+    schema = Schema.infer(frame)
+    likelihood = of_table(schema)
+    x = schema.rows_of(frame)
+    parameters = torch.zeros(len(x), *likelihood.in_shape, requires_grad=True)
+    likelihood(parameters).log_prob(x).sum().backward()
+    sizes = []
+    for part, own in zip(likelihood.parts, parameters.grad.square().mean(0).split(likelihood.parameter_widths)):
+        sizes.append(own.sum().sqrt().item() / math.sqrt(part.shape[0]))
+    assert max(sizes) < 10 * min(sizes), sizes
+
+
+# -- bad tables -----------------------------------------------------------------------------------------
+
+GOOD = mixed(120, gaps=False)[["height", "city", "stars"]]
+
+
+def with_column(values):
+    return GOOD.assign(odd=values)
+
+
+REFUSED = {
+    "mixed types": (lambda: with_column(["a", 1] * 60), TypeError, "column 'odd': holds numbers and words"),
+    "two of one name": (lambda: pd.concat([GOOD, GOOD[["city"]]], axis=1), ValueError, "two columns are named city"),
+    "infinities": (
+        lambda: with_column([np.inf] + [1.5] * 119),
+        ValueError,
+        "column 'odd' holds an infinity, first in row 0",
+    ),
+    "no rows": (lambda: GOOD.head(0), ValueError, "0 sample"),
+    "no columns": (lambda: GOOD[[]], ValueError, "0 feature"),
+    "nothing to model": (lambda: pd.DataFrame({"a": [1.0] * 9}), ValueError, "no column of the table can be modelled"),
+    "spans of time": (
+        lambda: with_column(pd.to_timedelta(range(120), unit="D")),
+        TypeError,
+        "column 'odd': spans of time",
+    ),
+    "complex numbers": (lambda: with_column(1j), TypeError, "column 'odd': complex numbers"),
+    "lists": (lambda: with_column([[1, 2]] * 120), TypeError, "column 'odd': holds list"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_bad_table_is_refused_with_its_column(case):
+    table, error, message = REFUSED[case]
+    with pytest.raises(error, match=message):
+        vk.VAE(epochs=1).fit(table())
+
+
+WORDS = [f"word {k}" for k in range(10_000)]
+TAKEN = {
+    "one value": (lambda: with_column(7), "constant"),
+    "all missing": (lambda: with_column(np.nan), "constant"),
+    "one value or none": (lambda: with_column([7.0, np.nan] * 60), "constant"),
+    "dates before 1900": (lambda: with_column([f"17{k % 90 + 10}-03-01" for k in range(120)]), "datetime"),
+    "extreme scales": (lambda: with_column(10.0 ** np.linspace(-300, 300, 120)), "positive"),
+    "extreme scales, signed": (
+        lambda: with_column(np.sign(np.arange(120) - 60.5) * 10.0 ** np.linspace(-9, 200, 120)),
+        "real",
+    ),
+    "tiny differences": (lambda: with_column(1e9 + np.linspace(0, 1e-3, 120)), "real"),
+    "two values": (lambda: with_column(["yes", "no"] * 60), "category"),
+    "whole floats with gaps": (lambda: with_column([0.0, 3.0, 9.0, np.nan] * 30), "count"),
+}
+
+
+@pytest.mark.parametrize("case", TAKEN)
+def test_a_bad_table_is_taken(case):
+    table, kind = TAKEN[case]
+    table = table()
+    vae = vk.VAE(epochs=1).fit(table)
+    assert vae.spec_.schema.column("odd").kind == kind
+    assert math.isfinite(vae.history_[0]["elbo"]) and math.isfinite(vae.history_[0]["val_elbo"])
+    made = vae.sample(30)
+    assert made["odd"].dtype == table["odd"].dtype
+    known = table["odd"].dropna()
+    assert (
+        made["odd"].isna().all()
+        if not len(known)
+        else known.min() <= made["odd"].min() <= made["odd"].max() <= known.max()
+    )
+
+
+def test_ten_thousand_levels_are_left_out_with_a_warning():
+    with pytest.warns(SchemaWarning, match="column 'odd' names the rows and is left out"):
+        schema = Schema.infer(pd.DataFrame({"x": np.arange(10_000) % 7, "odd": WORDS}))
+    assert [c.name for c in schema.cells] == ["x"]
+    with pytest.warns(SchemaWarning, match="column 'odd' names the rows and is left out"):
+        Schema.infer(with_column(np.arange(120)))
+    schema = Schema.infer(pd.DataFrame({"x": np.arange(10_000) % 7, "odd": WORDS}), {"odd": "category"})
+    assert len(schema.column("odd").levels) == 10_000
+
+
+@pytest.fixture(scope="module")
+def good():
+    return vk.VAE(epochs=1).fit(GOOD)
+
+
+LATER = {
+    "a new level": (
+        GOOD.head(3).assign(city="Lima"),
+        ValueError,
+        "column 'city' has levels that fit did not meet: Lima",
+    ),
+    "a lost column": (GOOD[["city", "stars"]], ValueError, "the table has no column 'height', which fit read"),
+    "words for numbers": (GOOD.head(3).assign(height="tall"), ValueError, "column 'height' holds numbers, got 'tall'"),
+    "an infinity": (GOOD.head(3).assign(height=np.inf), ValueError, "column 'height' holds an infinity"),
+    "no rows": (GOOD.head(0), ValueError, "0 sample"),
+    "an array": (GOOD[["height"]].to_numpy(), TypeError, "expected a table"),
+}
+
+
+@pytest.mark.parametrize("case", LATER)
+def test_what_fit_did_not_meet_is_refused_with_its_column(good, case):
+    table, error, message = LATER[case]
+    with pytest.raises(error, match=message):
+        good.transform(table)
+
+
+def test_a_number_between_levels_is_the_nearest_level(good):
+    with pytest.warns(SchemaWarning, match="column 'stars' has values that fit did not meet, such as 9"):
+        far = good.transform(GOOD.head(3).assign(stars=9))
+    assert np.array_equal(far, good.transform(GOOD.head(3).assign(stars=5)))
+
+
+WRONG = {
+    "no such column": ({"cty": "count"}, "has no such column, did you mean 'city'|no such column"),
+    "no such kind": ({"city": "categorical"}, "expected one of real, positive"),
+    "words that are no counts": ({"city": "count"}, "it holds words, such as"),
+    "negative numbers": ({"height": "count"}, "expected counts from 0, got"),
+    "a level left out": ({"city": ["Bern", "Rome"]}, "leaves out the level 'Oslo'"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_word_on_a_column_is_refused(case):
+    columns, message = WRONG[case]
+    with pytest.raises(ValueError, match=message):
+        Schema.infer(GOOD, columns)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from .data.frames import as_table
 from .data.gaps import numbers
 from .data.rows import AbstractRows
 from .evaluation import (
@@ -29,12 +30,15 @@ from .evaluation import (
 )
 from .evaluation.annealed import check_annealing, with_annealing
 from .evaluation.baselines import independent_baseline, measure_of, reconstruction_error
+from .evaluation.columns import read_table
 from .evaluation.cost import MOST, affordable_draws
 from .evaluation.health import FEWEST
 from .evaluation.observed import Observed
 from .evaluation.samples import Features, Judgement, judge
+from .evaluation.tables import TableJudgement, judge_table
 from .fitted import CHUNK, Fitted
 from .training.fitting import interruptible
+from .training.privacy import Privacy
 
 if TYPE_CHECKING:
     from .report import Report
@@ -48,6 +52,7 @@ class Evaluated(Fitted):
 
     patience: int | None
     verbose: bool
+    privacy: Privacy | None
     history_: list[dict[str, Any]]
     ended_: str
     best_epoch_: int
@@ -86,7 +91,7 @@ class Evaluated(Fitted):
         model, rows, own_seed = self._fitted(), self._seen(x, context), self.seed if seed is None else seed
         if ais or bracket:
             check_annealing(model)
-        notes = [self.objective_.caveat] * bool(self.objective_.caveat)
+        notes = [note for note in (self.objective_.caveat, self.privacy_) if note]
         if draws is None and (draws := affordable_draws(model, rows)) < MOST:
             notes.append(
                 f"{draws} draws a row, not {MOST}, which would take long: pass draws={MOST} for a tighter bound"
@@ -108,6 +113,17 @@ class Evaluated(Fitted):
             if others[-1].interrupted:
                 return replace(own, interrupted=True, notes=["interrupted: the other seeds are left out", *own.notes])
         return own.among(others, diverged=self.seeds - len(members))
+
+    @property
+    def privacy_(self) -> str | None:
+        """What the weights have spent of their privacy, in a sentence; None for a model that is not private."""
+        if self.privacy is None:
+            return None
+        spent = self.history_[-1]["epsilon"] if self.history_ else 0.0
+        return (
+            f"the weights are private, epsilon = {spent:.3g} at delta = {self.privacy.delta:g}; what was read off the "
+            "rows beside (levels, bounds and scales of columns), and figures of rows, are not"
+        )
 
     def health(self, x: object, seed: int | None = None, context: object = None) -> Health:
         """What is wrong with the model, if anything, and what to try, by held-out rows; see
@@ -198,6 +214,34 @@ class Evaluated(Fitted):
         `sample`.
         """
         return judge(self.sample(n, seed, context=context), test, training, features=features, seed=self.seed)
+
+    def judge_table(
+        self,
+        training: object,
+        test: object = None,
+        *,
+        target: Hashable | None = None,
+        n: int | None = None,
+        seed: int | None = None,
+    ) -> TableJudgement:
+        """New rows of a table beside the rows that it was fitted to and test rows; see `vaekit.evaluation.judge_table`.
+
+        n: how many; None: as many as there are training rows. The columns are what the schema says. Raises ValueError
+        for a model that was not fitted to a table.
+        """
+        self._fitted()
+        if self.spec_.schema is None:
+            raise ValueError("judge_table is of models of tables, this one was fitted to an array: use judge_samples")
+        seed = self.seed if seed is None else seed
+        own = [c for c in self.spec_.schema.columns if c.kind != "identifier"]
+        real = {"training": training} | ({} if test is None else {"test": test})
+        opened = {what: as_table(t) for what, t in real.items()}
+        tables = {what: read_table(real[what] if t is None else t, what) for what, t in opened.items()}
+        kept = {what: {c.name: t[c.name] for c in own if c.name in t} for what, t in tables.items()}
+        count = n or len(next(iter(kept["training"].values()), ()))
+        levels = [c.name for c in own if c.levels]
+        made = self.sample(count, seed)
+        return judge_table(kept["training"], made, test=kept.get("test"), target=target, levels=levels, seed=seed)
 
     def detector(self, normal: object, draws: int = 20, seed: int | None = None) -> Detector:
         """What scores rows by how odd they are beside normal ones (M, ...), such as fit held out; see `Detector`.

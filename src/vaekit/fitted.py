@@ -154,7 +154,8 @@ class Fitted(Manners):
     def reconstruct(self, x: object, context: object = None) -> Any:
         """The mean of p(x | z) at the centre of q(z | x), in the data's own units, shape and dtype; deterministic.
 
-        Of a likelihood with a library, at the row's own. Missing cells are filled, but for those of series, (N, T) or (N, T, C), after their last step: that is padding.
+        Of a likelihood with a library, at the row's own. Missing cells are filled, but for those of series, (N, T) or
+        (N, T, C), after their last step: that is padding.
         """
         x, context = self._named(x, context)
         if getattr(self._fitted().likelihood, "library", None):
@@ -170,7 +171,7 @@ class Fitted(Manners):
     def expected(
         self, x: object, library: float | None = 1e4, context: object = None, under: object = None
     ) -> np.ndarray:
-        """(N, D), real numbers: what counts of rows x are expected to be, were all rows of one `library`; deterministic.
+        """(N, D), real numbers: the counts that rows x are expected to have, were all of one `library`; deterministic.
 
         `l softmax(decoder(z))` at the centre of q(z | x), l = library, None: the row's own; 1 gives shares of the
         whole. Zeros that a likelihood adds beside the counts are left out of it. context: of the rows. under: a context
@@ -180,8 +181,8 @@ class Fitted(Manners):
         likelihood = self._fitted().likelihood
         if getattr(likelihood, "library", None) is None:
             raise ValueError(
-                f"{type(likelihood).__name__} tells no shares of a library: fit recipe='counts', or give the likelihood "
-                "library='observed'"
+                f"{type(likelihood).__name__} tells no shares of a library: fit recipe='counts', or give the "
+                "likelihood library='observed'"
             )
         if library is not None and not library > 0:
             raise ValueError(f"library={library}: expected a total above 0, or None for the rows' own")

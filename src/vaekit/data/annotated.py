@@ -1,4 +1,4 @@
-"""Annotated data: a matrix of cells x genes with columns beside the cells, as an AnnData or an `.h5ad` file holds it."""
+"""Annotated data: cells x genes with columns beside the cells, as an AnnData or an `.h5ad` file holds them."""
 
 from __future__ import annotations
 

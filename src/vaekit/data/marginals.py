@@ -16,6 +16,8 @@ PER_KNOT = 8
 """Values that a piece stands for, at least."""
 FINE = 1e-3
 """The resolution of a column that is not rounded, in units of its spread."""
+LEAST = 4e-6
+"""The finest resolution that single precision tells apart, in these units."""
 FLAT = 1e-4
 """The rise of the map where there are no values, per piece."""
 
@@ -34,7 +36,7 @@ def resolution(values: NDArray, precision: float = 2.0**-52) -> float | None:
         slack = 1e-4 + 4 * precision * np.abs(ticks)
         if slack.max() > 0.05:
             return None
-        if (np.abs(ticks - ticks.round()) <= slack).all():
+        if ((np.abs(ticks - ticks.round()) <= slack) & ((ticks.round() != 0) | (values == 0))).all():
             return float(f"1e{exponent}")
     return None
 
@@ -84,7 +86,7 @@ class Marginal:
         shares = np.concatenate([[0, total], below[heavy], upto[heavy], below[light]])
         order = np.lexsort((shares, ends))
         ends, shares = ends[order], shares[order]
-        apart = np.concatenate([[True], np.diff(ends) > 1e-9 * max(1.0, float(np.abs(ends).max()))])
+        apart = np.concatenate([[True], np.diff(ends) > LEAST / 2 * (1 + np.abs(ends[1:]))])
         ends, shares = ends[apart], np.maximum.accumulate(shares[apart])
         scores = torch.special.ndtri(torch.from_numpy((shares + 0.5) / (total + 1))).numpy()
         scores = scores + FLAT * np.arange(len(scores))

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..suggest import nearest
 from .frames import Made, Name, Raw, as_table, build, container_of, names_of, raw
-from .marginals import FINE, Marginal, centre_and_spread, resolution, skewness
+from .marginals import FINE, LEAST, Marginal, centre_and_spread, resolution, skewness
 
 Kind = Literal["real", "positive", "count", "category", "ordinal", "boolean", "datetime", "constant", "identifier"]
 
@@ -32,9 +32,9 @@ KINDS: dict[str, str] = {
 }
 ORDER = ("real", "datetime", "positive", "count", "ordinal", "boolean", "category")
 """The kinds that are modelled, in the order of their cells."""
-FEW = 20
-"""Different numbers, at most, that count as ordered levels where each is met five times on average."""
-REPEATED = 5
+FEW, SOME = 20, 256
+"""Different numbers, at most, that count as ordered levels where each is met REPEATED, or OFTEN, times on average."""
+REPEATED, OFTEN = 5, 50
 MANY = 1000
 """Levels above which a column of words is left out, unless it is said to be a category."""
 SHOWN = 6
@@ -118,6 +118,10 @@ class Column:
         with np.errstate(over="ignore"):
             return (values - self.offset) / self.scale
 
+    @property
+    def _numeric(self) -> bool:
+        return all(isinstance(v, (int, float)) for v in self.levels)
+
     def _coded(self, column: Raw) -> NDArray:
         values, codes = column.values, np.full(len(column.values), np.nan)
         if values.dtype.kind == "M":
@@ -125,7 +129,14 @@ class Column:
         place = {_key(level): float(k) for k, level in enumerate(self.levels)}
         met, back = np.unique(values[column.seen], return_inverse=True) if column.seen.any() else ((), ())
         new = [v for v in met if _key(v) not in place]
-        if new:
+        if new and self.kind == "ordinal" and met.dtype.kind == "f" and self._numeric:
+            levels = np.array(self.levels, dtype=np.float64)
+            place |= {_key(v): float(np.abs(levels - v).argmin()) for v in new}
+            warnings.warn(
+                f"column {self.name!r} has values that fit did not meet, such as {new[0]:g}: the nearest ones stand in",
+                SchemaWarning, stacklevel=2,
+            )  # fmt: skip
+        elif new:
             listed = ", ".join(str(v) for v in new[:SHOWN])
             raise ValueError(
                 f"column {self.name!r} has levels that fit did not meet: {listed}; it met {self.described}: mark them "
@@ -204,7 +215,7 @@ class Schema:
 
     def __post_init__(self) -> None:
         modelled = [c for c in self.columns if c.modelled]
-        ordered = sorted(modelled, key=lambda c: (ORDER.index(c.kind), len(c.levels) if c.kind == "category" else 0))
+        ordered = sorted(modelled, key=lambda c: (ORDER.index(c.kind), len(c.levels)))
         object.__setattr__(self, "cells", tuple(ordered))
 
     @classmethod
@@ -370,7 +381,8 @@ def infer_column(name: Name, column: Raw, given: str | Sequence[Any] | None, lea
 
 def _kind(column: Raw, seen: NDArray, distinct: NDArray) -> Kind:
     """What values of more than one kind are."""
-    few = len(distinct) <= FEW and len(seen) >= REPEATED * len(distinct)
+    most, times = len(distinct), len(seen) / len(distinct)
+    few = (most <= FEW and times >= REPEATED) or (most <= SOME and times >= OFTEN)
     if column.levels is not None or column.dtype.startswith(("Categorical", "Enum", "dictionary")):
         return "ordinal" if column.ordered else "category"
     if seen.dtype.kind == "b":
@@ -385,18 +397,12 @@ def _kind(column: Raw, seen: NDArray, distinct: NDArray) -> Kind:
     if len(distinct) == 2 and distinct[0] == 0 and distinct[1] == 1:
         return "boolean"
     whole = bool((distinct == distinct.round()).all())
+    if column.whole and len(distinct) == len(seen) > FEW and distinct[-1] - distinct[0] == len(seen) - 1:
+        return "identifier"  # the rows' own numbers
     if whole and distinct[0] == 0 and distinct[-1] < 1e6:
         return "count"
     if few:
         return "ordinal"
-    if (
-        whole
-        and column.whole
-        and len(distinct) == len(seen)
-        and distinct[-1] - distinct[0] == len(seen) - 1
-        and len(seen) > FEW
-    ):
-        return "identifier"  # the rows' own numbers
     if whole and distinct[0] == 1 and distinct[-1] < 1e4:
         return "count"
     if distinct[0] > 0 and abs(skewness(np.log(seen))) < abs(skewness(seen / np.abs(seen).max())) - 0.25:
@@ -465,14 +471,15 @@ def _marginal(column: Column, values: NDArray) -> Marginal:
 
 def edges(cells: NDArray, column: Column) -> tuple[NDArray, NDArray]:
     """What a cell is known to lie between, on the axis of the marginal: half a step either way, of the logarithm of a
-    positive column."""
+    positive column; no finer than `LEAST`, or than `FINE` where the column is not rounded."""
     half = 0.0 if column.step is None else column.step / column.scale / 2
+    u, lower, upper = cells, cells - half, cells + half
     if column.kind == "positive":
-        if column.step is None:
-            return np.log(cells) - FINE / 2, np.log(cells) + FINE / 2
-        return np.log(np.maximum(cells - half, cells * 1e-3)), np.log(cells + half)
-    half = half or FINE / 2
-    return cells - half, cells + half
+        u = np.log(cells)
+        lower, upper = np.log(np.maximum(lower, cells / 2)), np.log(np.maximum(lower, cells / 2) + 2 * half)
+    least = FINE if column.step is None else LEAST * (1 + np.abs(u))
+    narrow = upper - lower < least
+    return np.where(narrow, u - least / 2, lower), np.where(narrow, u + least / 2, upper)
 
 
 # -- values ---------------------------------------------------------------------------------------------

@@ -184,8 +184,8 @@ def stored(x: object, allow_missing: bool = True) -> Stored | None:
     """The stored source that `x` is, or names; None for an array in memory.
 
     A memory-mapped array, a path (a `.npy`, `.parquet` or `.h5ad` file, a folder of images or of `.parquet` files), a
-    scipy sparse matrix, an AnnData, a map-style torch `Dataset` or a `Stream`. Raises TypeError for an iterator that is not wrapped in a `Stream`, and
-    what reading the source's shape and type raises.
+    scipy sparse matrix, an AnnData, a map-style torch `Dataset` or a `Stream`. Raises TypeError for an iterator that is
+    not wrapped in a `Stream`, and what reading the source's shape and type raises.
     """
     if isinstance(x, Stored):
         return replace(x, allow_missing=allow_missing)

@@ -9,12 +9,13 @@ from .hyperbolic import UniformBall, WrappedNormal
 from .joint import Joint
 from .judged import Judged
 from .laplace import Laplace
-from .library import Library, ZeroInflated, zero_inflated_negative_binomial
 from .levels import Categorical, DiscretisedLogisticMixture
+from .library import Library, ZeroInflated, zero_inflated_negative_binomial
 from .marginal import Marginal
 from .mixture import Mixture, gumbel
 from .normal import AutoregressiveNormal, Delta, LowRankNormal, MultivariateNormal, Normal
 from .onehot import OneHot
+from .selfmasked import SelfMaskedNormal
 from .simplex import LogisticNormal
 from .spherical import PowerSpherical, UniformSphere, VonMisesFisher
 from .transforms import Flow
@@ -48,6 +49,7 @@ __all__ = [
     "Ordinals",
     "Poisson",
     "PowerSpherical",
+    "SelfMaskedNormal",
     "UniformBall",
     "UniformSphere",
     "VonMisesFisher",

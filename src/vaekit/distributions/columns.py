@@ -12,6 +12,9 @@ from .levels import gumbel_argmax
 
 NODES = 16
 """Points that a mean is taken over."""
+FINE, LEAST = 1e-3, 4e-6
+"""The resolution of a column that is not rounded, and the finest that is told apart, in units of its spread; see
+`vaekit.data.marginals`, whose numbers these are."""
 FAR = 1e4
 """Stands for infinity among thresholds: its products with 0 are 0."""
 
@@ -23,16 +26,26 @@ def log_between(lower: Tensor, upper: Tensor, width: Tensor) -> Tensor:
 
 
 @record
-class Logistics(Distribution):
-    """What the columns of a table have in common: each a mixture of logistics of a hidden score y.
+class WarpedLogistics(Distribution):
+    """Columns of numbers, rounded or not, each by the map T that makes the column by itself normal: y = T(u).
 
-    `p(y) = sum_k w_k logistic(y; loc_k, exp(log_scale_k))`; a value x stands for an interval of y, and
-    `p(x) = F(upper(x)) - F(lower(x))`. logits (of w), loc, log_scale: (B, D, K).
+    `p(y) = sum_k w_k logistic(y; loc_k, exp(log_scale_k))`, with logits (of w), loc and log_scale (B, D, K); a value x
+    stands for an interval of y, and `p(x) = F(upper(x)) - F(lower(x))`. u = x, or log x of positive columns. A value
+    rounded to multiples of `step` stands for `x - step / 2` to `x + step / 2`, and `log_prob` is the log-probability of
+    it. Of a value that is not (step 0) it is the log-density, in
+    units of which `log_unit` is the log; to be found again and again, as a true number never is, cannot make it
+    infinite: it is that of an interval of u, `FINE` wide. knots, scores: (D, Q), the ends of the pieces of T and their
+    images. Draws lie within the values that T was made of.
     """
 
     logits: Tensor
     loc: Tensor
     log_scale: Tensor
+    knots: Tensor
+    scores: Tensor
+    step: Tensor
+    log_unit: Tensor
+    positive: bool = static(default=False)
 
     def _mass(self, lower: Tensor, width: Tensor) -> Tensor:
         """(B, D): log-probability of the interval (lower, lower + width) of y."""
@@ -41,12 +54,19 @@ class Logistics(Distribution):
         mass = log_between((lower - self.loc) * rate, (lower + width - self.loc) * rate, width * rate)
         return (self.logits.log_softmax(-1) + mass).logsumexp(-1)
 
+    def _within(self, u: Tensor, loc: Tensor, log_scale: Tensor) -> Tensor:
+        """The quantile u of a component, held within the scores of values that were met."""
+        low, high = (self.scores[:, k].reshape(1, -1, *[1] * (loc.dim() - 2)) for k in (1, -2))
+        rate, tiny = torch.exp(-log_scale), torch.finfo(u.dtype).eps
+        first, last = torch.sigmoid((low - loc) * rate), torch.sigmoid((high - loc) * rate)
+        y = loc + torch.logit(first + u * (last - first), tiny) / rate
+        return torch.minimum(torch.maximum(y, low), high)
+
     def _score(self, scope: Scope) -> Tensor:
         """(B, D): a draw of y."""
         chosen = gumbel_argmax(self.logits, scope).unsqueeze(-1)
         loc, log_scale = (t.gather(-1, chosen).squeeze(-1) for t in (self.loc, self.log_scale))
-        u = scope.rand(loc.shape)
-        return loc + log_scale.exp() * torch.logit(u, torch.finfo(u.dtype).eps)
+        return self._within(scope.rand(loc.shape), loc, log_scale)
 
     def _likeliest(self) -> Tensor:
         """(B, D): the centre of the heaviest component."""
@@ -56,48 +76,28 @@ class Logistics(Distribution):
     def _expected(self, f: object) -> Tensor:
         """(B, D): the mean of f(y), by quantiles of every component."""
         at = (torch.arange(NODES, device=self.loc.device, dtype=self.loc.dtype) + 0.5) / NODES
-        y = self.loc.unsqueeze(-1) + self.log_scale.exp().unsqueeze(-1) * torch.logit(at)
+        y = self._within(at, self.loc.unsqueeze(-1), self.log_scale.unsqueeze(-1))
         values = f(y.flatten(-2)).unflatten(-1, y.shape[-2:]).mean(-1)
         return (self.logits.softmax(-1) * values).sum(-1)
 
-
-@record
-class WarpedLogistics(Logistics):
-    """Columns of numbers, rounded or not, each by the map T that makes the column by itself normal: y = T(u).
-
-    u = x, or log x of positive columns. A value rounded to multiples of `step` stands for `x - step / 2` to `x +
-    step / 2`, and `log_prob` is the log-probability of it. One that is not (step 0) stands for `u - fine / 2` to
-    `u + fine / 2`, and `log_prob` is the log-density over that interval, in the units that `log_unit` is of, so that
-    values that come up again and again cannot make it infinite. knots, scores: (D, Q), the ends of the pieces of T and
-    their images. Draws lie within the values that T was made of.
-    """
-
-    knots: Tensor
-    scores: Tensor
-    step: Tensor
-    fine: Tensor
-    log_unit: Tensor
-    positive: bool = static(default=False)
-
     def log_prob(self, x: Tensor) -> Tensor:
-        rounded = self.step > 0
-        u = x.clamp(min=torch.finfo(x.dtype).tiny).log() if self.positive else x
+        rounded, tiny = self.step > 0, torch.finfo(x.dtype).tiny
         if self.positive:
-            least = torch.maximum(x - self.step / 2, x * 1e-3).clamp(min=torch.finfo(x.dtype).tiny)
-            start, span = (
-                torch.where(rounded, least.log(), u - self.fine / 2),
-                torch.log(x + self.step / 2) - least.log(),
-            )
+            u, low = x.clamp(min=tiny).log(), torch.maximum(x - self.step / 2, x / 2).clamp(min=tiny)
+            span = torch.where(rounded, torch.log1p(self.step / low), 0.0)
+            log_span = torch.where(rounded, span.clamp(min=tiny).log(), -u - self.log_unit)
+            start = torch.where(rounded, low.log(), u)
         else:
-            start, span = torch.where(rounded, x - self.step / 2, u - self.fine / 2), self.step.expand_as(x)
-        span = torch.where(rounded, span, self.fine)
-        first, last = _piece(self.knots, start), _piece(self.knots, start + span)
+            u, start, span = x, x - self.step / 2, self.step.expand_as(x)
+            log_span = torch.where(rounded, self.step.clamp(min=tiny).log(), -self.log_unit)
+        least = torch.where(rounded, LEAST * (1 + u.abs()), FINE)
+        wide = torch.maximum(span, least)
+        start = torch.where(wide > span, u - wide / 2, start)
+        first, last = _piece(self.knots, start), _piece(self.knots, start + wide)
         lower, slope = _along(self.knots, self.scores, first, start)
-        upper, _ = _along(self.knots, self.scores, last, start + span)
-        width = torch.where(first == last, slope * span, upper - lower)
-        log_p = self._mass(lower, width)
-        beside = self.log_unit + u if self.positive else self.log_unit
-        return log_p - torch.where(rounded, 0.0, beside)
+        upper, _ = _along(self.knots, self.scores, last, start + wide)
+        width = torch.where(first == last, slope * wide, upper - lower)
+        return self._mass(lower, width) + torch.where(wide > span, log_span - wide.log(), 0.0)
 
     def _values(self, y: Tensor) -> Tensor:
         """x at scores y, (B, D) or (B, D, M)."""
@@ -151,36 +151,40 @@ def _along(knots: Tensor, scores: Tensor, piece: Tensor, u: Tensor) -> tuple[Ten
 
 
 @record
-class Ordinals(Logistics):
-    """Ordered levels: level k is met where y lies between its thresholds, `t_(k-1) <= y < t_k`.
+class Ordinals(Distribution):
+    """Ordered levels: `log P(k) = log(F(t_k) - F(t_(k-1))) + free_k + constant`.
 
-    thresholds: (D, levels + 1), from -FAR to FAR, FAR for levels that a column does not have. x: (B, D), the level.
-    Draws, mean (the expected level) and mode are floats, as data are. McCullagh 1980.
+    F is the logistic of centre loc and scale exp(log_scale), (B, D): neighbouring levels have similar probabilities, by
+    ordered thresholds (McCullagh 1980); free (B, D, K) lets a level be more or less likely than these say. thresholds:
+    (D, K + 1), from -FAR to FAR, FAR for levels that a column does not have, whose free is -FAR. x: (B, D), the level.
+    Draws, mean (the expected level) and mode are floats, as data are.
     """
 
+    loc: Tensor
+    log_scale: Tensor
+    free: Tensor
     thresholds: Tensor
 
+    @property
+    def logits(self) -> Tensor:
+        """(B, D, K): log P, normalised."""
+        rate = torch.exp(-self.log_scale).unsqueeze(-1)
+        ends = (self.thresholds - self.loc.unsqueeze(-1)) * rate
+        width = self.thresholds.diff(dim=-1).clamp(min=1e-6) * rate
+        return (log_between(ends[..., :-1], ends[..., 1:], width) + self.free).log_softmax(-1)
+
     def log_prob(self, x: Tensor) -> Tensor:
-        level = x.long().unsqueeze(-1)
-        t = self.thresholds.expand(len(x), *self.thresholds.shape)
-        lower, upper = (t.gather(-1, level + k).squeeze(-1) for k in (0, 1))
-        return self._mass(lower, upper - lower)
+        logits = self.logits
+        return logits.gather(-1, x.long().expand(logits.shape[:-1]).unsqueeze(-1)).squeeze(-1)
 
     def draw(self, scope: Scope, rows: int | None = None) -> Tensor:
-        y = self._score(scope)
-        return (self.thresholds[:, 1:-1] <= y.unsqueeze(-1)).sum(-1).to(y.dtype)
-
-    @property
-    def probs(self) -> Tensor:
-        """(B, D, levels): of each level; 0 of those that a column does not have."""
-        z = (self.thresholds.unsqueeze(-1) - self.loc.unsqueeze(-2)) * torch.exp(-self.log_scale).unsqueeze(-2)
-        return (self.logits.softmax(-1).unsqueeze(-2) * torch.sigmoid(z)).sum(-1).diff(dim=-1)
+        return gumbel_argmax(self.logits, scope).to(self.loc.dtype)
 
     @property
     def mean(self) -> Tensor:
-        p = self.probs
+        p = self.logits.exp()
         return (p * torch.arange(p.shape[-1], device=p.device, dtype=p.dtype)).sum(-1)
 
     @property
     def mode(self) -> Tensor:
-        return self.probs.argmax(-1).to(self.loc.dtype)
+        return self.logits.argmax(-1).to(self.loc.dtype)

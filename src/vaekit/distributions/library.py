@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -52,17 +52,15 @@ def zero_inflated_negative_binomial(log_mean: Tensor, log_theta: Tensor, logits:
 
 @record
 class Library(Distribution):
-    """Counts x of a row (B, D) with means `l softmax(logits)`, l the row's library.
+    """Counts x of a row (B, *D) with means `l softmax(logits)`, l the row's library.
 
     observed: l is the row's own total, which its x tells, and log p is that of x where it is given; where x is not at
     hand, `log l ~ Normal(log_library, spread^2)`. Otherwise l is `exp(log_library)`, which the code tells. Both are
-    (B, 1). family: makes the distribution of counts of their log means and the `others`, (B, D) each. With a mask the
+    (B, 1). family: makes the distribution of counts of their log means and the `others`, (B, *D) each. With a mask the
     columns where it is 1 are counts like all: given what they sum to, where the library is observed.
 
     Lopez et al. 2018, Nature Methods 15, 1053.
     """
-
-    apart: ClassVar[bool] = False
 
     logits: Tensor
     others: tuple[Tensor, ...]
@@ -73,29 +71,36 @@ class Library(Distribution):
 
     @property
     def shares(self) -> Tensor:
-        """(B, D): of the means in their sum."""
-        return self.logits.softmax(1)
+        """(B, *D): of the means in their sum."""
+        return self._log_shares.exp()
 
-    def at(self, log_library: Tensor, mask: Tensor | None = None) -> Distribution:
-        """The distribution of rows of this library, (B, 1). With a mask, of that of the columns where it is 1."""
-        logits = self.logits if mask is None else torch.where(mask > 0, self.logits, -1e30)
-        return self.family(logits.log_softmax(1) + log_library, *self.others)
+    @property
+    def _log_shares(self) -> Tensor:
+        return self.logits.flatten(1).log_softmax(1).reshape(self.logits.shape)
+
+    def at(self, log_library: Tensor) -> Distribution:
+        """The distribution of rows of this library, (B, 1)."""
+        depth = log_library.reshape(-1, *[1] * (self.logits.dim() - 1))
+        return self.family(self._log_shares + depth, *self.others)
 
     def own_library(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """(B, 1), logarithms: what rows x have for their library."""
+        """(B, 1), logarithms: what rows x have for their library; with a mask, by the shares of what is seen."""
         if not self.observed:
             return self.log_library
-        x = x if mask is None else torch.where(mask > 0, x, 0.0)
-        return x.sum(1, keepdim=True).clamp(min=EMPTY).log()
+        if mask is None:
+            return _total(x).log()
+        return _total(torch.where(mask > 0, x, 0.0)).log() - _total(self.shares * mask).log()
+
+    def for_rows(self, x: Tensor, mask: Tensor | None = None) -> Library:
+        """The same, where rows x are at hand: with their own library for mean and draws, too."""
+        return replace(self, log_library=self.own_library(x, mask), spread=torch.zeros_like(self.spread))
 
     def log_prob(self, x: Tensor) -> Tensor:
         return self.log_cells(x)
 
     def log_cells(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        px = self.at(self.own_library(x, mask), mask if self.observed else None)
-        if mask is None:
-            return px.log_prob(x)
-        return px.log_prob(torch.where(mask > 0, x, 0.0)) * mask
+        px = self.at(self.own_library(x, mask))
+        return px.log_prob(x) if mask is None else px.log_prob(torch.where(mask > 0, x, 0.0)) * mask
 
     def draw(self, scope: Scope, rows: int | None = None) -> Tensor:
         log_library = self.log_library
@@ -111,3 +116,8 @@ class Library(Distribution):
     def mode(self) -> Tensor:
         """At the median library."""
         return self.at(self.log_library).mode
+
+
+def _total(x: Tensor) -> Tensor:
+    """(B, 1): the sum of each row, not quite 0."""
+    return x.flatten(1).sum(1, keepdim=True).clamp(min=EMPTY)

@@ -35,6 +35,14 @@ from .simple_models import ProbabilisticPCA, by_chunks, chosen_mixture, factoris
 
 NAMES = ("factorised", "ppca", "mixture", "xz")
 TOTALS = "given totals"
+MEASURES = {
+    "probability": "; log p is a probability",
+    "density": "; log p is a density",
+    "cross-entropy": "; log p is a cross-entropy",
+    TOTALS: "; log p is that of rows whose totals are given",
+    "mixed": "; log p is by each column's own measure",
+}
+"""What is said of log p, by its measure."""
 ROWS = 50_000
 """Training rows that are read, by chance, where there are more."""
 MIXTURE_ROWS = 10_000
@@ -74,8 +82,7 @@ class Baselines:
             [name, *(_cell(own.get(n)) for n in columns), self.described[name]] for name, own in self.figures.items()
         ]
         widths = [max(map(len, column)) for column in zip(*table)]
-        known = {None: "", "mixed": "; log p is by each column's own measure"}
-        said = known.get(self.measure, f"; log p is a {self.measure}")
+        said = MEASURES.get(self.measure, "")
         lines = [f"baselines, fitted to {self.rows:,} training rows{said}"]
         for name, *cells, words in table:
             aligned = [name.ljust(widths[0]), *(c.rjust(w) for c, w in zip(cells, widths[1:])), words]
@@ -220,8 +227,8 @@ def baselines(
     """Simple models fitted to training rows (N, ...) and judged on test rows (M, ...): those that fit the kind of data.
 
     measure: "probability", "density", "cross-entropy", "given totals", or None for reconstruction errors alone; "auto":
-    the first for whole numbers, the second for others. latents: of PCA, at most one fewer than there are columns. which: some of
-    "factorised", "ppca", "mixture", "xz"; None: all that fit.
+    the first for whole numbers, the second for others. latents: of PCA, at most one fewer than there are columns.
+    which: some of "factorised", "ppca", "mixture", "xz"; None: all that fit.
 
     - "factorised": independent columns, of levels by their shares, counts by a negative binomial, reals by a normal;
       given totals, counts by a negative binomial around the column's share of its row's total;

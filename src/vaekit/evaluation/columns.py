@@ -58,7 +58,7 @@ def as_columns(tables: Mapping[str, object], levels: Sequence[Name] | None = Non
     which there are few, each met often. Raises ValueError, with the column's name, for tables that differ in their
     columns, columns of different kinds and infinities.
     """
-    raw = {what: _read(table, what) for what, table in tables.items()}
+    raw = {what: read_table(table, what) for what, table in tables.items()}
     first, own = next(iter(raw.items()))
     names = tuple(own)
     for name in levels or ():
@@ -80,7 +80,7 @@ def _listed(names: Sequence[Name]) -> str:
     return ", ".join(map(str, names[:SHOWN])) + ", ..." * (len(names) > SHOWN) if names else "none"
 
 
-def _read(table: object, what: str) -> dict[Name, NDArray]:
+def read_table(table: object, what: str) -> dict[Name, NDArray]:
     """The columns of a table by name, whatever holds them. Raises ValueError for two of one name and uneven ones."""
     if isinstance(table, Mapping):
         pairs = [(n, np.asarray(v)) for n, v in table.items()]

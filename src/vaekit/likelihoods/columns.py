@@ -21,75 +21,68 @@ FARTHEST = 8.0
 """Normal scores that an encoder still tells apart."""
 
 
-class Logistics(Likelihood):
-    """What columns of hidden scores share: the decoder gives logits, centres and log scales, `components` of each per
-    column; log scales are held above -5 by a softplus."""
-
-    support = "columns"
-
-    def __init__(self, columns: int, components: int):
-        super().__init__((columns,))
-        if components < 1:
-            raise ValueError(f"{type(self).__name__}(components={components}): expected at least 1")
-        self.components = components
-
-    @property
-    def per_cell(self) -> int:
-        return 3 * self.components if self.components > 1 else 2
-
-    def _logistics(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, columns, components) each."""
-        parts = parameters.unflatten(1, (-1, self.components, self.shape[0])).transpose(2, 3).unbind(1)
-        loc, log_scale = parts[-2:]
-        start = torch.linspace(-1, 1, self.components + 2, device=loc.device, dtype=loc.dtype)[1:-1]
-        log_scale = LOWEST_LOG_SCALE + F.softplus(log_scale - 0.5 - LOWEST_LOG_SCALE)
-        return parts[0] if self.components > 1 else torch.zeros_like(loc), loc + start, log_scale
+def bounded(log_scale: Tensor) -> Tensor:
+    """Log scales held above the lowest."""
+    return LOWEST_LOG_SCALE + F.softplus(log_scale - 0.5 - LOWEST_LOG_SCALE)
 
 
-class Warped(Logistics):
+class Warped(Likelihood):
     """Columns of numbers: a mixture of logistics on the axis where each column by itself is normal.
+
+    The decoder gives the logits, centres and log scales of `components` logistics per column, log scales held above -5
+    by a softplus.
 
     knots, scores: of each column, the ends of the pieces of the increasing map T to that axis and their images, see
     `vaekit.data.marginals`; steps: what its values are multiples of, 0 where they are not rounded, then log p is a
-    density, of an interval `fine` wide; log_units: the log of the unit it is in; all in units of the cells. positive:
-    whether T reads log x. Heavy tails, several modes and values that come up again and again are all in T, so that what
-    is left to learn has the same scale in every column; a rounded value is the interval that it stands for, and cannot
-    have a probability above 1 (Snelson et al. 2003, "Warped Gaussian Processes", with intervals).
+    density; log_scales: the log of the unit that cells are in, for it. positive: whether T reads log x. Heavy tails,
+    several modes and values that come up again and again are all in T, so that what is left to learn has the same scale
+    in every column; a rounded value is the interval that it stands for, and cannot have a probability above 1 (Snelson
+    et al. 2003, "Warped Gaussian Processes", with intervals).
     """
 
+    support = "columns"
     fix = "remove infinite values"
     knots_table: Tensor
     scores_table: Tensor
     steps_table: Tensor
-    fine_table: Tensor
-    units_table: Tensor
+    scales_table: Tensor
 
     def __init__(
         self,
         knots: Sequence[Sequence[float]],
         scores: Sequence[Sequence[float]],
         steps: Sequence[float],
-        fine: Sequence[float],
-        log_units: Sequence[float],
+        log_scales: Sequence[float],
         positive: bool = False,
         components: int = 1,
     ):
-        super().__init__(len(knots), components)
+        super().__init__((len(knots),))
+        if components < 1:
+            raise ValueError(f"Warped(components={components}): expected at least 1")
+        self.components = components
         self.knots, self.scores = [list(k) for k in knots], [list(s) for s in scores]
-        self.steps, self.fine, self.log_units, self.positive = list(steps), list(fine), list(log_units), positive
+        self.steps, self.log_scales, self.positive = list(steps), list(log_scales), positive
         longest = max(map(len, self.knots))
         self._keep("knots_table", [_longer(k, longest) for k in self.knots])
         self._keep("scores_table", [_longer(s, longest) for s in self.scores])
-        for name, values in (("steps_table", self.steps), ("fine_table", self.fine), ("units_table", self.log_units)):
-            self._keep(name, values)
+        self._keep("steps_table", self.steps)
+        self._keep("scales_table", self.log_scales)
 
     def _keep(self, name: str, values: list) -> None:
         self.register_buffer(name, torch.tensor(values, dtype=torch.float32), persistent=False)
 
+    @property
+    def per_cell(self) -> int:
+        return 3 * self.components if self.components > 1 else 2
+
     def distribution(self, parameters: Tensor) -> distributions.WarpedLogistics:
-        tables = (self.knots_table, self.scores_table, self.steps_table, self.fine_table, self.units_table)
+        parts = parameters.unflatten(1, (-1, self.components, self.shape[0])).transpose(2, 3).unbind(1)
+        loc, log_scale = parts[-2], bounded(parts[-1])
+        logits = parts[0] if self.components > 1 else torch.zeros_like(loc)
+        apart = torch.linspace(-1, 1, self.components + 2, device=loc.device, dtype=loc.dtype)[1:-1]
+        tables = (self.knots_table, self.scores_table, self.steps_table, self.scales_table)
         tables = (t.to(parameters.dtype) for t in tables)
-        return distributions.WarpedLogistics(*self._logistics(parameters), *tables, self.positive)
+        return distributions.WarpedLogistics(logits, loc + apart, log_scale, *tables, self.positive)
 
     def features(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         x = masked(x, mask)
@@ -109,53 +102,74 @@ def _longer(ends: list[float], length: int) -> list[float]:
     return [*ends[:2], *(ends[1] + step * k for k in range(1, parts)), *ends[2:]]
 
 
-class Ordinal(Logistics):
+class Ordinal(Likelihood):
     """Ordered levels by ordered thresholds, `levels` of them in each column; x is the number of the level.
 
-    `P(k) = F(t_k) - F(t_(k-1))`, F a mixture of logistics whose centres and scales the decoder gives; the thresholds
-    are learned, from the normal scores of the levels' `shares` on. McCullagh 1980, "Regression Models for
-    Ordinal Data".
+    `log P(k) = log(F(t_k) - F(t_(k-1))) + free_k + constant`: the decoder gives, per column, the centre and the log
+    scale of the logistic F, by which neighbouring levels have similar probabilities, and a number for each level that
+    lets it be more or less likely than these say. The thresholds t are learned, from the normal scores of the levels'
+    `shares` on. McCullagh 1980, "Regression Models for Ordinal Data", with a free part.
     """
 
+    support = "columns"
     fix = "pass the numbers of the levels, 0, 1, ..."
 
-    def __init__(self, levels: Sequence[int], shares: Sequence[Sequence[float]] | None = None, components: int = 1):
-        super().__init__(len(levels), components)
+    def __init__(self, levels: Sequence[int], shares: Sequence[Sequence[float]] | None = None):
+        super().__init__((len(levels),))
         if any(k < 2 for k in levels):
             raise ValueError(f"Ordinal(levels={list(levels)}): expected at least 2 in every column")
         self.levels = [int(k) for k in levels]
         self.shares = None if shares is None else [list(s) for s in shares]
-        given = self.shares or [[1 / k] * k for k in self.levels]
-        most = max(self.levels)
-        starts, scores, there = [], [], []
-        for own in given:
+        most, starts, scores = max(self.levels), [], []
+        for own in self.shares or [[1 / k] * k for k in self.levels]:
             share = torch.tensor(own, dtype=torch.float64)
-            upto = (share / share.sum()).cumsum(0)[:-1].clamp(1e-4, 1 - 1e-4)
-            t = torch.special.ndtri(upto)
-            t = torch.cat([t[:1], t[:1] + t.diff().clamp(min=1e-2).cumsum(0)])
-            starts.append(F.pad(torch.cat([t[:1], t.diff().log()]), (0, most - len(own))))
-            there.append(F.pad(torch.ones(len(own) - 1, dtype=torch.bool), (0, most - len(own))))
-            middle = (share / share.sum()).cumsum(0) - share / share.sum() / 2
-            scores.append(F.pad(torch.special.ndtri(middle.clamp(1e-3, 1 - 1e-3)), (0, most - len(own))))
+            share, extra = share / share.sum(), (0, most - len(own))
+            t = torch.special.ndtri(share.cumsum(0)[:-1].clamp(1e-4, 1 - 1e-4))
+            starts.append(F.pad(torch.cat([t[:1], t.diff().clamp(min=1e-2).log()]), extra))
+            scores.append(F.pad(torch.special.ndtri((share.cumsum(0) - share / 2).clamp(1e-3, 1 - 1e-3)), extra))
         self.cuts = nn.Parameter(torch.stack(starts).float())
-        self.register_buffer("there", torch.stack(there), persistent=False)
+        numbers = torch.arange(most).expand(len(self.levels), most)
+        there = numbers < torch.tensor(self.levels)[:, None]
+        first = torch.tensor(self.levels).cumsum(0) - torch.tensor(self.levels)
+        self.register_buffer("there", there, persistent=False)
+        self.register_buffer("places", torch.where(there, first[:, None] + numbers, 0), persistent=False)
+        self.register_buffer("inside", there.flatten().nonzero().squeeze(1), persistent=False)
         self.register_buffer("level_scores", torch.stack(scores).float(), persistent=False)
+
+    @property
+    def in_shape(self) -> tuple[int, ...]:
+        return (2 * len(self.levels) + sum(self.levels),)
 
     @property
     def thresholds(self) -> Tensor:
         """(columns, levels + 1): from -FAR to FAR."""
         first, gaps = self.cuts[:, :1], self.cuts[:, 1:].clamp(-10, 5).exp()
-        inner = torch.cat([first, first + gaps.cumsum(1)], 1)
-        inner = torch.where(self.there, inner, FAR)
+        inner = torch.where(self.there[:, 1:], torch.cat([first, first + gaps.cumsum(1)], 1), FAR)
         return F.pad(F.pad(inner, (1, 0), value=-FAR), (0, 1), value=FAR)
 
     def distribution(self, parameters: Tensor) -> distributions.Ordinals:
-        return distributions.Ordinals(*self._logistics(parameters), self.thresholds.to(parameters.dtype))
+        columns = len(self.levels)
+        loc, log_scale, free = parameters.split((columns, columns, sum(self.levels)), 1)
+        free = torch.where(
+            self.there, free.index_select(1, self.places.flatten()).unflatten(1, self.places.shape), -FAR
+        )
+        return distributions.Ordinals(loc, bounded(log_scale), free, self.thresholds.to(parameters.dtype))
 
     def features(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         level = masked(x, mask).long()
         table = self.level_scores.to(x.dtype)
         return masked(table.expand(len(x), *table.shape).gather(-1, level.unsqueeze(-1)).squeeze(-1), mask)
+
+    @property
+    def column_features_shape(self) -> tuple[int, ...]:
+        return (len(self.levels) + sum(self.levels),)
+
+    def column_features(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Where a level lies among the others, and which it is, one-hot."""
+        numbers = torch.arange(self.there.shape[1], device=x.device)
+        one_hot = ((x.unsqueeze(-1) == numbers) & self.there).to(x.dtype)
+        one_hot = masked(one_hot, None if mask is None else mask.unsqueeze(-1)).flatten(1)
+        return torch.cat([self.features(x, mask), one_hot.index_select(1, self.inside)], 1)
 
     def check(self, x: Any) -> None:
         for own, levels in zip(torch.as_tensor(x).unbind(1), self.levels):

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Sequence
 from itertools import groupby
 
-from ..data.marginals import FINE
 from ..data.schema import Column, Schema
 from .base import Likelihood
 from .columns import CountColumns, Ordinal, Warped
@@ -25,20 +24,17 @@ def of_table(schema: Schema, components: int = 1) -> Mixed:
 
 def _part(column: Column) -> tuple[str, int]:
     kind = "real" if column.kind == "datetime" else column.kind
-    return kind, len(column.levels) if kind == "category" else 0
+    levels = len(column.levels)
+    return kind, levels if kind == "category" else levels.bit_length() if kind == "ordinal" else 0
 
 
 def _warped(columns: Sequence[Column], components: int) -> Warped:
-    positive = columns[0].kind == "positive"
-    fine = [FINE] * len(columns)
-    units = [math.log(FINE) + math.log(c.scale) for c in columns]
     return Warped(
         [c.marginal.knots for c in columns],
         [c.marginal.scores for c in columns],
         [0.0 if c.step is None else c.step / c.scale for c in columns],
-        fine,
-        units,
-        positive,
+        [math.log(c.scale) for c in columns],
+        columns[0].kind == "positive",
         components,
     )
 
@@ -47,7 +43,7 @@ _MAKERS: dict[str, Callable[[Sequence[Column], int], Likelihood]] = {
     "real": _warped,
     "positive": _warped,
     "count": lambda columns, _: CountColumns(*zip(*(c.shares for c in columns))),
-    "ordinal": lambda columns, n: Ordinal([len(c.levels) for c in columns], [c.shares for c in columns], n),
+    "ordinal": lambda columns, _: Ordinal([len(c.levels) for c in columns], [c.shares for c in columns]),
     "boolean": lambda columns, _: Bernoulli(shape=(len(columns),)),
     "category": lambda columns, _: Categorical(len(columns[0].levels), shape=(len(columns),)),
 }

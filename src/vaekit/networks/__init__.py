@@ -1,5 +1,6 @@
 """Networks: rows of one shape in, rows of another out."""
 
+from .cells import FactorEncoder, SetEncoder, SkipMLP
 from .conv import ConvDecoder, ConvEncoder, ConvNetwork, ResidualDecoder, ResidualEncoder, as_map
 from .foreign import Adapter, Foreign, KerasNetwork, as_network, ends_in, evaluating, is_keras
 from .initialise import initialise
@@ -20,6 +21,7 @@ __all__ = [
     "ConvDecoder",
     "ConvEncoder",
     "ConvNetwork",
+    "FactorEncoder",
     "Foreign",
     "KerasNetwork",
     "LibraryDecoder",
@@ -32,6 +34,8 @@ __all__ = [
     "Spectral",
     "as_map",
     "SequenceDecoder",
+    "SetEncoder",
+    "SkipMLP",
     "SequenceEncoder",
     "Steps",
     "TemporalConv",

@@ -36,7 +36,9 @@ from .bounds import multiple_iwae as multiple_iwae
 from .bounds import piwae as piwae
 from .bounds import ciwae as ciwae
 from .bounds import miwae as miwae
+from .bounds import not_miwae as not_miwae
 from .bounds import vimco as vimco
+from .factors import factors as factors
 from .codes import full_covariance as full_covariance
 from .codes import low_rank as low_rank
 from .codes import laplace as laplace

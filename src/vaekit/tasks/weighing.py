@@ -17,7 +17,7 @@ from ..distributions import Distribution, sum_cells
 from ..latents import Latent
 from ..model import VAEModule
 
-DRAWS = 500
+DRAWS = 200
 """Draws of z per row."""
 FROM_PRIOR = 0.25
 """The share of the draws that come from the prior."""
