@@ -3,7 +3,6 @@
 from .autoregressive import Autoregressive
 from .base import Likelihood
 from .columns import CountColumns, Ordinal, Warped
-from .counts import Multinomial, NegativeBinomial, Poisson
 from .counts import Multinomial, NegativeBinomial, Poisson, ZeroInflatedNegativeBinomial
 from .judged import Judge, MultiScaleSimilarity, Perceptual
 from .levels import Categorical, DiscretisedLogisticMixture
