@@ -300,6 +300,8 @@ LIKELIHOODS: dict[str, Callable[[], lk.Likelihood]] = {
     "poisson": lk.Poisson,
     "multinomial": lambda: lk.Multinomial(total=7),
     "negative binomial": lk.NegativeBinomial,
+    "negative binomial of a library": lambda: lk.NegativeBinomial(library="observed"),
+    "zero-inflated, of a latent library": lambda: lk.ZeroInflatedNegativeBinomial("per_output", "latent"),
     "modalities": lambda: lk.Modalities(lk.Gaussian("per_output"), widths=(1, 3, 1)),
     "modalities, mixed": lambda: lk.Modalities(
         lk.Mixed([lk.Gaussian("optimal", shape=(2,)), lk.Categorical(4, shape=(3,))])

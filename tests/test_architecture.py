@@ -22,7 +22,7 @@ ROOMS = [
     {"fitted"},
     {"evaluated"},
     {"estimator"},
-    {"saving"},
+    {"saving", "outliers"},
     {"report", "testing"},
     {"sweeps"},
     {"cli"},

@@ -21,6 +21,7 @@ from vaekit.likelihoods import (
     Mixed,
     NegativeBinomial,
     Poisson,
+    ZeroInflatedNegativeBinomial,
 )
 
 IMAGE = (3, 4, 5)
@@ -72,6 +73,8 @@ SINGLE: dict[str, tuple[Callable[..., Likelihood], int]] = {  # how it is made, 
     "negative binomial": (NegativeBinomial, 1),
     "negative binomial, shared": (lambda **k: NegativeBinomial("shared", **k), 1),
     "negative binomial, per output": (lambda **k: NegativeBinomial("per_output", **k), 2),
+    "zero-inflated": (ZeroInflatedNegativeBinomial, 2),
+    "zero-inflated, per output": (lambda **k: ZeroInflatedNegativeBinomial("per_output", **k), 3),
 }
 ALL = {f"{name} {shape}": (make, shape) for name, (make, _) in SINGLE.items() for shape in [(7,), IMAGE]}
 each = pytest.mark.parametrize(
@@ -271,6 +274,11 @@ WRONG = {
     "floor": (lambda: Gaussian(minimum_scale=0), r"minimum_scale=0\): expected a number above 0"),
     "one level": (lambda: Categorical(1), r"Categorical\(levels=1\): expected at least 2"),
     "no component": (lambda: DiscretisedLogisticMixture(0), r"components=0\): expected at least 1"),
+    "library": (lambda: Poisson("known"), r"library='known'\): expected one of None, 'observed', 'latent'"),
+    "library of images": (
+        lambda: NegativeBinomial(library="latent", shape=(3, 4, 5)),
+        r"expected flat rows, before whose numbers .* got rows of \(3, 4, 5\): flatten them",
+    ),
     "dispersion": (lambda: NegativeBinomial("gene"), r"dispersion='gene'\): expected one of 'shared'"),
     "open part": (lambda: Mixed([Poisson()]), r"got Poisson without such a shape: build each with shape="),
     "no part": (lambda: Mixed([]), r"Mixed expects at least one part"),

@@ -36,4 +36,4 @@ ADAM = Adam(2e-3, schedule="cosine", warmup=1000, average=0.999)
 
 if __name__ == "__main__":
     title = "VampPrior, dynamically binarised MNIST"
-    contest(Contest(title, ENTRIES, [tuple(ENTRIES)], ADAM, epochs=66, draws=5000, test_rows=2000))
+    contest(Contest(title, ENTRIES, [tuple(ENTRIES)], ADAM, epochs=60, draws=1000, test_rows=2000))

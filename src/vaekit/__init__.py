@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .data import datasets as datasets
     from .estimator import VAE as VAE
     from .model import VAEModule as VAEModule
+    from .outliers import OutlierDetector as OutlierDetector
     from .saving import load as load
     from .sweeps import Sweep as Sweep
     from .sweeps import sweep as sweep
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "VAE": "estimator",
+    "OutlierDetector": "outliers",
     "load": "saving",
     "sweep": "sweeps",
     "Sweep": "sweeps",

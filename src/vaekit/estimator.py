@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from .core import Component
+from .data.annotated import annotated, beside_of
 from .data.arrays import column_names
 from .data.beside import NOTHING, Beside, context_shape
 from .data.frames import as_table, container_of, take
@@ -34,6 +35,7 @@ from .training.fitting import Display, Silent
 from .training.history import Course
 from .training.loop import prepare
 from .training.prior import holding, start_prior, with_prior
+from .training.privacy import Privacy, PrivateTraining
 
 log = logging.getLogger("vaekit")
 
@@ -57,6 +59,7 @@ class VAE(Evaluated):
     context: a network that reads the context of a row into a vector; None: a small dense one for images, else none.
     epochs, batch_size, lr, schedule, warmup, clip, skip, average, weight_decay: Adam's training; see
         `vaekit.training.Adam`.
+    privacy: how far the weights may tell any one training row; see `vaekit.training.Privacy`.
     columns: of a table, what its columns are, by name, where that is known better than it is inferred: a kind, the
         ordered levels of an ordinal one, or "identifier" to leave one out; see `vaekit.data.Schema`.
     validation: held-out share of the training rows (0: none), or rows to hold out. The test set is never touched.
@@ -102,6 +105,7 @@ class VAE(Evaluated):
         skip: float | None = None,
         average: float | None = None,
         weight_decay: float = 0.0,
+        privacy: Privacy | None = None,
         columns: Columns | None = None,
         validation: float | object = 0.1,
         patience: int | None = None,
@@ -134,6 +138,7 @@ class VAE(Evaluated):
         self.skip = skip
         self.average = average
         self.weight_decay = weight_decay
+        self.privacy = privacy
         self.columns = columns
         self.validation = validation
         self.patience = patience
@@ -163,13 +168,18 @@ class VAE(Evaluated):
     ) -> Self:
         """Fits to rows (N, ...). Ctrl-C ends it early with what was learned.
 
+        x: an array, a scipy sparse matrix, an AnnData, or what `vaekit.data.stored.stored` reads.
         y: classes (N,), -1 or None where one is not known; a model that has no classes to tell leaves it aside.
         context: what is known beside each row and is given whenever the model is used: classes (N,), whole numbers or
-        words; numbers (N, C), which are standardised; or images, which a network reads.
+        words; numbers (N, C), which are standardised; or images, which a network reads. Of an AnnData, either may be
+        the name of a column of obs.
         run: a folder for checkpoints, the history and the result. resume: go on from its checkpoint, bit for bit.
         Started by torchrun, several processes train one model together; all make the same call, see `training.join`.
         """
+        x = annotated(x) or x
+        y, context = beside_of(x, y), beside_of(x, context)
         names, processes = column_names(x), join()
+        self._check_privacy()
         rows, held = self._split(x, y, context)
         folder, display = None if run is None else Path(run), display or display_for(self.verbose)
         for fitted in ("members_", "feature_names_in_"):
@@ -218,13 +228,38 @@ class VAE(Evaluated):
     ) -> Course:
         """Trains a learner of this estimator's on rows, and takes it over; how it went."""
         held = held and held.checked(learner.model.likelihood.check)
-        training = Training(learner, rows, self.epochs, self.batch_size, self._adam(), self.seed, sharded=self.sharded)
+        training = self._training(learner, rows)
         course = fit(training, held, folder=folder, resume=resume, display=display, **self._fitting())[0]
         self._adopt(learner, rows.spec, course)
         return course
 
+    def _training(self, learner: Learner, rows: AbstractRows) -> Training:
+        settings = (learner, rows, self.epochs, self.batch_size, self._adam(), self.seed)
+        if self.privacy is None:
+            return Training(*settings, sharded=self.sharded)
+        return PrivateTraining(*settings, privacy=self.privacy)
+
+    def _check_privacy(self) -> None:
+        """Raises ValueError for settings by which a private training would tell more than it says."""
+        if self.privacy is None:
+            return
+        why = {
+            "patience": "the best epoch is chosen by held-out rows, which are not private: pass patience=None",
+            "warm_start": "what the weights have spent before would come on top: fit anew",
+            "seeds": "every model spends by itself: fit one",
+            "sharded": "the gradients of rows are taken by one process: pass sharded=False",
+        }
+        for name, reason in why.items():
+            if getattr(self, name) not in ((None, 1) if name == "seeds" else (None, False)):
+                raise ValueError(f"privacy with {name}={getattr(self, name)!r}: {reason}")
+        if self.compile is True:
+            raise ValueError("the steps of a private training are not compiled: drop one of privacy and compile=True")
+        if join().size > 1:
+            raise ValueError("a private training runs in one process: the rows of a batch are drawn by one")
+
     def _fitting(self) -> dict[str, Any]:
-        return {"patience": self.patience, "threads": self.threads, "compiled": self.compile}
+        compiled = self.compile if self.privacy is None else False
+        return {"patience": self.patience, "threads": self.threads, "compiled": compiled}
 
     def fit_prior(
         self,
@@ -247,6 +282,9 @@ class VAE(Evaluated):
 
             vae.fit_prior(x, vk.latents.FlowPrior(), epochs=20).sample(64)
         """
+        if self.privacy is not None:
+            raise ValueError("a prior that is fitted to the codes of rows is not private: this model's prior stays")
+        x, context = self._named(x, context)
         self._seen(x, context)  # refuses other rows than it was fitted to
         rows, held = self._split(x, None, context, self.spec_)
         folder, display = None if run is None else Path(run), display or display_for(self.verbose)
@@ -290,6 +328,7 @@ class VAE(Evaluated):
         return self.fit(x, y, **settings).transform(x)
 
     def _adopt(self, learner: Learner, spec: DataSpec, course: Course) -> None:
+        learner.to(memory_format=torch.channels_last)  # as in training: what is loaded gives the same numbers, as fast
         self.module_, self.objective_, self.spec_ = learner.model.eval(), learner.objective, spec
         columns = spec.shape[:1] if spec.schema is None else (len(spec.schema.columns),)
         self.n_features_in_ = columns[0] if len(spec.shape) == 1 else int(np.prod(spec.shape))
@@ -380,7 +419,7 @@ class VAE(Evaluated):
             return False
         recipe = as_recipe(self.recipe or "table")
         return (
-            recipe.name == "table"
+            recipe.name in ("table", "factors")
             or RECIPES[recipe.name].builder(self.latent_dim, **recipe.settings).likelihood is None
         )
 
@@ -461,8 +500,16 @@ class VAE(Evaluated):
             initialise(nn.ModuleList(m for m in _networks(learner) if m not in kept), self.initialiser, generator)
             learner.to(rows.device)
             if parts.pretraining is None:
-                prepare(learner.model, rows, self.seed)
+                before = {n: t.clone() for n, t in learner.state_dict().items()} if self.privacy is not None else {}
+                sample = prepare(learner.model, rows, self.seed)
+                if parts.start is not None:
+                    parts.start(learner.model, sample, self.seed)
+                begun = [n for n, t in before.items() if not torch.equal(t, learner.state_dict()[n])]
+                if begun:
+                    raise ValueError(f"this model cannot be trained privately: {begun[0]} starts from training rows")
                 return learner
+            if self.privacy is not None:
+                raise ValueError("this model cannot be trained privately: its recipe pre-trains it without noise")
         return Learner(self._pretrained(learner.model, parts.pretraining, rows), learner.objective)
 
     def _pretrained(self, model: VAEModule, pretraining: Pretraining, rows: AbstractRows) -> VAEModule:

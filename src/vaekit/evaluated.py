@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from .data.frames import as_table
+from .data.gaps import numbers
 from .data.rows import AbstractRows
 from .evaluation import (
     Baselines,
@@ -22,16 +24,21 @@ from .evaluation import (
     disentanglement,
     evaluate_rows,
     health,
+    oddness,
     representation,
     score_rows,
 )
 from .evaluation.annealed import check_annealing, with_annealing
-from .evaluation.baselines import measure_of, reconstruction_error
+from .evaluation.baselines import independent_baseline, measure_of, reconstruction_error
+from .evaluation.columns import read_table
+from .evaluation.cost import MOST, affordable_draws
 from .evaluation.health import FEWEST
 from .evaluation.observed import Observed
 from .evaluation.samples import Features, Judgement, judge
+from .evaluation.tables import TableJudgement, judge_table
 from .fitted import CHUNK, Fitted
 from .training.fitting import interruptible
+from .training.privacy import Privacy
 
 if TYPE_CHECKING:
     from .report import Report
@@ -45,6 +52,7 @@ class Evaluated(Fitted):
 
     patience: int | None
     verbose: bool
+    privacy: Privacy | None
     history_: list[dict[str, Any]]
     ended_: str
     best_epoch_: int
@@ -61,7 +69,7 @@ class Evaluated(Fitted):
     def evaluate(
         self,
         x: object,
-        draws: int = 100,
+        draws: int | None = 100,
         seed: int | None = None,
         context: object = None,
         against: object = None,
@@ -72,6 +80,7 @@ class Evaluated(Fitted):
         """Figures on held-out rows with their standard errors: ELBO, distortion, rate, bound, bits per dimension; what
         they depend on; and the model's health.
 
+        draws: per row; None: 100, or fewer where these would take more than a minute or so, which a note tells.
         against: training rows (N, ...), to fit simple models to, which then stand beside this one; see
         `vaekit.evaluation.baselines`. ais: so many rows, the first ones, are scored by annealed importance sampling,
         too, beside the bound of these; bracket: so many rows of the model's own are bracketed by bidirectional Monte
@@ -82,7 +91,11 @@ class Evaluated(Fitted):
         model, rows, own_seed = self._fitted(), self._seen(x, context), self.seed if seed is None else seed
         if ais or bracket:
             check_annealing(model)
-        notes = [self.objective_.caveat] * bool(self.objective_.caveat)
+        notes = [note for note in (self.objective_.caveat, self.privacy_) if note]
+        if draws is None and (draws := affordable_draws(model, rows)) < MOST:
+            notes.append(
+                f"{draws} draws a row, not {MOST}, which would take long: pass draws={MOST} for a tighter bound"
+            )
         simple = None if against is None else self._baselines(x, against)  # refuses what does not compare at once
         with interruptible() as asked:
             watch = Watch(asked, self.verbose)
@@ -100,6 +113,17 @@ class Evaluated(Fitted):
             if others[-1].interrupted:
                 return replace(own, interrupted=True, notes=["interrupted: the other seeds are left out", *own.notes])
         return own.among(others, diverged=self.seeds - len(members))
+
+    @property
+    def privacy_(self) -> str | None:
+        """What the weights have spent of their privacy, in a sentence; None for a model that is not private."""
+        if self.privacy is None:
+            return None
+        spent = self.history_[-1]["epsilon"] if self.history_ else 0.0
+        return (
+            f"the weights are private, epsilon = {spent:.3g} at delta = {self.privacy.delta:g}; what was read off the "
+            "rows beside (levels, bounds and scales of columns), and figures of rows, are not"
+        )
 
     def health(self, x: object, seed: int | None = None, context: object = None) -> Health:
         """What is wrong with the model, if anything, and what to try, by held-out rows; see
@@ -132,6 +156,8 @@ class Evaluated(Fitted):
     def _baselines(self, x: object, against: object) -> Baselines:
         """Simple models of training rows, of the measure that this model's log p has."""
         measure = measure_of(self.module_.likelihood, self.spec_)
+        if measure == "mixed":
+            return independent_baseline(self.module_.likelihood, self._seen(against), self._seen(x), self.seed)
         rows = [self._explained(t) if self._binarises else t for t in (against, x)]
         return baselines(*rows, measure=measure, latents=int(np.prod(self.module_.latent.shape)), seed=self.seed)
 
@@ -140,9 +166,13 @@ class Evaluated(Fitted):
         scored = ("log_likelihood", "bits_per_dim") if simple.measure else ()
         mine = {name: own.figures[name] for name in scored if name in own.figures}
         if "ppca" in simple.figures and not self._binarises:
-            apart = torch.from_numpy(np.asarray(x).astype(np.float64) - self.reconstruct(x, context)).flatten(1)
+            apart = torch.from_numpy(self._dense(x) - self.reconstruct(x, context)).flatten(1)
             mine["reconstruction_error"] = reconstruction_error(apart / torch.tensor(simple.scale))
         return simple.beside("this model", f"{int(np.prod(self.module_.latent.shape))} latents", mine)
+
+    def _dense(self, x: object) -> np.ndarray:
+        """Rows in their own units, whole, in fp64."""
+        return np.asarray(self._rows(self._named(x, None)[0])[0]).astype(np.float64)
 
     @property
     def _binarises(self) -> bool:
@@ -185,6 +215,34 @@ class Evaluated(Fitted):
         """
         return judge(self.sample(n, seed, context=context), test, training, features=features, seed=self.seed)
 
+    def judge_table(
+        self,
+        training: object,
+        test: object = None,
+        *,
+        target: Hashable | None = None,
+        n: int | None = None,
+        seed: int | None = None,
+    ) -> TableJudgement:
+        """New rows of a table beside the rows that it was fitted to and test rows; see `vaekit.evaluation.judge_table`.
+
+        n: how many; None: as many as there are training rows. The columns are what the schema says. Raises ValueError
+        for a model that was not fitted to a table.
+        """
+        self._fitted()
+        if self.spec_.schema is None:
+            raise ValueError("judge_table is of models of tables, this one was fitted to an array: use judge_samples")
+        seed = self.seed if seed is None else seed
+        own = [c for c in self.spec_.schema.columns if c.kind != "identifier"]
+        real = {"training": training} | ({} if test is None else {"test": test})
+        opened = {what: as_table(t) for what, t in real.items()}
+        tables = {what: read_table(real[what] if t is None else t, what) for what, t in opened.items()}
+        kept = {what: {c.name: t[c.name] for c in own if c.name in t} for what, t in tables.items()}
+        count = n or len(next(iter(kept["training"].values()), ()))
+        levels = [c.name for c in own if c.levels]
+        made = self.sample(count, seed)
+        return judge_table(kept["training"], made, test=kept.get("test"), target=target, levels=levels, seed=seed)
+
     def detector(self, normal: object, draws: int = 20, seed: int | None = None) -> Detector:
         """What scores rows by how odd they are beside normal ones (M, ...), such as fit held out; see `Detector`.
 
@@ -192,6 +250,66 @@ class Evaluated(Fitted):
         """
         seed = self.seed if seed is None else seed
         return Detector.of(self._fitted(), self._seen, normal, draws=draws, seed=seed)
+
+    def anomaly_score(
+        self,
+        x: object,
+        score: str = "bound",
+        *,
+        draws: int = oddness.DRAWS,
+        seed: int | None = None,
+        context: object = None,
+        normal: object = None,
+        entropy: float | None = None,
+    ) -> np.ndarray:
+        """(N,): how odd rows are, higher is odder; the same to the bit at the next call.
+
+        score: "bound", "elbo", "distortion", "error" or "typicality", see `vaekit.evaluation.oddness.anomaly_score`.
+        The last is a distance from normal rows: pass some, such as `held_out(x)`, or their mean "bound" as entropy.
+        """
+        settings = {"draws": draws, "seed": self._seed(seed)}
+        if score == "typicality" and entropy is None and normal is not None:
+            entropy = float(self.anomaly_score(normal, "bound", **settings).mean())
+        rows = self._seen(x, context)
+        return oddness.anomaly_score(self._fitted(), rows, score, entropy=entropy, **settings)
+
+    def explain(
+        self,
+        x: object,
+        score: str = "bound",
+        *,
+        draws: int = oddness.DRAWS,
+        seed: int | None = None,
+        context: object = None,
+    ) -> Any:
+        """What each cell adds to the `anomaly_score` of its row: (N, ...), or a table of numbers; they sum to it.
+
+        score: "bound", "distortion" or "error". See `vaekit.evaluation.oddness.explain`.
+        """
+        rows = self._seen(x, context)
+        shares = oddness.explain(self._fitted(), rows, score, draws=draws, seed=self._seed(seed))
+        if self.spec_.schema is not None:
+            return numbers(self.spec_.schema, shares)
+        shares = shares.reshape(len(shares), *self.spec_.model_shape)
+        return (np.moveaxis(shares, 1, -1) if self.spec_.channels_last else shares).reshape(-1, *self.spec_.shape)
+
+    def outlier_probability(
+        self,
+        x: object,
+        normal: object,
+        score: str = "bound",
+        *,
+        draws: int = oddness.DRAWS,
+        seed: int | None = None,
+        context: object = None,
+    ) -> np.ndarray:
+        """(N,): 1 - p, p the conformal p-value by normal rows (M, ...) that the model was not fitted to.
+
+        Of normal rows a share of at most a has 1 - p of 1 - a or more, whatever the model is worth; see
+        `vaekit.evaluation.oddness.p_values`.
+        """
+        settings = {"draws": draws, "seed": seed, "context": context, "normal": normal}
+        return 1 - oddness.p_values(*(self.anomaly_score(rows, score, **settings) for rows in (x, normal)))
 
     def report(
         self,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import repeat
 from operator import attrgetter
@@ -16,21 +17,32 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from .core import Batch, Noise, Scope, Source, Still
+from .data.annotated import annotated, beside_of
 from .data.beside import Beside, sampled, spread
-from .data.frames import joined
+from .data.frames import as_table, joined
+from .data.gaps import filled, partial_cells, partial_row, with_given
+from .data.labels import Classes
 from .data.rows import AbstractRows, as_rows
 from .data.schema import Schema
 from .data.spec import DataSpec, has_gaps
 from .data.stored import Stored, as_data
+from .distributions import Library
 from .manners import Manners, NotFittedError, available
 from .model import VAEModule
 from .networks import SequenceEncoder
 from .networks.sequences import until_last
 from .objectives import Objective
-from .tasks import walks
+from .tasks import complete, impute, sample_given, walks
+from .tasks.weighing import DRAWS
+
+log = logging.getLogger("vaekit")
 
 CHUNK = 1024
 """Rows per pass when predicting: memory stays bounded for any number of rows."""
+GIVEN_DRAWS = 4096
+"""Draws of z for the columns that `sample` is given; as many as there are rows, if these are more."""
+FEW = 30
+"""Effective draws below which `sample(given=...)` says so."""
 
 
 class Fitted(Manners):
@@ -46,19 +58,20 @@ class Fitted(Manners):
     objective_: Objective
     spec_: DataSpec
 
-    def _rows(self, x: object, schema: Schema | None = None) -> tuple[Tensor | Stored, str]:
+    def _rows(self, x: object, schema: Schema | None = None, gaps: bool = False) -> tuple[Tensor | Stored, str]:
         """Checked rows, and the name of their type: of a table with this schema its cells."""
-        return as_data(x, allow_missing=self.missing) if schema is None else (schema.rows_of(x), "float32")
+        return as_data(x, allow_missing=gaps or self.missing) if schema is None else (schema.rows_of(x), "float32")
 
     def _fitted(self) -> VAEModule:
         if not hasattr(self, "module_"):
             raise NotFittedError("this VAE is not fitted yet: call fit(x) first, or vaekit.load(run)")
         return self.module_
 
-    def _seen(self, x: object, context: object = None) -> AbstractRows:
-        """Rows like those the model was fitted to, with their context."""
-        model = self._fitted()
-        data, _ = self._rows(x, self.spec_.schema)
+    def _seen(self, x: object, context: object = None, gaps: bool = False) -> AbstractRows:
+        """Rows like those the model was fitted to, with their context. gaps: cells may be missing that never were."""
+        self._fitted()
+        x, context = self._named(x, context)
+        data, _ = self._rows(x, self.spec_.schema, gaps)
         if tuple(data.shape[1:]) != self.spec_.shape:
             got, want = tuple(data.shape[1:]), self.spec_.shape
             if len(want) == 1 and len(got) == 1:
@@ -67,9 +80,27 @@ class Fitted(Manners):
                     "that it was fitted to"
                 )
             raise ValueError(f"expected rows of {want}, as in fit, got rows of {got}: reshape them")
-        beside = Beside.of(len(data), context=spread(context, len(data), self.spec_))
-        spec = self.spec_.with_missing() if self.spec_.schema is not None and has_gaps(data) else self.spec_
+        gaps = gaps or (self.spec_.schema is not None and has_gaps(data))
+        return self._placed(data, context, self.spec_.with_missing() if gaps else self.spec_)
+
+    def _placed(self, data: Tensor | Stored, context: object, spec: DataSpec) -> AbstractRows:
+        """Checked rows where the model is."""
+        model, beside = self._fitted(), Beside.of(len(data), context=spread(context, len(data), self.spec_))
         return as_rows(data, spec, next(model.parameters()).device, beside).checked(model.likelihood.check)
+
+    def _named(self, x: object, context: object) -> tuple[object, object]:
+        """Rows and their context: of annotated data the genes that the model reads, in its order, and the column of
+        obs that is named, unless it is a class."""
+        data = annotated(x)
+        if data is None:
+            return x, context
+        context = beside_of(data, context, lambda word: self._knows(word))
+        names = getattr(self, "feature_names_in_", None)
+        return data if names is None or np.array_equal(names, data.names) else data.picked(names), context
+
+    def _knows(self, word: str) -> bool:
+        """Whether this is a class of the context."""
+        return isinstance(self.spec_.context, Classes) and word in self.spec_.context.levels
 
     def _gather(self, rows: AbstractRows, f: Callable[[Batch], Tensor]) -> Tensor:
         with torch.no_grad():
@@ -123,8 +154,12 @@ class Fitted(Manners):
     def reconstruct(self, x: object, context: object = None) -> Any:
         """The mean of p(x | z) at the centre of q(z | x), in the data's own units, shape and dtype; deterministic.
 
-        Missing cells are filled, but for those of series, (N, T) or (N, T, C), after their last step: that is padding.
+        Of a likelihood with a library, at the row's own. Missing cells are filled, but for those of series, (N, T) or
+        (N, T, C), after their last step: that is padding.
         """
+        x, context = self._named(x, context)
+        if getattr(self._fitted().likelihood, "library", None):
+            return self.spec_.decode(self._at_library(x, context, lambda px, own: px.at(own).mean))
         rows, shape = self.inverse_transform(self.transform(x, context), context), self.spec_.shape
         ends = isinstance(self.module_.encoder, SequenceEncoder) and self.spec_.missing and len(shape) < 3
         if ends and self.spec_.schema is None and rows.dtype.kind == "f":
@@ -133,17 +168,70 @@ class Fitted(Manners):
             rows[there.numpy() == 0] = np.nan
         return rows
 
-    def sample(self, n: int = 1, seed: int | None = None, mean: bool | None = None, context: object = None) -> Any:
+    def expected(
+        self, x: object, library: float | None = 1e4, context: object = None, under: object = None
+    ) -> np.ndarray:
+        """(N, D), real numbers: the counts that rows x are expected to have, were all of one `library`; deterministic.
+
+        `l softmax(decoder(z))` at the centre of q(z | x), l = library, None: the row's own; 1 gives shares of the
+        whole. Zeros that a likelihood adds beside the counts are left out of it. context: of the rows. under: a context
+        to decode them with in its stead, one for all or one for each, such as another batch. Raises ValueError for a
+        model whose likelihood has no library. scvi-tools' `get_normalized_expression`.
+        """
+        likelihood = self._fitted().likelihood
+        if getattr(likelihood, "library", None) is None:
+            raise ValueError(
+                f"{type(likelihood).__name__} tells no shares of a library: fit recipe='counts', or give the "
+                "likelihood library='observed'"
+            )
+        if library is not None and not library > 0:
+            raise ValueError(f"library={library}: expected a total above 0, or None for the rows' own")
+
+        def means(px: Library, own: Tensor) -> Tensor:
+            return px.shares * (own.exp() if library is None else library)
+
+        return self._at_library(x, context, means, under).numpy()
+
+    def _at_library(
+        self, x: object, context: object, f: Callable[[Library, Tensor], Tensor], under: object = None
+    ) -> Tensor:
+        """f of p(x | z) at the centre of q(z | x), and the rows' own log libraries."""
+        still, seen = Still(Source.like(self._fitted())), self._seen(x, context)
+        given = repeat(None) if under is None else self._context(self._beside(x, under, len(seen)), len(seen))
+
+        def of(batch: Batch) -> Tensor:
+            own = next(given)
+            px = self.module_.decode(self._codes(batch, still), batch.context if own is None else own)
+            return f(px, px.own_library(batch.x, batch.mask))
+
+        return self._gather(seen, of)
+
+    def _beside(self, x: object, context: object, rows: int) -> object:
+        """Context of rows, of which one stands for all, and a column of obs is named."""
+        return spread(self._named(x, context)[1], rows, self.spec_)
+
+    def sample(
+        self,
+        n: int = 1,
+        seed: int | None = None,
+        mean: bool | None = None,
+        context: object = None,
+        given: Mapping[Any, Any] | None = None,
+    ) -> Any:
         """n new rows, in the data's own units, shape and dtype: z from the prior, then p(x | z). Of a table, a table,
         with its types, levels, bounds and rounding, and no cell missing.
 
         mean: take the mean of p(x | z) instead of a draw; None: only where log p is not a likelihood of the data
         (see `caveat_`), such as grey levels under the cross-entropy, whose draws would be black-and-white noise.
         context: of each row, or one for all; classes that are not given are drawn as often as fit met them.
+        given: values of columns, by number or name: rows are drawn from p(the others | these), by importance
+        resampling, see `vaekit.tasks.sample_given`; it is told where few draws count.
         """
         model = self._fitted()
         if n < 1:
             raise ValueError(f"sample({n}): expected at least one row")
+        if given is not None:
+            return self._sample_given(given, n, self._seed(seed), mean, context)
         seed = self.seed if seed is None else seed
         noise, given = Source.like(model, seed), self._context(sampled(context, n, seed, self.spec_), n)
         take_mean = self.caveat_ is not None if mean is None else mean
@@ -153,6 +241,66 @@ class Fitted(Manners):
                 px = model.decode(model.generate(min(CHUNK, n - start), noise, own), own)
                 rows.append(self.spec_.decode(told(px) if take_mean else px.draw(Scope.of(noise))))
         return joined(rows)
+
+    def _sample_given(self, given: Mapping[Any, Any], n: int, seed: int, mean: bool | None, context: object) -> Any:
+        schema, names = self.spec_.schema, self.__dict__.get("feature_names_in_")
+        row = partial_row(given, self.spec_.shape, names) if schema is None else partial_cells(given, schema)
+        take_mean = self.caveat_ is not None if mean is None else mean
+        settings = {"draws": max(GIVEN_DRAWS, n), "seed": seed, "mean": take_mean}
+        rows = self._placed(torch.from_numpy(row), context, self.spec_.with_missing())
+        made = sample_given(self._fitted(), rows, n, **settings)
+        effective = float(made.effective)
+        if effective < FEW:
+            log.warning(
+                "sample(given=...): of %d draws %.1f count, so that rows are alike: the given values are unlikely "
+                "together, or the model does not know how they go together",
+                made.draws,
+                effective,
+            )
+        if schema is not None:
+            return with_given(schema, made.x.double().numpy(), given)
+        drawn = self.spec_.decode(made.x) if take_mean else self._in_units(made.x)
+        return np.where(np.isnan(row), drawn, row).astype(drawn.dtype)
+
+    def impute(
+        self, x: object, n: int | None = None, *, draws: int = DRAWS, seed: int | None = None, context: object = None
+    ) -> Any:
+        """Rows x with their missing cells filled; the other cells are as they were, bit for bit.
+
+        By one value each, the mean of numbers and the likeliest of levels given the cells that are there; or, with n,
+        n times over by draws from p(missing | seen), for multiple imputation, whose spread is how uncertain a cell is:
+        (n, N, ...), or n tables. draws: of z per row. A model that was fitted to whole rows fills gaps, too, but its
+        encoder has never seen one: look at the effective sample size that `complete` tells. See
+        `vaekit.tasks.impute`.
+        """
+        rows, settings = self._seen(x, context, gaps=True), {"draws": draws, "seed": self._seed(seed)}
+        if n is None:
+            return self._with(x, impute(self._fitted(), rows, **settings).x)
+        each = [self._with(x, own) for own in complete(self._fitted(), rows, n, **settings).x]
+        return each if self.spec_.schema is not None else np.stack(each)
+
+    def complete(
+        self, x: object, *, draws: int = DRAWS, seed: int | None = None, context: object = None
+    ) -> tuple[Any, np.ndarray]:
+        """Rows x with their missing cells drawn from p(missing | seen), and (N,) effective sample sizes, of `draws`.
+
+        By importance resampling, see `vaekit.tasks.complete`: where a row has an effective sample size near 1, its
+        draw is little better than a guess, and more draws help. The cells that are there stay as they were.
+        """
+        rows = self._seen(x, context, gaps=True)
+        made = complete(self._fitted(), rows, draws=draws, seed=self._seed(seed))
+        return self._with(x, made.x[0]), made.effective.numpy()
+
+    def _with(self, x: object, cells: Tensor) -> Any:
+        """Rows x, their gaps filled by cells (N, *model_shape)."""
+        return filled(x if self.spec_.schema is None else as_table(x), self._in_units(cells))
+
+    def _in_units(self, cells: Tensor) -> Any:
+        """Cells (N, *model_shape) in the data's own units; of levels 0 and 1 the nearer one."""
+        return self.spec_.decode(cells.round() if self.spec_.kind == "binary" else cells)
+
+    def _seed(self, seed: int | None) -> int:
+        return self.seed if seed is None else seed
 
     def interpolate(
         self, x_a: object, x_b: object, steps: int = 10, path: str = "linear", context: object = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
+import sys
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -16,6 +17,14 @@ from .suggest import nearest
 
 class NotFittedError(ValueError, AttributeError):
     """Used before `fit`."""
+
+
+def not_fitted(text: str) -> NotFittedError:
+    """The error, which is scikit-learn's own, too, where that is in use."""
+    sklearn = sys.modules.get("sklearn.exceptions")
+    if sklearn is None:
+        return NotFittedError(text)
+    return type("NotFittedError", (NotFittedError, sklearn.NotFittedError), {})(text)
 
 
 class available:
@@ -79,7 +88,7 @@ class Manners:
             estimator_type=None,
             target_tags=TargetTags(required=False),
             transformer_tags=TransformerTags(preserves_dtype=["float32"]),
-            input_tags=InputTags(two_d_array=True, three_d_array=True, allow_nan=self.missing),
+            input_tags=InputTags(two_d_array=True, three_d_array=True, sparse=True, allow_nan=self.missing),
         )
 
     def __sklearn_is_fitted__(self) -> bool:

@@ -15,7 +15,7 @@ from .distributions import Distribution, sum_cells
 from .latents import AbstractLatent
 from .latents.ladder import pairs
 from .likelihoods import Likelihood
-from .networks import Network, as_network
+from .networks import Network, SetEncoder, as_network
 
 CONTEXT = 32
 """Numbers that a network of the context gives, unless it says how many."""
@@ -82,7 +82,8 @@ class VAEModule(Component):
         encoder, decoder = self.encoder, self.decoder
         if isinstance(encoder, Network):
             widths = likelihood.feature_widths
-            encoder = encoder.settled(in_shape=reads, out_shape=latent.evidence_shape, widths=widths)
+            sizes = {"widths": widths, "cells": math.prod(likelihood.shape)}
+            encoder = encoder.settled(in_shape=reads, out_shape=latent.evidence_shape, **sizes)
         if isinstance(decoder, Network):
             widths, reads = likelihood.parameter_widths, joined(latent.emitted_shape, context)
             decoder = decoder.settled(in_shape=reads, out_shape=likelihood.in_shape, widths=widths)
@@ -232,12 +233,15 @@ class VAEModule(Component):
         """Once before the first step, on a sample of the data: what must see data starts from it (k-means,
         pseudo-inputs), and parts that do not fit one another are told now."""
         batch = replace(batch, context=self.read(batch.context))
+        if isinstance(self.encoder, SetEncoder):
+            self.encoder.meet(self.likelihood.features, batch.x)
         x, _, evidence = self._infer_inputs(batch, noise)
         if tuple(evidence.shape[1:]) != self.latent.evidence_shape:
             raise ValueError(
                 f"{type(self.latent).__name__} reads {self.latent.evidence_shape} per row but the encoder gives "
                 f"{tuple(evidence.shape[1:])}: let the encoder end in {self.latent.evidence_shape} outputs"
             )
+        self.likelihood.prepare(x, batch.mask)
         inputs = self._inputs(x, batch.mask)
         self.latent.prepare(inputs, evidence, self.prior_scope(noise, batch.context), batch.context)
         context = None if batch.context is None else batch.context[:2]

@@ -1,5 +1,6 @@
 """The families of p(x | z): a table of (record, scipy's equivalent) x laws, and reference values."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,7 @@ from vaekit.distributions import (
     NegativeBinomial,
     Normal,
     Poisson,
+    zero_inflated_negative_binomial,
 )
 
 F32, F64 = torch.float32, torch.float64
@@ -60,6 +62,12 @@ def discretised(logits: Tensor, loc: Tensor, log_scale: Tensor, levels: int) -> 
     cdf = st.logistic.cdf(upper, loc.numpy()[:, None], log_scale.exp().numpy()[:, None])
     masses = np.diff(logits.softmax(-1).numpy() @ cdf, prepend=0)
     return st.rv_discrete(values=(k, masses))
+
+
+def inflated(pi: float, inner: Any) -> Any:
+    """Scipy's law of counts that are 0 with probability pi, or else as `inner` says, below 1,500."""
+    k = np.arange(1500)
+    return st.rv_discrete(values=(k, pi * (k == 0) + (1 - pi) * inner.pmf(k)))
 
 
 @dataclass
@@ -123,6 +131,16 @@ CASES = [
         NegativeBinomial,
         (MEANS.log(), THETAS.log()),
         [st.nbinom(s, s / (s + m)) for m, s in zip(MEANS.numpy(), THETAS.numpy(), strict=True)],
+        levels(400),
+    ),
+    Case(
+        "zero-inflated negative binomial",
+        zero_inflated_negative_binomial,
+        (MEANS.log(), THETAS[[0, 1, 2, 2]].log(), t(-3, 0.5, -1, 2)),
+        [
+            inflated(1 / (1 + math.exp(-logit)), st.nbinom(s, s / (s + m)))
+            for m, s, logit in zip(MEANS.numpy(), THETAS[[0, 1, 2, 2]].numpy(), (-3, 0.5, -1, 2), strict=True)
+        ],
         levels(400),
     ),
 ]

@@ -140,6 +140,8 @@ def test_an_evaluation_may_have_annealing_beside_its_bound():
     assert found["ais_gain"] == pytest.approx(gain) and "of the first 6 rows" in found.figures["ais"].meaning
     assert found["ais"] == pytest.approx(vae.annealed(x[:6], betas=10).mean())  # with the Jacobian of the scaling
     assert found["bracket_gap"] == pytest.approx(found["bracket_above"] - found["bracket_below"], abs=1e-5)
+    alone = bracket(vae.module_, 5, betas=10)  # in the model's space
+    assert found["bracket_above"] == pytest.approx(float(alone.upper.mean()) + vae.spec_.log_jacobian, abs=1e-4)
     assert not {"ais", "bracket_gap"} & vae.evaluate(x, draws=4).figures.keys()
     beside = vk.VAE(epochs=1, threads=1, compile=False).fit(x, context=np.arange(60) % 2)
     assert "bracket_gap" in beside.evaluate(x, 4, context=np.arange(60) % 2, bracket=5, betas=5).figures

@@ -7,9 +7,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 import vaekit as vk
 from vaekit.evaluation.baselines import baselines
+from vaekit.evaluation.independent import Independent
 from vaekit.evaluation.simple_models import GaussianMixture, ProbabilisticPCA, chosen_mixture, factorised, xz_bits
 
 
@@ -292,12 +294,41 @@ def test_binarised_rows_are_baselines_of_what_is_explained():
     assert "reconstruction_error" not in found["this model"]
 
 
-def test_rows_of_several_kinds_have_no_baselines():
-    x = np.column_stack([np.random.default_rng(0).normal(size=50), np.arange(50) % 3])
-    likelihood = vk.likelihoods.Mixed([vk.likelihoods.Gaussian(shape=(1,)), vk.likelihoods.Categorical(3, shape=(1,))])
-    vae = vk.VAE(2, likelihood=likelihood, **NONE).fit(x)
-    with pytest.raises(ValueError, match="those of Mixed have several"):
-        vae.evaluate(x, draws=2, against=x)
+def test_rows_of_several_kinds_are_set_beside_independent_columns():
+    """Each column by its own part, at the maximum of the likelihood of the cells that are there."""
+    lk, generator = vk.likelihoods, np.random.default_rng(0)
+    columns = [generator.normal(1000, 200, 400), generator.choice(4, 400, p=[0.1, 0.2, 0.3, 0.4])]
+    columns += [generator.poisson(5, 400), generator.random(400) < 0.3]
+    x = np.column_stack(columns).astype(np.float64)
+    x[generator.random(x.shape) < 0.2] = np.nan
+    parts = [lk.Gaussian("optimal", shape=(1,)), lk.Categorical(4, shape=(1,)), lk.Poisson(shape=(1,))]
+    vae = vk.VAE(2, likelihood=lk.Mixed([*parts, lk.Bernoulli(shape=(1,))]), missing=True, **NONE).fit(x)
+    before = {n: t.clone() for n, t in vae.module_.state_dict().items()}
+    found = vae.evaluate(x, draws=2, against=x).baselines
+    real, category, count, binary = (c[~np.isnan(c)] for c in x.T)
+    shares = np.bincount(category.astype(int)) / len(category)
+    want = stats.norm.logpdf(real, real.mean(), real.std()).sum() + np.log(shares[category.astype(int)]).sum()
+    want += stats.poisson.logpmf(count, count.mean()).sum() + stats.bernoulli.logpmf(binary, binary.mean()).sum()
+    assert found["factorised"]["log_likelihood"].value == pytest.approx(want / 400, abs=1e-3)
+    assert list(found.figures) == ["this model", "factorised"] and "by each column's own measure" in str(found)
+    assert all(torch.equal(before[n], t) for n, t in vae.module_.state_dict().items())
+
+
+def test_rows_of_parts_are_set_beside_independent_cells():
+    x = (np.random.default_rng(0).random((200, 6)) < 0.2).astype(np.uint8)
+    likelihood = vk.likelihoods.Modalities(vk.likelihoods.Bernoulli(), (4, 2))
+    vae = vk.VAE(2, recipe="mvae", likelihood=likelihood, **NONE).fit(x)
+    found = vae.evaluate(x, draws=2, against=x).baselines["factorised"]["log_likelihood"].value
+    assert found == pytest.approx(stats.bernoulli.logpmf(x, x.mean(0)).sum(1).mean(), abs=1e-3)
+
+
+def test_what_was_never_met_keeps_a_probability():
+    x = np.zeros((500, 1), np.uint8)
+    x[0] = 1
+    vae = vk.VAE(1, likelihood=vk.likelihoods.Bernoulli(), **NONE).fit(x)
+    rows = [vae._seen(t) for t in (x[1:], x[:1])]
+    log_p = Independent(vae.module_.likelihood, rows[0]).log_p(rows[1])
+    assert math.log(1e-5) < float(log_p) < math.log(1e-2)
 
 
 # -- wrong calls -----------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from vaekit import likelihoods as lk
 from vaekit.core import Batch, Ramp, Source
 from vaekit.data.rows import Rows
 from vaekit.data.spec import DataSpec
-from vaekit.evaluation import compare, evaluate_rows, score_rows
+from vaekit.evaluation import annealed, compare, evaluate_rows, score_rows
 from vaekit.model import VAEModule
 from vaekit.networks import MLP
 from vaekit.objectives import ELBO
@@ -36,6 +36,13 @@ class Constant(nn.Module):
 
     def forward(self, x):
         return self.values.to(x.dtype).expand(len(x), -1)
+
+
+class Twice(nn.Module):
+    """The same code in two columns."""
+
+    def forward(self, z):
+        return z.expand(len(z), 2)
 
 
 def toy(mean=0.65, variance=1.2):
@@ -115,6 +122,29 @@ def test_a_density_is_told_and_has_the_jacobian_of_its_scaling():
     whole = fitted(lk.Gaussian(), x=GREY, recipe="auto").evaluate(GREY, draws=2)
     assert any("is a density and these data are whole numbers" in note for note in whole.notes)
     assert "bits_per_dim" not in whole.figures
+
+
+def test_the_jacobian_is_of_the_cells_that_are_there():
+    """x = offset + scale (z + noise) in two columns, the second missing: the figures are those of the marginal of the
+    first, N(x; offset, 2 scale^2), which the exact posterior gives without variance."""
+    latent = lt.Latent(lt.Normal(1), lt.StandardNormal())
+    model = VAEModule(Constant(0.65, math.log(0.5)), latent, Twice(), lk.Gaussian(1.0)).settled((2,)).double().eval()
+    spec = DataSpec("real", (2,), "float64", missing=True, offset=(3.0, -1.0), scale=(2.0, 50.0))
+    x = torch.tensor([[3.0 + 2.0 * X, math.nan]], dtype=torch.float64).expand(20, 2)
+    rows, log_p = Rows(x, spec, torch.float64), LOG_P - math.log(2.0)
+    found = score_rows(model, rows, draws=3)
+    np.testing.assert_allclose(found.bound, log_p, atol=1e-6)
+    np.testing.assert_allclose(found.elbo, -found.distortion - found.rate)
+    assert float((annealed(model, rows, chains=8, betas=60, steps=5) - log_p).abs().mean()) < 0.05
+
+
+@pytest.mark.parametrize("shape", [(3,), (6, 2), (5, 4, 3)], ids=["columns", "image", "channels last"])
+def test_in_other_units_rows_with_gaps_differ_by_the_cells_that_are_there(shape):
+    x = np.random.default_rng(2).normal(size=(60, *shape))
+    x[np.random.default_rng(3).random(x.shape) < 0.4] = np.nan
+    scores = [fitted(x=f * x, recipe="auto", missing=True).score_samples(f * x, draws=3) for f in (1.0, 100.0)]
+    there = (~np.isnan(x)).reshape(60, -1).sum(1)
+    np.testing.assert_allclose(scores[0] - scores[1], there * math.log(100), atol=1e-3)
 
 
 # -- bounds --------------------------------------------------------------------------------------------

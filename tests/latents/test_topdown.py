@@ -37,6 +37,8 @@ def two_numbers(cells=3, wrap=lambda latent: latent):
     with torch.no_grad():
         for p in model.decoder.parameters():
             p.mul_(1.5)
+        for name, p in model.latent.named_parameters():
+            p.mul_(0.5 if ".posterior." in name else 1.0)  # q nearer to p: weights that do not vary too much
     return model
 
 
@@ -61,9 +63,9 @@ def test_the_importance_weighted_bound_is_log_p_by_quadrature():
     p, mass = by_quadrature(model)
     assert float(mass) == pytest.approx(1, abs=1e-6) and float(p.sum()) == pytest.approx(1, abs=1e-6)
     x = testing.every_binary_row(3)
-    log_w = model(Batch(x), Source(0, dtype=FLOAT64), draws=5000).log_weight.detach().unflatten(0, (-1, len(x)))
+    log_w = model(Batch(x), Source(0, dtype=FLOAT64), draws=20_000).log_weight.detach().unflatten(0, (-1, len(x)))
     assert float(log_w.var(0).max()) > 0.01, "weights that do not vary test nothing"
-    torch.testing.assert_close(log_w.logsumexp(0) - math.log(5000), p.log(), rtol=0, atol=0.02)
+    torch.testing.assert_close(log_w.logsumexp(0) - math.log(20_000), p.log(), rtol=0, atol=0.02)
     assert bool((log_w.mean(0) < p.log()).all())
 
 
@@ -81,11 +83,10 @@ def test_leapfrog_steps_over_it_stay_unbiased():
     testing.assert_unbiased(two_numbers(wrap=lambda latent: lt.Hamiltonian(latent, steps=2)), draws=1000)
 
 
-def test_the_rate_begins_at_nothing():
+def test_it_begins_at_the_standard_normal():
     latent = maps()
     draw = latent.infer(evidence(latent), scope())
-    assert draw.kl.shape == (7, 4) and torch.equal(draw.kl, torch.zeros_like(draw.kl))
-    assert float(draw.log_ratio.detach().abs().max()) < 1e-12
+    assert draw.kl.shape == (7, 4) and (draw.kl > 0).all()
     z = latent.generate(4000, scope()).detach()
     assert z.shape == (4000, *latent.shape) and latent.shape == (2 * (1 + 2 + 2 + 15),)
     assert abs(float(z.mean())) < 4 / z.numel() ** 0.5 and abs(float(z.var()) - 1) < 4 * (2 / z.numel()) ** 0.5

@@ -11,11 +11,11 @@ from typing import Any, NoReturn
 from .. import __version__
 from ..suggest import nearest
 
-DATA = "mnist, digits, shapes[:N] (N random images), a .npy, .npz, .csv or .parquet file, or a folder of images"
+DATA = "mnist, digits, shapes[:N] (N random images), a .npy, .npz, .csv, .parquet or .h5ad file, or a folder of images"
 OWN_DATA = f"{DATA}; of a built-in, its test set (default: what fit evaluated on)"
 
 
-BESIDE = "a .npy or .csv file of as many rows, or own: the labels of a built-in"
+BESIDE = "a .npy or .csv file of as many rows, obs:NAME (a column of an .h5ad file), or own: the labels of a built-in"
 
 
 class UsageError(ValueError):
@@ -191,7 +191,9 @@ def _fit(parser: Parser) -> None:
         help="rows to evaluate on at the end (default: a built-in's test set, else the held-out rows)",
     )
     _context(parser, "none")
-    parser.add_argument("--labels", metavar="FILE|own", help=f"classes, -1 where unknown (default: none): {BESIDE}")
+    parser.add_argument(
+        "--labels", metavar="FILE|obs:NAME|own", help=f"classes, -1 where unknown (default: none): {BESIDE}"
+    )
     parser.add_argument("--no-report", action="store_true", help="write no report.html (default: written)")
     parser.add_argument("--quiet", action="store_true", help="show no progress (default: shown on stderr)")
     _add_settings(parser)
@@ -246,7 +248,7 @@ def _sweep(parser: Parser) -> None:
 
 def _context(parser: Parser, default: str) -> None:
     parser.add_argument(
-        "--context", metavar="FILE|own", help=f"what is known beside each row (default: {default}): {BESIDE}"
+        "--context", metavar="FILE|obs:NAME|own", help=f"what is known beside each row (default: {default}): {BESIDE}"
     )
 
 
@@ -267,13 +269,16 @@ def _output(parser: Parser, name: str, kinds: str) -> None:
 
 def _evaluate(parser: Parser) -> None:
     _run_and_data(parser)
-    parser.add_argument("--draws", type=whole(1), metavar="K", help="draws per row (default: 100; 10 with --quick)")
+    shown = "draws per row (default: 100, or fewer, at least 10, where that takes minutes; 10 with --quick)"
+    parser.add_argument("--draws", type=whole(1), metavar="K", help=shown)
     parser.add_argument("--seed", type=whole(0), metavar="N", help="of the draws (default: the run's)")
     _rows_of(parser, "--ais", "score the first ROWS by annealed importance sampling, too")
     _rows_of(parser, "--bracket", "bracket log p(x) of ROWS of the model's own between two bounds (bidirectional)")
     parser.add_argument("--quick", action="store_true", help="the first 1,000 rows only (default: all)")
     parser.add_argument("--baselines", action="store_true", help="beside simple models of the same rows (default: no)")
     shown = "N samples against test and training rows (default: none; without a number 2,000)"
+    shown_target = "with --samples, of a table: the column that other models learn from the samples"
+    parser.add_argument("--target", metavar="COLUMN", help=shown_target)
     parser.add_argument("--samples", nargs="?", type=whole(10), const=2000, metavar="N", help=shown)
     parser.add_argument("--probes", action="store_true", help="what the codes tell of labels and factors (default: no)")
 
@@ -313,6 +318,14 @@ def _sample(parser: Parser) -> None:
         metavar="CLASS|FILE",
         help="of all rows, a class, or a .npy or .csv file of one row for each (default: classes as in fit)",
     )
+    parser.add_argument(
+        "--given",
+        action="append",
+        type=assignment,
+        default=[],
+        metavar="COLUMN=VALUE",
+        help="rows that have this value; may be repeated (default: any)",
+    )
     parser.add_argument("--seed", type=whole(0), metavar="N", help="of the draws (default: the run's)")
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--mean", action="store_true", default=None, help="means of p(x | z) (default for grey levels)")
@@ -321,6 +334,28 @@ def _sample(parser: Parser) -> None:
     )
     _device(parser)
     _output(parser, "samples.png for images, samples.npy otherwise,", ".png (a sheet of images), .npy or .npz")
+
+
+def _impute(parser: Parser) -> None:
+    _run_and_data(parser)
+    parser.add_argument("--n", type=whole(1), metavar="N", help="N imputations by draws (default: one, the best guess)")
+    parser.add_argument("--draws", type=whole(1), default=200, metavar="K", help="draws of z per row (default: 200)")
+    parser.add_argument("--seed", type=whole(0), metavar="N", help="of the draws (default: the run's)")
+    _output(parser, "imputed.csv for tables, imputed.npy otherwise,", ".csv, .parquet, .npy or .npz")
+
+
+SCORES = ("bound", "elbo", "distortion", "error")
+
+
+def _score(parser: Parser) -> None:
+    _run_and_data(parser)
+    parser.add_argument(
+        "--by", type=one_of(*SCORES), default="bound", metavar="NAME", help=f"{', '.join(SCORES)} (default: bound)"
+    )
+    parser.add_argument("--explain", action="store_true", help="what each cell adds to the score, too (default: no)")
+    parser.add_argument("--draws", type=whole(1), default=100, metavar="K", help="draws of z per row (default: 100)")
+    parser.add_argument("--seed", type=whole(0), metavar="N", help="of the draws (default: the run's)")
+    _output(parser, "scores.csv", ".csv, .parquet, .npy or .npz; a row's score first, higher is odder")
 
 
 def _embed(parser: Parser) -> None:
@@ -388,6 +423,8 @@ VERBS: dict[str, tuple[str, Callable[[Parser], None], str]] = {
         "vaekit compare runs/mnist runs/mnist-iwae -o comparison.html",
     ),
     "sample": ("new rows from the model", _sample, "vaekit sample runs/mnist -n 100 -o samples.png"),
+    "impute": ("missing cells filled", _impute, "vaekit impute runs/people people.csv -o whole.csv"),
+    "score": ("how odd rows are, and why", _score, "vaekit score runs/people people.csv --explain"),
     "embed": ("the codes of rows", _embed, "vaekit embed runs/mnist images.npy -o codes.csv"),
     "reconstruct": ("rows through the model and back", _reconstruct, "vaekit reconstruct runs/mnist -n 20"),
     "interpolate": ("from one row to another", _interpolate, "vaekit interpolate runs/mnist 3 8 --path geodesic"),

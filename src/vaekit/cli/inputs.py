@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data import datasets, files
+from ..data import Annotated, datasets, files
 from ..data.frames import container_of, read_csv, read_parquet, take
 from ..data.stored import stored
 from ..suggest import nearest
 
+OBS = "obs:"
+"""What the name of a column of an `.h5ad` file begins with."""
 BUILT_IN = ("mnist", "digits", "shapes")
 SHAPES, SHAPES_TEST = 20_000, 2_000
 LARGE = 2**30
@@ -25,7 +27,8 @@ LARGE = 2**30
 class Part:
     """Rows, their labels where these are known, what to call them, and what is given beside them.
 
-    context: see `VAE.fit`. classes: labels that the model learns from. factors: what made the rows, by name.
+    context: see `VAE.fit`. classes: labels that the model learns from. factors: what made the rows, by name. source:
+    the file or folder that they are in.
     """
 
     x: Any
@@ -34,6 +37,7 @@ class Part:
     context: NDArray | None = None
     classes: NDArray | None = None
     factors: dict[str, NDArray] | None = None
+    source: str | None = None
 
     def first(self, count: int) -> Part:
         """So many rows of it at most."""
@@ -52,7 +56,7 @@ def is_built_in(data: str) -> bool:
 def train_and_test(data: str, seed: int) -> tuple[Part, Part | None]:
     """The training rows that `data` names and, of a built-in, its test set. The seed chooses the shapes."""
     if not is_built_in(data):
-        return Part(read(data), None, Path(data).name), None
+        return Part(read(data), None, Path(data).name, source=data), None
     name, _, count = data.partition(":")
     if name == "shapes":
         return _shapes(data, count, seed)
@@ -87,6 +91,8 @@ def read(source: str) -> Any:
     kind = path.suffix.lower() if path.is_file() else ""
     if kind == ".parquet" and path.stat().st_size <= LARGE:
         return read_parquet(path)
+    if kind == ".h5ad":
+        return stored(path)
     if path.is_dir() or kind == ".parquet" or (kind == ".npy" and path.stat().st_size > LARGE):
         rows = stored(path)
         return rows if rows.nbytes > LARGE else np.asarray(rows)
@@ -106,10 +112,14 @@ def _csv(path: Path) -> NDArray:
 
 
 def beside(source: str | None, part: Part, flag: str) -> NDArray | None:
-    """What a file holds, or a built-in's own labels, beside the rows of a part. Raises ValueError where there are none,
-    or not as many."""
+    """What a file holds, a built-in's own labels, or a column of an `.h5ad` file ("obs:NAME"), beside the rows of a
+    part. Raises ValueError where there are none, or not as many."""
     if source is None:
         return None
+    if source.startswith(OBS):
+        if Path(part.source or "").suffix.lower() != ".h5ad":
+            raise ValueError(f"--{flag} {source}: {part.name} is no .h5ad file, which has such columns; pass a file")
+        return Annotated(part.source).beside(source.removeprefix(OBS))
     if source == "own":
         if part.labels is None:
             raise ValueError(f"--{flag} own: {part.name} has no labels of its own; pass a file with one for each row")

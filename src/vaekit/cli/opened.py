@@ -9,7 +9,7 @@ from pathlib import Path
 from ..estimator import VAE
 from ..saving import load
 from .arguments import UsageError
-from .inputs import Part, beside, train_and_test
+from .inputs import OBS, Part, beside, train_and_test
 from .runs import Inputs, Plan, device, seen
 
 
@@ -27,6 +27,8 @@ def sources(args: Namespace) -> tuple[VAE, Part, Inputs | None]:
         train, test = train_and_test(args.data, vae.seed if plan is None else plan.seed_of_rows)
         part = (test or train) if plan is None else seen(plan, test or train, 1)
         own = "own" if vae.spec_.context is not None and part.labels is not None else None
+        if plan is not None and (plan.context or "").startswith(OBS) and part.source is not None:
+            own = plan.context
         return vae, replace(part, context=beside(args.context or own, part, "context")), None
     if args.context is not None:
         raise UsageError("--context is of the rows of DATA: name these too")

@@ -80,6 +80,52 @@ def frame(path: Path, rows: Any) -> None:
     write_atomic(path, buffer.getvalue())
 
 
+TABLES = (".csv", ".parquet", ".npy", ".npz")
+"""What rows of any kind are written as."""
+
+
+def columns(path: Path, values: dict[str, NDArray]) -> None:
+    """Columns of numbers side by side, (N,) each, under their names; as .npy and .npz the array of them."""
+    stacked = np.stack([np.asarray(v, dtype=np.float64) for v in values.values()], 1)
+    if path.suffix.lower() in (".npy", ".npz"):
+        array(path, x=stacked)
+    elif path.suffix.lower() == ".csv":
+        buffer = io.BytesIO()
+        names = ",".join(f'"{name}"' if "," in str(name) else str(name) for name in values)
+        np.savetxt(buffer, stacked, fmt="%.9g", delimiter=",", header=names, comments="")
+        write_atomic(path, buffer.getvalue())
+    else:
+        frame(path, _pandas().DataFrame(dict(zip(values, stacked.T))))
+
+
+def rows(path: Path, made: Any, several: bool) -> None:
+    """Rows, or several fillings of them, whose number is then the first column of a table.
+
+    Raises ValueError for a table as an array, and for rows of more than one dimension as a table.
+    """
+    kind, parts = path.suffix.lower(), list(made) if several else [made]
+    if hasattr(parts[0], "columns"):
+        if kind not in (".csv", ".parquet"):
+            raise ValueError(f"--output {path}: a table is written as .csv or .parquet")
+        whole = [t.assign(imputation=i) if several else t for i, t in enumerate(parts, 1)]
+        return frame(path, _pandas().concat(whole))
+    if kind in (".npy", ".npz"):
+        return array(path, x=np.asarray(made))
+    if parts[0].ndim != 2:
+        raise ValueError(f"--output {path}: rows of shape {parts[0].shape[1:]} are no columns; write .npy or .npz")
+    numbered = [{"imputation": np.full(len(t), i)} if several else {} for i, t in enumerate(parts, 1)]
+    named = [own | {f"x{j}": column for j, column in enumerate(t.T)} for own, t in zip(numbered, parts)]
+    return columns(path, {name: np.concatenate([own[name] for own in named]) for name in named[0]})
+
+
+def _pandas() -> Any:
+    try:
+        import pandas as pd
+    except ImportError as error:
+        raise ImportError('tables need pandas: pip install "vaekit[tables]"') from error
+    return pd
+
+
 def suffix(spec: DataSpec) -> str:
     """How rows of these data are written by default."""
     return ".png" if shows_pictures(spec) else ".npy" if spec.schema is None else ".csv"

@@ -38,7 +38,8 @@ class Plan:
     data, test: as on the command line, files by their whole path. settings: every entry of
     `arguments.SETTINGS`. digests: of the arrays as they were read, by part. over: what a sweep sweeps, as on the
     command line. rows_seed: of one of several models on the same rows, the seed that these were split by; None: its
-    own. context, labels: what is given beside the rows, "own" or a file.
+    own. context, labels: what is given beside the rows, "own", "obs:NAME" or a
+    file.
     """
 
     data: str
@@ -56,7 +57,7 @@ class Plan:
         if isinstance(settings["validation"], str):
             settings["validation"] = _whole(settings["validation"])
         data = data if inputs.is_built_in(data) else _whole(data)
-        beside = {n: v if (v := given.get(n)) in (None, "own") else _whole(v) for n in ("context", "labels")}
+        beside = {n: v and _beside(v) for n in ("context", "labels") for v in [given.get(n)]}
         if beside["context"] and (test or isinstance(settings["validation"], str)):
             raise ValueError("--context is of DATA's rows only: hold out a share of these, without --test FILE")
         return cls(data, test and _whole(test), settings, over=given.get("over") or [], **beside)
@@ -122,7 +123,7 @@ class Inputs:
         self.plan = plan
         train, test = inputs.train_and_test(plan.data, plan.seed_of_rows)
         if plan.test is not None:
-            test = Part(inputs.read(plan.test), None, Path(plan.test).name)
+            test = Part(inputs.read(plan.test), None, Path(plan.test).name, source=plan.test)
         rows = plan.settings["validation"]
         held = Part(inputs.read(rows), None, Path(rows).name) if isinstance(rows, str) else None
         train = replace(
@@ -210,6 +211,11 @@ def digest_of(values: NDArray) -> str:
 
 def _is_binary(x: NDArray) -> bool:
     return x.dtype == bool or bool(((x == 0) | (x == 1)).all())
+
+
+def _beside(given: str) -> str:
+    """What stands beside rows, a file by its whole path."""
+    return given if given == "own" or given.startswith(inputs.OBS) else _whole(given)
 
 
 def _whole(path: str) -> str:

@@ -15,8 +15,9 @@ from ..data import Stored
 from ..data.frames import container_of, take
 from ..data.labels import Classes
 from ..estimator import VAE
-from ..evaluation import DIGITS, representation
+from ..evaluation import DIGITS, TableJudgement, representation
 from ..evaluation.figures import plain
+from ..evaluation.samples import Judgement
 from ..recipes import RECIPES, Recipe
 from ..training import join
 from ..training.display import display_for
@@ -145,7 +146,7 @@ def _judged(vae: VAE, given: Inputs, folder: Path, args: Namespace) -> Outcome:
     """Evaluation and report at the end of a fit."""
     part = given.judged
     say(args, f"evaluating on {len(part.x):,} rows: {part.name}")
-    evaluation = vae.evaluate(part.x, context=part.context)
+    evaluation = vae.evaluate(part.x, None, context=part.context)
     if evaluation.interrupted:
         raise KeyboardInterrupt
     ended = {"ended": vae.ended_, "epochs": len(vae.history_), "best_epoch": vae.best_epoch_, "pace": str(vae.pace_)}
@@ -178,7 +179,7 @@ def evaluate(args: Namespace) -> Outcome:
     for rows in (learned, part) if args.probes else ():
         if rows.labels is None:
             raise ValueError(f"--probes needs labels, and {rows.name} has none of its own: use vae.probe from Python")
-    few, draws, betas = (20, 10, 100) if args.quick else (100, 100, 500)
+    few, draws, betas = (20, 10, 100) if args.quick else (100, None, 500)
     asked = {"ais": args.ais, "bracket": args.bracket}
     beside = {name: rows or few for name, rows in asked.items() if rows is not None}
     beside["against"] = learned.x if args.baselines else None
@@ -189,8 +190,7 @@ def evaluate(args: Namespace) -> Outcome:
     if evaluation.interrupted:
         return Outcome("\n".join(lines), as_json(record), INTERRUPTED)
     if args.samples:
-        features = DIGITS if given.plan.data == "mnist" else None
-        judged = vae.judge_samples(part.x, learned.x, args.samples, features=features, seed=args.seed)
+        judged = _samples_judged(vae, part, learned, given, args)
         record, lines = {**record, "samples": judged.to_dict()}, [*lines, str(judged)]
     if args.probes:
         codes = [vae.transform(rows.x, rows.context) for rows in (learned, part)]
@@ -204,6 +204,17 @@ def evaluate(args: Namespace) -> Outcome:
         lines.append(f"codes, by the factors {', '.join(part.factors)}; every score lies in [0, 1]:")
         lines += [f"  {name:<19}  {score:.4f}" for name, score in record["disentanglement"].items()]
     return Outcome("\n".join(lines), as_json(record))
+
+
+def _samples_judged(vae: VAE, part: Part, learned: Part, given: Inputs, args: Namespace) -> Judgement | TableJudgement:
+    """Samples beside the rows of a part and those that fit learned from."""
+    if vae.spec_.schema is not None:
+        test = None if part.x is learned.x else part.x  # nothing was held out
+        return vae.judge_table(learned.x, test, target=args.target, n=args.samples, seed=args.seed)
+    if args.target is not None:
+        raise ValueError("--target names a column of a table, and this model was fitted to an array: leave it out")
+    features = DIGITS if given.plan.data == "mnist" else None
+    return vae.judge_samples(part.x, learned.x, args.samples, features=features, seed=args.seed)
 
 
 def report(args: Namespace) -> Outcome:
@@ -233,7 +244,8 @@ def sample(args: Namespace) -> Outcome:
     vae = loaded(args)
     default = Path(args.run, "samples").with_suffix(outputs.suffix(vae.spec_))
     path = outputs.chosen(args.output, default, *_kinds(vae))
-    rows = vae.sample(args.rows, seed=args.seed, mean=args.mean, context=_asked(vae, args))
+    known = {"mean": args.mean, "context": _asked(vae, args), "given": _given(vae, args.given)}
+    rows = vae.sample(args.rows, seed=args.seed, **known)
     if vae.spec_.schema is not None:
         outputs.frame(path, rows)
     elif path.suffix.lower() == ".png":
@@ -241,6 +253,56 @@ def sample(args: Namespace) -> Outcome:
     else:
         outputs.array(path, x=rows)
     return _written(args, path, len(rows), f"{len(rows)} samples")
+
+
+def _given(vae: VAE, words: list[str]) -> dict[Any, Any] | None:
+    """Columns and their values, as the data have them: levels by their names, dates, numbers."""
+    if not words:
+        return None
+    given: dict[Any, Any] = {}
+    for word in words:
+        name, _, text = word.partition("=")
+        columns = {str(c.name): c for c in vae.spec_.schema.cells} if vae.spec_.schema is not None else {}
+        column = columns.get(name)
+        if column is not None and column.levels:
+            levels = {str(level): level for level in column.levels}
+            given[column.name] = levels.get(text, text)
+        elif column is not None and column.kind == "datetime":
+            given[column.name] = np.datetime64(text)
+        else:
+            key = name if column is None and not name.isdecimal() else int(name) if column is None else column.name
+            given[key] = _number(name, text)
+    return given
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"--given {name}={text}: expected a number") from None
+
+
+def impute(args: Namespace) -> Outcome:
+    vae, part = opened(args)
+    table = vae.spec_.schema is not None
+    path = outputs.chosen(args.output, Path(args.run, f"imputed.{'csv' if table else 'npy'}"), *outputs.TABLES)
+    made = vae.impute(part.x, args.n, draws=args.draws, seed=args.seed, context=part.context)
+    outputs.rows(path, made, several=args.n is not None)
+    what = "filled" if args.n is None else f"filled {args.n} times"
+    return _written(args, path, len(part.x), f"{len(part.x):,} rows {what}, from {part.name}")
+
+
+def score(args: Namespace) -> Outcome:
+    vae, part = opened(args)
+    path = outputs.chosen(args.output, Path(args.run, "scores.csv"), *outputs.TABLES)
+    settings = {"draws": args.draws, "seed": args.seed, "context": part.context}
+    columns = {"score": vae.anomaly_score(part.x, args.by, **settings)}
+    if args.explain:
+        shares = vae.explain(part.x, args.by, **settings)
+        flat = shares.reshape(len(shares), -1) if isinstance(shares, np.ndarray) and not shares.dtype.names else None
+        columns |= dict(shares.items()) if flat is None else {f"cell{i}": column for i, column in enumerate(flat.T)}
+    outputs.columns(path, columns)
+    return _written(args, path, len(part.x), f"{len(part.x):,} scores, from {part.name}")
 
 
 def _kinds(vae: VAE) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Data: what a model is fitted to, where it may lie, and what can be told from it."""
 
 from . import datasets as datasets
+from .annotated import Annotated as Annotated
 from .schema import Column as Column
 from .schema import Schema as Schema
 from .series import padded as padded

@@ -73,8 +73,8 @@ def check_type(dtype: np.dtype, what: str = "an array") -> None:
 
 
 def column_names(x: object) -> NDArray | None:
-    """The names of a data frame's columns, where it has such."""
-    columns = getattr(x, "columns", None)
+    """The names of a data frame's columns, or of the variables of an AnnData, where it has such."""
+    columns = getattr(x, "var_names", getattr(x, "columns", None))
     if columns is None or not all(isinstance(c, str) for c in columns):
         return None
     return np.asarray(list(columns), dtype=object)
@@ -95,8 +95,6 @@ def opening_npy(name: str) -> Iterator[None]:
 
 
 def _numbers(x: object) -> NDArray:
-    if hasattr(x, "toarray"):
-        raise TypeError("sparse input is not supported: pass x.toarray()")
     array = np.asarray(x)
     if array.dtype.kind == "O":
         try:

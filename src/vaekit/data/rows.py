@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import islice, tee
 from typing import Self
 
 import numpy as np
@@ -108,13 +108,16 @@ class Rows(AbstractRows):
 
 @dataclass(frozen=True)
 class StoredRows(AbstractRows):
-    """Rows of a stored source, read ahead by a thread. x: (N, *shape). check: of x in the model's space."""
+    """Rows of a stored source, read ahead by a thread. x: (N, *shape). check: of x in the model's space. context,
+    label: of all rows, in memory, as in `Rows`."""
 
     x: Stored
     spec: DataSpec
     device: torch.device
     dtype: torch.dtype = torch.float32
     check: Callable[[Tensor], None] | None = None
+    context: Tensor | None = None
+    label: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -123,12 +126,13 @@ class StoredRows(AbstractRows):
         return self.x.order(seed, epoch)
 
     def batch(self, index: Index) -> Batch:
-        return self._batch(self._read(index))
+        return self._batch(self._read(index), index)
 
     def stream(self, indices: Iterable[Index]) -> Iterator[Batch]:
+        indices, again = tee(indices)
         with closing(ahead(self._read, indices)) as read:
-            for raw in read:
-                yield self._batch(raw)
+            for raw, index in zip(read, again):
+                yield self._batch(raw, index)
 
     def checked(self, check: Callable[[Tensor], None]) -> Self:
         """The same, each batch checked when it is read."""
@@ -144,26 +148,28 @@ class StoredRows(AbstractRows):
             )
         return self.x.tensor(rows)
 
-    def _batch(self, raw: Tensor) -> Batch:
+    def _batch(self, raw: Tensor, index: Index) -> Batch:
         self.spec.check(raw, anew=self.check is None)
         raw = raw.pin_memory() if self.device.type == "cuda" else raw
         x, mask = _encoded(raw.to(self.device, non_blocking=True), self.spec, self.dtype)
         if self.check is not None and self.spec.kind != "bytes":
             self.check(x)
-        return Batch(x, mask)
+        return Batch(x, mask, context=_at(self.context, index), label=_at(self.label, index))
+
+
+def _at(beside: Tensor | None, index: Index) -> Tensor | None:
+    """What stands beside the rows of an index, on its own device."""
+    if beside is None:
+        return None
+    return beside[index if isinstance(index, slice) else index.to(beside.device)]
 
 
 def as_rows(x: Tensor | Stored, spec: DataSpec, device: torch.device | str, beside: Beside = NOTHING) -> AbstractRows:
-    """Rows for a device, from memory or from where they are stored, with what is given beside them.
-
-    Raises ValueError where something is given beside rows that are read from where they are stored.
-    """
+    """Rows for a device, from memory or from where they are stored, with what is given beside them."""
     given = {n: None if t is None else t.to(device) for n, t in beside.encoded(spec).items()}
     if not isinstance(x, Stored):
         return Rows(x.to(device), spec, **given)
-    if any(t is not None for t in given.values()):
-        raise ValueError("rows that are read from where they are stored have no labels or context: pass an array")
-    return StoredRows(x, spec, torch.device(device))
+    return StoredRows(x, spec, torch.device(device), **given)
 
 
 def _encoded(raw: Tensor, spec: DataSpec, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:

@@ -40,6 +40,11 @@ def pieces(x: Tensor | Stored) -> Iterator[Tensor]:
     yield from x.split(max(1, PIECE // math.prod(x.shape[1:])))
 
 
+def values(x: Tensor | Stored) -> Iterator[Tensor]:
+    """All that the rows hold, some cells at a time, in no order."""
+    yield from pieces(x) if isinstance(x, Tensor) else x.values(PIECE)
+
+
 def value_range(x: Tensor) -> tuple[float, float, bool] | None:
     """Least and greatest value that is not missing, and whether all are whole numbers; None where all are missing."""
     if has_gaps(x):
@@ -57,7 +62,7 @@ def has_gaps(x: Tensor) -> bool:
 
 def whole_numbers(x: Tensor | Stored) -> bool:
     """Whether all that is not missing is a whole number, from 0 on."""
-    ranges = [value_range(part) for part in pieces(x)]
+    ranges = [value_range(part) for part in values(x)]
     return all(seen is None or (seen[0] >= 0 and seen[2]) for seen in ranges)
 
 
@@ -104,11 +109,12 @@ class DataSpec:
         """What rows (N, ...) of checked values hold; `dtype` is their own. They are read once, and no further than to
         the first byte above 1: 8-bit levels are 0..255 whichever are met."""
         low, high, whole, gaps = math.inf, -math.inf, True, False
-        for part in pieces(x):
+        counted = not isinstance(x, Tensor) and x.store.counted
+        for part in values(x):
             gaps |= has_gaps(part)
             if seen := value_range(part):
                 low, high, whole = min(low, seen[0]), max(high, seen[1]), whole and seen[2]
-            if part.dtype == torch.uint8 and high > 1:
+            if part.dtype == torch.uint8 and high > 1 and not counted:
                 low, high = 0.0, 255.0
                 break
         if low > high:
@@ -116,6 +122,8 @@ class DataSpec:
         common = dict(shape=tuple(x.shape[1:]), dtype=dtype, missing=gaps, low=low, high=high)
         if whole and low >= 0 and high <= 1:
             return cls("binary", **common)
+        if counted and whole and low >= 0:
+            return cls("count", **common)
         if part.dtype == torch.uint8:
             return cls("bytes", **common)
         if not part.is_floating_point() and low >= 0:
@@ -260,6 +268,13 @@ class DataSpec:
         """Nats per row to add to a density in the model's space to get one in the data's units."""
         cells = int(np.prod(self.shape))
         return -float(np.log(self.scale).sum()) * (cells / len(self.scale))
+
+    def log_jacobian_of(self, mask: Tensor | None, rows: int) -> Tensor:
+        """(rows,), nats: the same of each row, by the cells that are there; mask: (rows, *model_shape), None: all."""
+        if mask is None:
+            return torch.full((rows,), self.log_jacobian, dtype=torch.float64)
+        logs = torch.tensor(self.scale, dtype=torch.float64).log()  # of columns, which are the last axis, or one
+        return -(mask.cpu().double() * logs).flatten(1).sum(1)
 
     def to_dict(self) -> dict[str, Any]:
         beside = {k: v.to_dict() for k in BESIDE if (v := getattr(self, k)) is not None}

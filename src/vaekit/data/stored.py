@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -14,8 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
+from .annotated import Annotated, annotated
 from .arrays import as_tensor, from_array, refuse
 from .files import Images
+from .sparse import CompressedRows, is_sparse
 from .stores import ArrayFile, Items, Store, as_row, check_alike
 from .tables import Table, parquet_files
 
@@ -130,6 +133,18 @@ class Stored:
         for start in range(0, len(self), rows):
             yield self.tensor(np.arange(start, min(start + rows, len(self))))
 
+    def values(self, cells: int) -> Iterator[Tensor]:
+        """All that the rows hold, checked, some cells at a time, in no order."""
+        met = self.store.met(self.index, cells)
+        if met is None:
+            yield from self.split(max(1, cells // math.prod(self.shape[1:])))
+            return
+        for part in met:
+            if part.dtype.kind == "f" and not np.isfinite(part).all():
+                yield from self.split(max(1, cells // math.prod(self.shape[1:])))  # says where, or counts the gaps
+                return
+            yield from_array(part)
+
     def pieces(self) -> Iterator[NDArray]:
         """All rows in order, some at a time."""
         rows = max(1, PIECE // self.store.row_bytes)
@@ -168,9 +183,9 @@ def as_data(x: object, allow_missing: bool = True) -> tuple[Tensor | Stored, str
 def stored(x: object, allow_missing: bool = True) -> Stored | None:
     """The stored source that `x` is, or names; None for an array in memory.
 
-    A memory-mapped array, a path (a `.npy` or `.parquet` file, a folder of images or of `.parquet` files), a
-    map-style torch `Dataset` or a `Stream`. Raises TypeError for an iterator that is not wrapped in a `Stream`, and
-    what reading the source's shape and type raises.
+    A memory-mapped array, a path (a `.npy`, `.parquet` or `.h5ad` file, a folder of images or of `.parquet` files), a
+    scipy sparse matrix, an AnnData, a map-style torch `Dataset` or a `Stream`. Raises TypeError for an iterator that is
+    not wrapped in a `Stream`, and what reading the source's shape and type raises.
     """
     if isinstance(x, Stored):
         return replace(x, allow_missing=allow_missing)
@@ -185,6 +200,10 @@ def stored(x: object, allow_missing: bool = True) -> Stored | None:
         store = _named(Path(x).expanduser())
     elif isinstance(x, Stream):
         store = x.store
+    elif is_sparse(x):
+        store = CompressedRows.of(x)
+    elif (cells := annotated(x)) is not None:
+        store = cells.store
     elif isinstance(x, Dataset):
         store = Items(x)
     else:
@@ -194,7 +213,7 @@ def stored(x: object, allow_missing: bool = True) -> Stored | None:
 
 def _named(path: Path) -> Store:
     """The store in a file or folder."""
-    wanted = "expected a .npy or .parquet file, or a folder of images or of .parquet files"
+    wanted = "expected a .npy, .parquet or .h5ad file, or a folder of images or of .parquet files"
     if not path.exists():
         raise FileNotFoundError(f"{wanted}, but {path} does not exist")
     if path.is_dir():
@@ -204,4 +223,6 @@ def _named(path: Path) -> Store:
         return ArrayFile.opened(path)
     if path.suffix.lower() == ".parquet":
         return Table([path])
+    if path.suffix.lower() == ".h5ad":
+        return Annotated(path).store
     raise ValueError(f"{wanted}, got {path}: save the array with np.save, or read the file and pass the array")

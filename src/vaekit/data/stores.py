@@ -8,6 +8,7 @@ import os
 import threading
 import weakref
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,11 +25,13 @@ class Store(ABC):
     """Rows that are read by their numbers.
 
     shape: (N, ...). dtype: NumPy's, one type for all. edges: where the groups begin that are read as a whole, and N;
-    None where any row can be read by itself. width: how many groups are kept. lock: held while reading.
+    None where any row can be read by itself. width: how many groups are kept. lock: held while reading. counted:
+    whether whole numbers are counts, whatever their type.
     """
 
     edges: NDArray | None = None
     width = 1
+    counted = False
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype):
         check_shape(shape)
@@ -42,6 +45,11 @@ class Store(ABC):
     @abstractmethod
     def read(self, index: NDArray) -> NDArray:
         """The rows (B, ...) of these numbers (B,), in their order. Called by one thread at a time."""
+
+    def met(self, index: NDArray | None, cells: int) -> Iterator[NDArray] | None:
+        """All values that these rows (None: all) hold, some at a time, where these are told faster than by reading the
+        rows; None otherwise."""
+        return None
 
 
 # -- files of rows ---------------------------------------------------------------------------------

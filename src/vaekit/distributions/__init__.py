@@ -10,10 +10,12 @@ from .joint import Joint
 from .judged import Judged
 from .laplace import Laplace
 from .levels import Categorical, DiscretisedLogisticMixture
+from .library import Library, ZeroInflated, zero_inflated_negative_binomial
 from .marginal import Marginal
 from .mixture import Mixture, gumbel
 from .normal import AutoregressiveNormal, Delta, LowRankNormal, MultivariateNormal, Normal
 from .onehot import OneHot
+from .selfmasked import SelfMaskedNormal
 from .simplex import LogisticNormal
 from .spherical import PowerSpherical, UniformSphere, VonMisesFisher
 from .transforms import Flow
@@ -35,6 +37,7 @@ __all__ = [
     "Judged",
     "Marginal",
     "Laplace",
+    "Library",
     "LogisticNormal",
     "LowRankNormal",
     "Mixture",
@@ -46,14 +49,17 @@ __all__ = [
     "Ordinals",
     "Poisson",
     "PowerSpherical",
+    "SelfMaskedNormal",
     "UniformBall",
     "UniformSphere",
     "VonMisesFisher",
     "WarpedLogistics",
     "WrappedNormal",
+    "ZeroInflated",
     "closed_form",
     "gumbel",
     "kl",
     "per_row",
     "sum_cells",
+    "zero_inflated_negative_binomial",
 ]

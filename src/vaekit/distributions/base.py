@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -25,8 +25,11 @@ class Distribution:
 
     `log_prob(x)` keeps the cells: (B, *cells), where a cell is what can be missing (a pixel, a column); a family
     whose dimensions depend on one another has one cell per row and returns (B,). Parameters without a batch
-    dimension broadcast. `draw` is reparameterised where the family allows it.
+    dimension broadcast. `draw` is reparameterised where the family allows it. `apart`: whether the cells of a row are
+    independent of one another, given the parameters.
     """
+
+    apart: ClassVar[bool] = True
 
     def log_prob(self, x: Tensor) -> Tensor:
         raise NotImplementedError
@@ -34,6 +37,10 @@ class Distribution:
     def draw(self, scope: Scope, rows: int | None = None) -> Tensor:
         """One draw per row; `rows` is how many, for parameters without a batch dimension."""
         raise NotImplementedError
+
+    def draw_missing(self, scope: Scope) -> Tensor:
+        """One draw per row of cells that are known to be missing, where that says something of what they hold."""
+        return self.draw(scope)
 
     def draw_with_log_density(self, scope: Scope, rows: int | None = None) -> tuple[Tensor, Tensor]:
         """A draw and its log-density (B,): a family that knows it without looking back from z says so here."""
@@ -47,6 +54,15 @@ class Distribution:
     @property
     def mode(self) -> Tensor:
         raise NotImplementedError
+
+    @property
+    def moments(self) -> Any:
+        """What a guess at x is made of, a tensor (B, ...) or a tree of such, to be averaged over draws of z."""
+        return self.mean
+
+    def guess(self, moments: Any) -> Tensor:
+        """(B, *cells): the best guess by averaged `moments`: of numbers the mean, of levels the likeliest."""
+        return moments
 
     @property
     def representative(self) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -39,3 +40,23 @@ class Joint(Distribution):
     @property
     def mode(self) -> Tensor:
         return self._beside(lambda part: part.mode)
+
+    def log_cells(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        masks = [None] * len(self.parts) if mask is None else mask.split(self.sizes, -1)
+        each = zip(self.parts, x.split(self.sizes, -1), masks, strict=True)
+        return torch.cat([part.log_cells(own, seen) for part, own, seen in each], -1)
+
+    def draw_missing(self, scope: Scope) -> Tensor:
+        return self._beside(lambda part: part.draw_missing(scope))
+
+    @property
+    def apart(self) -> bool:
+        return all(part.apart for part in self.parts)
+
+    @property
+    def moments(self) -> list[Any]:
+        """Those of each part."""
+        return [part.moments for part in self.parts]
+
+    def guess(self, moments: list[Any]) -> Tensor:
+        return torch.cat([part.guess(own) for part, own in zip(self.parts, moments, strict=True)], -1)

@@ -17,6 +17,8 @@ class Judged(Distribution):
     centre: (B, *X). network: what the loss reads, if anything; loss is called with (centre, x, network).
     """
 
+    apart = False
+
     centre: Tensor
     loss: Callable[[Tensor, Tensor, Bound | None], Tensor] = static()
     network: Bound | None = None

@@ -44,6 +44,14 @@ class Categorical(Distribution):
         return self.logits.argmax(-1).to(self.logits.dtype)
 
     @property
+    def moments(self) -> Tensor:
+        """(B, *cells, levels): the levels' probabilities."""
+        return self.logits.softmax(-1)
+
+    def guess(self, moments: Tensor) -> Tensor:
+        return moments.argmax(-1).to(moments.dtype)
+
+    @property
     def representative(self) -> Tensor:
         return self.mode
 

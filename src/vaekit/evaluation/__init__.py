@@ -4,6 +4,7 @@ from . import aggregate as aggregate
 from . import clusters as clusters
 from . import detection as detection
 from . import disentanglement as disentanglement
+from . import oddness as oddness
 from . import representation as representation
 from . import samples as samples
 from .annealed import Bracket as Bracket
@@ -24,6 +25,8 @@ from .likelihood import score_rows as score_rows
 from .protocol import Comparison as Comparison
 from .protocol import Protocol as Protocol
 from .protocol import compare as compare
+from .tables import TableJudgement as TableJudgement
+from .tables import judge_table as judge_table
 from .verdicts import Verdict as Verdict
 from .verdicts import diagnose as diagnose
 from .watch import Watch as Watch

@@ -188,12 +188,13 @@ def annealed(
         try:
             for batch in Observed(model, some):
                 these = _Rows(model, batch.x, batch.mask, batch.context, noise)
-                found.append(these.lower(anneal, chains, these.sizes(anneal, chains)))
+                log_p = these.lower(anneal, chains, these.sizes(anneal, chains)).cpu()
+                units = rows.spec.log_jacobian_of(batch.mask, len(batch.x)) if model.likelihood.density else 0.0
+                found.append(log_p + units)
         except Stopped:
             if not found:
                 raise KeyboardInterrupt from None
-    jacobian = rows.spec.log_jacobian if model.likelihood.density else 0.0
-    return torch.cat(found).cpu() + jacobian
+    return torch.cat(found)
 
 
 @dataclass(frozen=True)
@@ -278,9 +279,10 @@ def with_annealing(
         if context is not None and len(context) < bracketed:
             raise ValueError(f"bracket={bracketed} takes the context of as many rows, and there are {len(context)}")
         both = bracket(model, bracketed, context=context, **settings)
+        units = rows.spec.log_jacobian if model.likelihood.density else 0.0
         for name, values in (("below", both.lower), ("above", both.upper)):
-            meaning = f"log p(x) of the model's own rows, from {name}, in the model's space"
-            figures[f"bracket_{name}"] = Figure.mean(values, "nats", meaning)
+            meaning = f"log p(x) of the model's own rows, whole ones, from {name}"
+            figures[f"bracket_{name}"] = Figure.mean(values + units, "nats", meaning)
         figures["bracket_gap"] = both.gap
         stopped = len(both.lower) < bracketed
     if stopped and not evaluation.interrupted:

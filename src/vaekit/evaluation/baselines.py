@@ -2,11 +2,12 @@
 
 A model that is no better than these has learned nothing worth its size. Figures are of the same type and in the same
 units as those of an `Evaluation`: nats per row and bits per dimension, in the data's own units, so that a density has
-the Jacobian of its scaling. There are three measures of log p(x), and only like is set beside like:
+the Jacobian of its scaling. There are four measures of log p(x), and only like is set beside like:
 
 - "probability", of data that are whole numbers: -log2 p(x) is the length of a code;
 - "density", of real numbers: it depends on the unit, and no code has its length;
-- "cross-entropy", `x log p + (1 - x) log(1 - p)` of grey levels in [0, 1], which is neither.
+- "cross-entropy", `x log p + (1 - x) log(1 - p)` of grey levels in [0, 1], which is neither;
+- "given totals", of counts in a row whose total is known, as likelihoods with a library have it.
 """
 
 from __future__ import annotations
@@ -21,15 +22,27 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from ..data.rows import AbstractRows
 from ..data.spec import DESCRIPTIONS, DataSpec, has_gaps
 from ..data.stored import Stored, as_data
 from ..likelihoods import Likelihood, Multinomial
 from ..likelihoods.judged import Judge
 from ..suggest import nearest
 from .figures import Figure, plain
-from .simple_models import ProbabilisticPCA, by_chunks, chosen_mixture, factorised, xz_bits
+from .independent import ROWS as FITTED
+from .independent import Independent
+from .simple_models import ProbabilisticPCA, by_chunks, chosen_mixture, factorised, of_library, xz_bits
 
 NAMES = ("factorised", "ppca", "mixture", "xz")
+TOTALS = "given totals"
+MEASURES = {
+    "probability": "; log p is a probability",
+    "density": "; log p is a density",
+    "cross-entropy": "; log p is a cross-entropy",
+    TOTALS: "; log p is that of rows whose totals are given",
+    "mixed": "; log p is by each column's own measure",
+}
+"""What is said of log p, by its measure."""
 ROWS = 50_000
 """Training rows that are read, by chance, where there are more."""
 MIXTURE_ROWS = 10_000
@@ -40,9 +53,9 @@ MIXTURE_ROWS = 10_000
 class Baselines:
     """Figures of simple models by the model's name. Shows itself as a table; `to_dict` for machines.
 
-    measure: what log p is; None where it compares with nothing. rows: that the models were fitted to. described: each
-    in a few words. scale: what reconstruction errors are counted in, the standard deviation of each column of a table,
-    or of all cells.
+    measure: what log p is; None where it compares with nothing, "mixed" where columns differ in it. rows: that the
+    models were fitted to. described: each in a few words. scale: what reconstruction errors are counted in, the
+    standard deviation of each column of a table, or of all cells.
     """
 
     figures: dict[str, dict[str, Figure]]
@@ -69,7 +82,7 @@ class Baselines:
             [name, *(_cell(own.get(n)) for n in columns), self.described[name]] for name, own in self.figures.items()
         ]
         widths = [max(map(len, column)) for column in zip(*table)]
-        said = "" if self.measure is None else f"; log p is a {self.measure}"
+        said = MEASURES.get(self.measure, "")
         lines = [f"baselines, fitted to {self.rows:,} training rows{said}"]
         for name, *cells, words in table:
             aligned = [name.ljust(widths[0]), *(c.rjust(w) for c, w in zip(cells, widths[1:])), words]
@@ -102,7 +115,7 @@ class _Rows:
     @property
     def kind(self) -> str:
         """What the factorised model takes the cells for."""
-        return {"probability": self.spec.kind, "density": "real"}.get(self.measure, "cross-entropy")
+        return {"probability": self.spec.kind, "density": "real", TOTALS: TOTALS}.get(self.measure, "cross-entropy")
 
     @property
     def dequantised(self) -> bool:
@@ -119,7 +132,7 @@ class _Rows:
     def figures(self, log_p: Tensor, meaning: str) -> dict[str, Figure]:
         """Of log p (M,) of the test rows."""
         found = {"log_likelihood": Figure.mean(log_p, "nats", meaning)}
-        if self.measure != "cross-entropy" and not self.spec.missing:
+        if self.measure in ("density", "probability") and not self.spec.missing:
             bits = -log_p / (self.test.shape[1] * math.log(2))
             found["bits_per_dim"] = Figure.mean(bits, "bits", f"{meaning}, a {self.measure}, per dimension")
         return found
@@ -136,9 +149,10 @@ def _factorised(rows: _Rows) -> Fit:
         log_scale = torch.tensor(rows.spec.scale).log()
     elif rows.kind == "cross-entropy" and rows.spec.kind == "bytes":
         train, test = train / 255, test / 255
-    log_p = factorised(train, rows.kind)
+    log_p = of_library(train) if rows.kind == TOTALS else factorised(train, rows.kind)
     found = by_chunks(test, lambda part: (log_p(part) - log_scale * ~part.isnan()).sum(1))
-    return rows.figures(found, "log p of independent columns"), "each column alone"
+    described = "each column alone, around its share of a row's total" if rows.kind == TOTALS else "each column alone"
+    return rows.figures(found, "log p of independent columns"), described
 
 
 def _ppca(rows: _Rows) -> Fit:
@@ -178,14 +192,14 @@ def reconstruction_error(apart: Tensor) -> Figure:
 
 
 def measure_of(likelihood: Likelihood, spec: DataSpec) -> str | None:
-    """The measure of a model's log p: "probability", "density", "cross-entropy", or None where it is none of them.
-
-    Raises ValueError for rows that have parts of several kinds.
-    """
+    """The measure of a model's log p: "probability", "density", "cross-entropy", "given totals", "mixed" for rows that
+    have parts of several kinds, or None where it is none of them."""
     if likelihood.feature_widths is not None:
-        raise ValueError(f"baselines are of rows of one kind, and those of {type(likelihood).__name__} have several")
+        return "mixed"
     if isinstance(likelihood, (Judge, Multinomial)):
-        return None  # a score that is no log p, and log p of rows whose totals are given
+        return None  # a score that is no log p, and log p of rows that are one cell
+    if likelihood.given_total:
+        return TOTALS
     if likelihood.density:
         return "density"
     if likelihood.support in ("count", "levels") or spec.kind == "binary" or getattr(likelihood, "binarise", None):
@@ -212,11 +226,12 @@ def baselines(
 ) -> Baselines:
     """Simple models fitted to training rows (N, ...) and judged on test rows (M, ...): those that fit the kind of data.
 
-    measure: "probability", "density", "cross-entropy", or None for reconstruction errors alone; "auto": the first for
-    whole numbers, the second for others. latents: of PCA, at most one fewer than there are columns. which: some of
-    "factorised", "ppca", "mixture", "xz"; None: all that fit.
+    measure: "probability", "density", "cross-entropy", "given totals", or None for reconstruction errors alone; "auto":
+    the first for whole numbers, the second for others. latents: of PCA, at most one fewer than there are columns.
+    which: some of "factorised", "ppca", "mixture", "xz"; None: all that fit.
 
     - "factorised": independent columns, of levels by their shares, counts by a negative binomial, reals by a normal;
+      given totals, counts by a negative binomial around the column's share of its row's total;
     - "ppca": `ProbabilisticPCA`, and the reconstruction error of PCA, the mean over cells of `((x - x') / s)^2`, s the
       standard deviation of the column of a table, or of all cells of rows of more dimensions;
     - "mixture": `chosen_mixture`, on at most 10,000 rows;
@@ -239,6 +254,15 @@ def baselines(
     return Baselines(figures, rows.measure, len(rows.train), described, rows.spec.scale)
 
 
+def independent_baseline(likelihood: Likelihood, train: AbstractRows, test: AbstractRows, seed: int = 0) -> Baselines:
+    """The one simple model of rows that have parts of several kinds: independent columns, each by its part of the
+    likelihood, so that log p is of the same measure, whatever that is; see `Independent`."""
+    log_p = Independent(likelihood, train, seed).log_p(test)
+    figures = {"log_likelihood": Figure.mean(log_p, "nats", "log p of independent columns, by the same likelihood")}
+    described = {"factorised": "each column alone, by its part of the likelihood"}
+    return Baselines({"factorised": figures}, "mixed", min(len(train), FITTED), described, ())
+
+
 def _read(x_train: object, x_test: object, measure: str | None, latents: int, seed: int) -> _Rows:
     (train, dtype), (test, _) = as_data(x_train), as_data(x_test)
     if train.shape[1:] != test.shape[1:]:
@@ -246,15 +270,16 @@ def _read(x_train: object, x_test: object, measure: str | None, latents: int, se
     if len(train) > ROWS:
         chosen = np.sort(np.random.default_rng(seed).permutation(len(train))[:ROWS])
         train = train[chosen]
-    train, test = (torch.from_numpy(np.asarray(t)) if isinstance(t, Stored) else t.cpu() for t in (train, test))
     spec = DataSpec.infer(train, dtype)
+    train, test = (torch.from_numpy(np.asarray(t)) if isinstance(t, Stored) else t.cpu() for t in (train, test))
     spec = spec.with_missing() if has_gaps(test) else spec
-    if spec.missing and measure == "probability":
+    if spec.missing and measure in ("probability", TOTALS):
         spec = spec.for_likelihood("count", train)  # floats only because no whole number can be missing
     spec.check(test)
     measure = ("probability" if spec.integer else "density") if measure == "auto" else measure
     known = {None, "density", "probability" if spec.integer else "density"}
     known |= {"cross-entropy"} if spec.kind in ("binary", "bytes", "unit") else set()
+    known |= {TOTALS} if spec.integer else set()
     if measure not in known:
         raise ValueError(
             f"measure={measure!r} of {DESCRIPTIONS[spec.kind]}: expected one of "
@@ -271,7 +296,7 @@ def _fitting(rows: _Rows) -> list[str]:
     wide = rows.train.shape[1] > 1
     fits = {
         "factorised": rows.measure is not None,
-        "ppca": wide,
+        "ppca": wide and rows.measure != TOTALS,
         "mixture": rows.measure == "density" or rows.dequantised,
         "xz": rows.measure == "probability",
     }

@@ -10,6 +10,7 @@ from functools import partial
 
 import torch
 from torch import Tensor
+from torch.nn.modules.conv import _ConvNd
 
 from ..core import Batch, Noise, Pass, Source
 from ..data.rows import AbstractRows
@@ -78,6 +79,7 @@ class Scorer:
         # Enough draws of a row at a time that reading it again for the next ones does not count.
         self.rows = min(512, max(1, budget // (cells * min(draws, 128))))
         self.at_once, self.draws = max(1, min(draws, budget // (cells * self.rows))), draws
+        self.convolves = device == "cpu" and any(isinstance(m, _ConvNd) for m in model.modules())
         self.model, self.program = model, Program(partial(_weigh, self.at_once), model, Source.like(model))
         self.passes = -(-len(rows) // self.rows) * -(-draws // self.at_once)
         self.compiled, self._trials = False, []
@@ -96,11 +98,12 @@ class Scorer:
             yield weighed
 
     def _decide(self, seconds: float) -> None:
-        """Compiles what is left if, at the speed of the first three passes, all of it takes longer than compiling."""
+        """Compiles what is left if, at the speed of the first three passes, all of it takes longer than compiling;
+        convolutions on a CPU gain nothing by it."""
         if len(self._trials) < 3:
             self._trials.append(seconds)
             long = len(self._trials) == 3 and min(self._trials) * self.passes > WORTH_COMPILING
-            self.compiled = long and ours(self.model)
+            self.compiled = long and not self.convolves and ours(self.model)
 
 
 @torch.no_grad()
@@ -110,8 +113,9 @@ def score_rows(
     """Scores every row, in bounded memory, in the data's units.
 
     bound: `log 1/k sum_i w_i` with k = draws (Burda et al. 2016, arXiv:1509.00519): its expectation is below log
-    p(x) and rises with k. The figures of a density include the Jacobian of the data's scaling. Rows that are binarised
-    are so alike whatever the seed. watch: tells the cost; after Ctrl-C the rows that are done come back, if any.
+    p(x) and rises with k. The figures of a density include the Jacobian of the data's scaling, of the cells that are
+    there. Rows that are binarised are so alike whatever the seed. watch: tells the cost; after Ctrl-C the rows that are
+    done come back, if any.
     """
     if draws < 1:
         raise ValueError(f"draws={draws}: expected at least one draw per row")
@@ -119,10 +123,12 @@ def score_rows(
     observed = Observed(model, rows.batches(weigh.rows))
     parts: list[list[Tensor]] = [[], [], [], [], [], []]
     used: list[Tensor] = []
+    jacobian: list[Tensor] = []
     with evaluating(model), watch.over(f"scoring {len(rows):,} rows with {draws} draws each", weigh.passes) as passed:
         try:
             for batch in observed:
                 row, usage = _scored(batch, noise, weigh, passed)
+                jacobian.append(rows.spec.log_jacobian_of(batch.mask, len(batch.x)))
                 used = [a + b * len(batch.x) for a, b in zip(used or [0.0] * len(usage), usage)]
                 for store, value in zip(parts, row):
                     store.append(value if value is None else value.cpu())
@@ -131,11 +137,11 @@ def score_rows(
                 raise KeyboardInterrupt from None
     bound, elbo, distortion, rate, ess = (torch.cat(p) for p in parts[:5])
     kl = torch.cat(parts[5]) if parts[5][0] is not None else None
-    jacobian = rows.spec.log_jacobian if model.likelihood.density else 0.0
+    units = torch.cat(jacobian) if model.likelihood.density else 0.0
     elbo, usage = -distortion - (rate if kl is None else kl.double().sum(1)), tuple(u / len(bound) for u in used)
     floor = None if observed.floor is None else observed.floor[: len(bound)]
     return RowScores(
-        draws, bound + jacobian, elbo + jacobian, distortion - jacobian, rate, ess, kl, usage, observed.digest, floor
+        draws, bound + units, elbo + units, distortion - units, rate, ess, kl, usage, observed.digest, floor
     )
 
 
@@ -213,7 +219,7 @@ def _columns(
         "log_likelihood": (scores.bound, "nats", f"importance-weighted bound, k = {scores.k}"),
         "ess": (scores.ess, "draws", f"effective sample size, of {scores.k}"),
     }
-    if caveat is None and not rows.spec.missing:
+    if caveat is None and not rows.spec.missing and not model.likelihood.given_total:
         kind = ", of a density" if model.likelihood.density else ", a code length"
         bits = -scores.bound / (math.prod(rows.spec.shape) * math.log(2))
         columns["bits_per_dim"] = (bits, "bits", "the bound per dimension" + kind)
@@ -226,6 +232,8 @@ def _notes(model: VAEModule, scores: RowScores, caveat: str | None, figures: dic
         yield "the posterior is a point mass: there is no rate and no bound of log p(x)"
     if caveat:
         yield caveat
+    if model.likelihood.given_total:
+        yield "log p is that of a row whose total is given: no code length, nor beside figures without a total"
     if model.latent.ratio == "bound":
         yield "the codes are deterministic: the bound charges -log p(codes) by the prior and is loose"
     if "log_likelihood" in figures and figures["ess"].value < LOW * scores.k:

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from ..distributions import NegativeBinomial
+from ..distributions import Library, NegativeBinomial
 from .clusters import kmeans
 
 CHUNK = 1000
@@ -24,6 +24,8 @@ LEAST = 1e-3
 """Least variance of a component, of the variance of the data."""
 FULL = 64
 """Columns up to which a mixture of full covariances is tried."""
+DISPERSION_ROWS = 1000
+"""Rows that inverse dispersions are found by."""
 
 
 # -- models of real numbers ------------------------------------------------------------------------
@@ -206,6 +208,35 @@ def factorised(x_train: Tensor, kind: str) -> Callable[[Tensor], Tensor]:
         return _cells_there(NegativeBinomial(mean.log(), theta.log()).log_prob)
     variance = variance.clamp(min=max(LEAST * float(variance.mean()), 1e-12))
     return _cells_there(lambda x: -0.5 * ((2 * math.pi * variance).log() + (x - mean).square() / variance))
+
+
+def of_library(x_train: Tensor) -> Callable[[Tensor], Tensor]:
+    """log p of counts given their rows' totals, under a model without a code, fitted to rows (N, D): (B, D) -> (B, D).
+
+    Independent columns, negative binomial around `l p`, l a row's total and p the column's share of all counts, of an
+    inverse dispersion at its greatest likelihood over a grid, to a fifth, on at most `DISPERSION_ROWS` rows. Of a row
+    with missing cells (NaN), l is what the others sum to, and p their share in these.
+    """
+    seen = ~x_train.isnan() if x_train.is_floating_point() else torch.ones_like(x_train, dtype=torch.bool)
+    sums = torch.where(seen, x_train, 0).double().sum(0)
+    log_share = ((sums + 0.5) / seen.double().sum(0).clamp(min=1)).log()
+
+    def at(x: Tensor, log_theta: Tensor) -> Tensor:
+        shape = (len(x), len(log_theta))
+        ones = torch.ones(shape, dtype=torch.float64)
+        there = ~x.isnan() if x.is_floating_point() else ones.bool()
+        others = (log_theta.expand(shape),)
+        depth = torch.zeros(len(x), 1, dtype=torch.float64)
+        px = Library(log_share.expand(shape), others, depth, depth, NegativeBinomial, True)
+        return px.log_cells(torch.where(there, x, 0).double(), there.double())
+
+    some = x_train[torch.randperm(len(x_train), generator=torch.Generator().manual_seed(0))[:DISPERSION_ROWS]]
+    log_theta = torch.zeros_like(log_share)
+    for width in (3.0, 1.0, 0.4, 0.2):
+        tried = [log_theta + width * step for step in range(-4, 5)]
+        found = torch.stack([sum(at(part, t).sum(0) for part in some.split(CHUNK)) for t in tried])
+        log_theta = torch.stack(tried).gather(0, found.argmax(0, keepdim=True))[0]
+    return lambda x: at(x, log_theta)
 
 
 def _cells_there(log_p: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:

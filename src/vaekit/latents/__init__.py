@@ -32,6 +32,7 @@ from .posteriors import Coupling as Coupling
 from .posteriors import FullNormal as FullNormal
 from .posteriors import Laplace as Laplace
 from .posteriors import LowRankNormal as LowRankNormal
+from .posteriors import NaturalNormal as NaturalNormal
 from .posteriors import Normal as Normal
 from .posteriors import PointMass as PointMass
 from .posteriors import Posterior as Posterior

@@ -127,6 +127,32 @@ class FullNormal(Posterior):
         return dist.MultivariateNormal(mu, lower + torch.diag_embed(log_diagonal.clamp(-10.0, 10.0).exp()))
 
 
+class NaturalNormal(Posterior):
+    """`N(P^-1 eta, P^-1)`, `P = I + Lambda`: reads eta and Lambda, (d + d * d,), symmetric with no negative eigenvalue.
+
+    Sums of such are products of Gaussian factors over N(0, I), as `networks.FactorEncoder` gives them.
+    """
+
+    def __init__(self, size: int):
+        super().__init__()
+        self.size = positive_size("NaturalNormal", size)
+
+    @property
+    def n_in(self) -> int:
+        return self.size + self.size**2
+
+    def forward(self, evidence: Tensor) -> dist.MultivariateNormal:
+        d = self.size
+        eta, squares = evidence.split([d, d * d], -1)
+        eye = torch.eye(d, dtype=evidence.dtype, device=evidence.device)
+        # P = U U^T, U upper triangular, is the Cholesky factor of P turned about; then P^-1 = U^-T U^-1.
+        precision = (squares.unflatten(-1, (d, d)) + eye).flip(-1, -2)
+        upper = torch.linalg.cholesky_ex(precision)[0].flip(-1, -2)
+        lower = torch.linalg.solve_triangular(upper.mT, eye.expand_as(upper), upper=False)
+        mean = (lower @ (lower.mT @ eta.unsqueeze(-1))).squeeze(-1)
+        return dist.MultivariateNormal(mean, lower)
+
+
 class LowRankNormal(Posterior):
     """`N(mu, diag sigma^2 + W W^T)`, W of `rank` columns: reads mu, log sigma^2 (within [-20, 20]) and W.
 

@@ -30,7 +30,8 @@ class Pointwise(nn.Linear):
 class Bottleneck(nn.Module):
     """`(activation, convolution)` four times, of 1x1, 3x3, 3x3 and 1x1 pixels: Child 2021, figure 3.
 
-    kernel: 1 where a map is too small for 3x3. scale: of the last layer's weights; 0 makes it give zeros at first.
+    The weights begin as He et al. 2015 have them, so that four layers pass on what they read. kernel: 1 where a map is
+    too small for 3x3. scale: of the last layer's weights; 0 makes it give zeros at first.
     """
 
     def __init__(self, n_in: int, between: int, n_out: int, name: str, kernel: int, scale: float):
@@ -43,18 +44,19 @@ class Bottleneck(nn.Module):
             layers += [activation(name), convolution]
         self.layers = nn.Sequential(*layers)
         with torch.no_grad():
+            for layer in layers[1::2]:
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                layer.bias.zero_()
             layers[-1].weight.mul_(scale)
-            layers[-1].bias.zero_()
 
     def forward(self, x: Tensor) -> Tensor:
         return self.layers(x)
 
 
-def normal(parameters: Tensor, around: Normal | None = None) -> Normal:
-    """Maps of mu and log sigma, the latter kept within [-5, 5], as a normal of flat codes, relative to another."""
+def normal(parameters: Tensor) -> Normal:
+    """Maps of mu and log sigma, the latter kept within [-5, 5], as a normal of flat codes."""
     loc, log_scale = (t.flatten(1) for t in parameters.chunk(2, 1))
-    scale = (5 * torch.tanh(log_scale / 5)).exp()
-    return Normal(loc, scale) if around is None else Normal(around.loc + around.scale * loc, around.scale * scale)
+    return Normal(loc, (5 * torch.tanh(log_scale / 5)).exp())
 
 
 class Block(nn.Module):
@@ -68,7 +70,7 @@ class Block(nn.Module):
             return Bottleneck(n_in, bottleneck, n_out, name, kernel_of(size), scale)
 
         self.prior = network(width, 2 * channels + width, 0.0)
-        self.posterior = network(2 * width, 2 * channels, 0.0)
+        self.posterior = network(2 * width, 2 * channels, 1.0)
         self.code = Pointwise(channels, width)
         self.residual = network(width, width, scale)
         with torch.no_grad():
@@ -80,9 +82,9 @@ class Block(nn.Module):
         parameters, features = self.prior(h).split([2 * channels, h.shape[1]], 1)
         return h + features, normal(parameters)
 
-    def q(self, h: Tensor, evidence: Tensor, p: Normal) -> Normal:
-        """q(z | h, evidence), told relative to p."""
-        return normal(self.posterior(torch.cat([h, evidence], 1)), p)
+    def q(self, h: Tensor, evidence: Tensor) -> Normal:
+        """q(z | h, evidence)."""
+        return normal(self.posterior(torch.cat([h, evidence], 1)))
 
     def after(self, h: Tensor, z: Tensor) -> Tensor:
         """h once z is known."""
@@ -97,8 +99,9 @@ class TopDown(AbstractLatent):
     largest. Each block reads h, which holds all codes above: it gives p, and q from h and the evidence e of its size;
     adds its code to h, and a residual network; between sizes h is enlarged by nearest neighbours. e comes from the
     bottom up: residual networks, half as many as there are blocks, read the encoder's map (width, *largest size), which
-    is averaged down from size to size. q is told relative to p (Vahdat & Kautz 2020, arXiv:2007.03898, equation 4);
-    both begin at N(0, I), so that the rate begins at 0, and residual networks begin at 1 / sqrt(blocks) of their scale.
+    is averaged down from size to size. p begins at N(0, I), and residual networks begin at 1 / sqrt(blocks) of their
+    scale. q is not told relative to p (as Vahdat & Kautz 2020, arXiv:2007.03898, have it): both then shrink together at
+    no cost in the rate, which is the easiest way to get rid of the noise, and codes stay unused (docs/experiments.md).
 
     rungs: (size, blocks) from the top down, a size being n for n x n or (height, width), the last one that of the
     encoder's map; a number: so many blocks at each size from there down, halving to a single pixel, which without maps
@@ -204,7 +207,7 @@ class TopDown(AbstractLatent):
         maps, posteriors = self._maps(evidence), []
 
         def choose(block: Block, h: Tensor, p: Normal) -> Tensor:
-            posteriors.append(block.q(h, maps[block.size], p))
+            posteriors.append(block.q(h, maps[block.size]))
             return code(posteriors[-1])
 
         return *self._descend(len(evidence), above, choose), posteriors

@@ -3,12 +3,12 @@
 from .autoregressive import Autoregressive
 from .base import Likelihood
 from .columns import CountColumns, Ordinal, Warped
-from .counts import Multinomial, NegativeBinomial, Poisson
+from .counts import Multinomial, NegativeBinomial, Poisson, ZeroInflatedNegativeBinomial
 from .judged import Judge, MultiScaleSimilarity, Perceptual
 from .levels import Categorical, DiscretisedLogisticMixture
 from .mixed import Mixed
 from .modalities import Modalities
-from .real import Gaussian
+from .real import Gaussian, SelfMaskedGaussian
 from .table import of_table
 from .unit import Bernoulli, ContinuousBernoulli
 
@@ -32,4 +32,6 @@ __all__ = [
     "Poisson",
     "Warped",
     "of_table",
+    "SelfMaskedGaussian",
+    "ZeroInflatedNegativeBinomial",
 ]

@@ -30,6 +30,8 @@ class Autoregression(Distribution):
     cell that is hidden from it is explained all the same.
     """
 
+    apart = False
+
     given: Tensor
     network: Bound
     inner: Bound

@@ -28,6 +28,8 @@ class Likelihood(Component):
     density: bool = False
     per_cell: int = 1
     fix: str = "bring the data to this range"
+    given_total: bool = False
+    """Whether log p is that of a row whose total is given: no code length, and not to be set beside one without."""
 
     def __init__(self, shape: tuple[int, ...] | None = None):
         super().__init__()
@@ -71,6 +73,9 @@ class Likelihood(Component):
         """p(x | z) for these rows, and new values of buffers: with what in training follows from the rows in closed
         form, and where the distribution itself reads x, what it may read of it this time."""
         return px, {}
+
+    def prepare(self, x: Tensor, mask: Tensor | None = None) -> None:
+        """Once before the first step, without gradients: starts from a sample of rows what may."""
 
     def features(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """(B, *features_shape): what the encoder reads of x; zero where the mask is 0."""

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from .. import distributions
+from ..core import Scope
 from .base import Likelihood, chosen, masked
+
+LIBRARIES = (None, "observed", "latent")
+WIDEST = 1e6
+"""Largest inverse dispersion that a column starts from, and the inverse of the least."""
 
 
 class Counts(Likelihood):
@@ -19,14 +26,86 @@ class Counts(Likelihood):
         return masked(x, mask).log1p()
 
 
-class Poisson(Counts):
-    """Counts whose variance is their mean; the decoder gives log rates."""
+class OfLibrary(Counts):
+    """Counts whose rows may be read at different depths, such as cells, of which more or fewer molecules are caught.
 
-    def __init__(self, shape: tuple[int, ...] | None = None):
+    library: None, and the decoder gives log means; or the means are `l softmax(decoder + b)`, l the row's library:
+
+    - "observed": l is the row's total, which is given: log p is that of a row of this total, and rows that are drawn
+      take theirs from a log-normal;
+    - "latent": the decoder gives l first, before all other numbers, in standard deviations from its mean, as
+      `LibraryDecoder` does: `log l = m + s t`, log-normal where t is normal.
+
+    b is learned and starts at the columns' shares of all counts; m and s are the mean and the standard deviation of log
+    totals, as the rows tell that the model is first shown. Lopez et al. 2018, Nature Methods 15,
+    1053, who fit m and s to every batch.
+    """
+
+    def __init__(self, library: str | None = None, shape: tuple[int, ...] | None = None):
         super().__init__(shape)
+        self.library = chosen(self, "library", library, LIBRARIES)
+        if library is not None and self.shape is not None:
+            if library == "latent" and len(self.shape) != 1:
+                raise ValueError(
+                    f"{type(self).__name__}(library={library!r}): expected flat rows, before whose numbers the decoder "
+                    f'puts the library, got rows of {self.shape}: flatten them, or take library="observed"'
+                )
+            self.log_share = nn.Parameter(torch.zeros(self.shape))
+            self.register_buffer("log_library", torch.tensor([0.0, 1.0]))
 
-    def distribution(self, parameters: Tensor) -> distributions.Poisson:
-        return distributions.Poisson(parameters)
+    @property
+    def given_total(self) -> bool:
+        return self.library == "observed"
+
+    @property
+    def in_shape(self) -> tuple[int, ...]:
+        first, *rest = super().in_shape
+        return (first + (self.library == "latent"), *rest)
+
+    family: Callable[..., distributions.Distribution]
+    """Makes p(x) of log means and what else it has, per cell."""
+
+    def others(self, given: tuple[Tensor, ...], like: Tensor) -> tuple[Tensor, ...]:
+        """What `family` reads beside log means, each like these: what the decoder gives of it, and what is learned."""
+        return given
+
+    def distribution(self, parameters: Tensor) -> distributions.Distribution:
+        depth = None
+        if self.library == "latent":
+            depth, parameters = parameters[:, :1], parameters[:, 1:]
+        first, *given = parameters.chunk(self.per_cell, 1)
+        others = self.others(tuple(given), first)
+        if self.library is None:
+            return self.family(first, *others)
+        centre, spread = (t.expand(len(first), 1) for t in self.log_library)
+        if depth is not None:
+            centre, spread = centre + spread * depth, torch.zeros_like(depth)
+        return distributions.Library(first + self.log_share, others, centre, spread, self.family, self.given_total)
+
+    def fitted(
+        self, px: distributions.Distribution, x: Tensor, mask: Tensor | None, scope: Scope
+    ) -> tuple[distributions.Distribution, dict[str, Tensor]]:
+        return px.for_rows(x, mask) if self.given_total else px, {}
+
+    def prepare(self, x: Tensor, mask: Tensor | None = None) -> None:
+        if self.library is None:
+            return
+        seen, x = torch.ones_like(x) if mask is None else mask, masked(x, mask)
+        total = x.flatten(1).sum(1)
+        logs = total[total > 0].log()
+        if len(logs):
+            self.log_library.copy_(torch.stack([logs.mean(), logs.std(unbiased=False).clamp(min=1e-3)]))
+        self.log_share.copy_(((x.sum(0) + 0.5) / seen.sum(0).clamp(min=1)).log())
+        self._start(x, seen, total)
+
+    def _start(self, x: Tensor, seen: Tensor, total: Tensor) -> None:
+        """Starts what is learned beside the shares, from rows (B, *D) of these totals (B,)."""
+
+
+class Poisson(OfLibrary):
+    """Counts whose variance is their mean; the decoder gives log rates, or see `OfLibrary`."""
+
+    family = distributions.Poisson
 
 
 class Multinomial(Counts):
@@ -35,6 +114,8 @@ class Multinomial(Counts):
     The document is one cell: a masked word's count is unknown, and the others are scored given their own sum. total:
     the words of a document that is drawn, or whose mean is told.
     """
+
+    given_total = True
 
     def __init__(self, total: int = 100, shape: tuple[int, ...] | None = None):
         super().__init__(shape)
@@ -46,15 +127,20 @@ class Multinomial(Counts):
         return distributions.Multinomial(parameters, self.total)
 
 
-class NegativeBinomial(Counts):
+class NegativeBinomial(OfLibrary):
     """Counts of variance `mu + mu^2 / theta`; the decoder gives log mu.
 
     dispersion: log theta is "shared" (one learned number), "per_dimension" (a learned one per cell of x) or
-    "per_output" (given by the decoder, after the log means). Learned ones start at 0.
+    "per_output" (given by the decoder, after the log means, so that it may depend on the code and on context). Learned
+    ones start at 0, or with a library at the moments of the columns. library: see `OfLibrary`.
     """
 
-    def __init__(self, dispersion: str = "per_dimension", shape: tuple[int, ...] | None = None):
-        super().__init__(shape)
+    family = distributions.NegativeBinomial
+
+    def __init__(
+        self, dispersion: str = "per_dimension", library: str | None = None, shape: tuple[int, ...] | None = None
+    ):
+        super().__init__(library, shape)
         self.dispersion = chosen(self, "dispersion", dispersion, ("shared", "per_dimension", "per_output"))
         if dispersion == "shared":
             self.log_theta = nn.Parameter(torch.zeros(()))
@@ -65,7 +151,31 @@ class NegativeBinomial(Counts):
     def per_cell(self) -> int:
         return 2 if self.dispersion == "per_output" else 1
 
-    def distribution(self, parameters: Tensor) -> distributions.NegativeBinomial:
+    def others(self, given: tuple[Tensor, ...], like: Tensor) -> tuple[Tensor, ...]:
+        return given if self.dispersion == "per_output" else (self.log_theta.expand_as(like), *given)
+
+    def _start(self, x: Tensor, seen: Tensor, total: Tensor) -> None:
         if self.dispersion == "per_output":
-            return distributions.NegativeBinomial(*parameters.chunk(2, 1))
-        return distributions.NegativeBinomial(parameters, self.log_theta.expand_as(parameters))
+            return
+        shares = self.log_share.flatten().softmax(0).reshape(self.log_share.shape)
+        mean = total.reshape(-1, *[1] * shares.dim()) * shares * seen
+        excess = ((x - mean).square() * seen - mean).sum(0)  # of the variance over the Poisson's, sum mean^2 / theta
+        squares = mean.square().sum(0)
+        if self.dispersion == "shared":
+            excess, squares = excess.sum(), squares.sum()
+        theta = squares / excess.clamp(min=0).add(1e-30)
+        self.log_theta.copy_(theta.clamp(min=1 / WIDEST, max=WIDEST).log())
+
+
+class ZeroInflatedNegativeBinomial(NegativeBinomial):
+    """The same with more zeros: a count is 0 with probability `pi`, or else of the negative binomial.
+
+    The decoder gives logit pi, last. See `vaekit.distributions.ZeroInflated`; Lopez et al. 2018, Nature Methods 15,
+    1053.
+    """
+
+    family = staticmethod(distributions.zero_inflated_negative_binomial)
+
+    @property
+    def per_cell(self) -> int:
+        return super().per_cell + 1

@@ -77,6 +77,11 @@ class Mixed(Likelihood):
     def features(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         return self._beside(lambda part, own, seen: part.column_features(own, seen), x, mask)
 
+    def prepare(self, x: Tensor, mask: Tensor | None = None) -> None:
+        columns, masks = x.split(self.sizes, 1), [None] * len(self.parts) if mask is None else mask.split(self.sizes, 1)
+        for part, own, seen in zip(self.parts, columns, masks, strict=True):
+            part.prepare(own, seen)
+
     def observe(self, x: Tensor, scope: Scope) -> Tensor:
         return self._beside(lambda part, own: part.observe(own, scope), x)
 

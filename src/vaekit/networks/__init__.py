@@ -1,8 +1,10 @@
 """Networks: rows of one shape in, rows of another out."""
 
+from .cells import FactorEncoder, SetEncoder, SkipMLP
 from .conv import ConvDecoder, ConvEncoder, ConvNetwork, ResidualDecoder, ResidualEncoder, as_map
 from .foreign import Adapter, Foreign, KerasNetwork, as_network, ends_in, evaluating, is_keras
 from .initialise import initialise
+from .library import LibraryDecoder
 from .mlp import MLP, BallMLP
 from .network import ACTIVATIONS, Network
 from .parted import PartDecoder, PartEncoder
@@ -19,8 +21,10 @@ __all__ = [
     "ConvDecoder",
     "ConvEncoder",
     "ConvNetwork",
+    "FactorEncoder",
     "Foreign",
     "KerasNetwork",
+    "LibraryDecoder",
     "Network",
     "Recurrent",
     "PartDecoder",
@@ -30,6 +34,8 @@ __all__ = [
     "Spectral",
     "as_map",
     "SequenceDecoder",
+    "SetEncoder",
+    "SkipMLP",
     "SequenceEncoder",
     "Steps",
     "TemporalConv",

@@ -36,7 +36,9 @@ from .bounds import multiple_iwae as multiple_iwae
 from .bounds import piwae as piwae
 from .bounds import ciwae as ciwae
 from .bounds import miwae as miwae
+from .bounds import not_miwae as not_miwae
 from .bounds import vimco as vimco
+from .factors import factors as factors
 from .codes import full_covariance as full_covariance
 from .codes import low_rank as low_rank
 from .codes import laplace as laplace
@@ -71,6 +73,8 @@ from .labels import conditional_prior as conditional_prior
 from .labels import m2 as m2
 from .labels import vade as vade
 from .labels import gm_vae as gm_vae
+from .counts import counts as counts
+from .counts import count_classes as count_classes
 from .quantised import vq as vq
 from .quantised import vq_rotation as vq_rotation
 from .quantised import vq_transformer as vq_transformer

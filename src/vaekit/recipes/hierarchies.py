@@ -62,7 +62,7 @@ def conv_two_level_vamp(
     )
 
 
-@recipe("Child 2021, arXiv:2011.10650; Vahdat & Kautz 2020, arXiv:2007.03898")
+@recipe("Child 2021, arXiv:2011.10650")
 def very_deep(
     latent_dim: int,
     rungs: int | tuple[tuple[int, int], ...] = 2,

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from torch import nn
 
+from ..core import Batch
 from ..data.spec import DataSpec
 from ..latents import AbstractLatent, Latent, Normal, StandardNormal
 from ..likelihoods import (
@@ -21,6 +22,7 @@ from ..likelihoods import (
     NegativeBinomial,
     of_table,
 )
+from ..model import VAEModule
 from ..networks import MLP
 from ..objectives import ELBO, Objective
 from ..suggest import nearest
@@ -39,7 +41,8 @@ class Pretraining:
 class Parts:
     """What a model is made of; sizes may be open. A part that is None is inferred from the data, or not needed.
 
-    likelihood: one, or what makes one of the data's kind.
+    likelihood: one, or what makes one of the data's kind. start: what gives a new model its first weights, from a
+    sample of the rows and a seed.
     """
 
     latent: AbstractLatent
@@ -49,6 +52,7 @@ class Parts:
     objective: Objective | None = None
     pretraining: Pretraining | None = None
     context: nn.Module | None = None
+    start: Callable[[VAEModule, Batch, int], None] | None = None
 
 
 Builder = Callable[..., Parts]

@@ -140,6 +140,7 @@ def circumstances(vae: VAE, x: NDArray | Stored) -> dict[str, str]:
         "SHA-256 of the data": digest(x),
         "parameters": f"{sum(p.numel() for p in model.parameters()):,}",
         "training": training(vae),
+        **({} if vae.privacy_ is None else {"privacy": vae.privacy_}),
         "device": str(next((p.device for p in model.parameters()), "cpu")),
         "seed": str(vae.seed),
         "versions": f"vaekit {__version__}, torch {torch.__version__}, numpy {np.__version__}, "

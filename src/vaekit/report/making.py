@@ -13,7 +13,7 @@ from ..data.beside import spread
 from ..evaluation import Evaluation
 from . import describe, page
 from .figures import as_values
-from .sections import codes, rows, scores
+from .sections import codes, rows, scores, tables
 from .subject import ROWS, Subject, column_names, rows_of
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def make(
     most, whose likelihood is shown beside that of x. name: of the data. draws: per row, for `vae.evaluate`. context: of
     the rows. Raises ValueError where labels or factors and rows differ in number, and for other data beside context.
     """
-    evaluated, over, vae = x, vae, vae.over_numbers()
+    evaluated, learned, over, vae = x, train, vae, vae.over_numbers()
     x, train = over.numbers(x), None if train is None else over.numbers(train)
     others = {n: over.numbers(o) for n, o in (others or {}).items()}
     columns = getattr(x, "columns", None)
@@ -84,6 +84,7 @@ def make(
     heading = page.heading(over, name or describe.data_line(over.spec_, data), evaluation)
     sections = [
         *(rows.pictures(subject) if subject.as_pictures else rows.columns(subject)),
+        *tables.synthetic(over, learned, evaluated),
         *codes.plane(subject),
         *codes.walks(subject),
         *codes.factors(subject),

@@ -164,6 +164,16 @@ def figures_table(evaluation: Evaluation) -> Section:
     )
 
 
+def beside_table(figures: dict[str, tuple[Figure, Figure]], heads: tuple[str, str]) -> str:
+    """Figures in two columns of these names, each with its error, and what it means."""
+    lines = [f"<tr><th></th>{''.join(f'<th scope=col>{escape(head)}</th>' for head in heads)}<th></th></tr>"]
+    for name, pair in figures.items():
+        cells = "".join(f"<td class=value>{escape(' '.join(measured(f)).strip())}</td>" for f in pair)
+        words, meaning = name.replace("_", " ").capitalize(), with_minus(pair[0].meaning)
+        lines.append(f"<tr><th scope=row>{escape(words)}</th>{cells}<td class=meaning>{escape(meaning)}</td></tr>")
+    return f"<div class=scroll><table class=figures>{''.join(lines)}</table></div>"
+
+
 def _table(figures: dict[str, Figure]) -> str:
     rows = []
     for name, figure in figures.items():

@@ -179,7 +179,7 @@ class Watched:
         self.pace = calibrate(self.training, threads, compiled)
         step = self.training.step
         step.compiled = self.pace.compiled
-        alone_on_cuda = self.training.device.type == "cuda" and self.processes.size == 1
+        alone_on_cuda = step.private is None and self.training.device.type == "cuda" and self.processes.size == 1
         step.captured = alone_on_cuda and compiled is not False and ours(self.training.learner)
         return self.pace
 
@@ -270,6 +270,8 @@ class Watched:
             record["lr"] = rate[k] if isinstance(rate, tuple) else rate
             if skipped is not None:
                 record["skipped"] = skipped[k]
+            if training.spent is not None:
+                record["epsilon"] = training.spent
             record["seconds"], record["rows_per_second"] = round(seconds, 3), speed
             if self.courses[k].add(record | {f"val_{n}": v for n, v in scores[k].items()}):
                 better.append(k)

@@ -11,7 +11,7 @@ from .pace import Pace
 
 Record = dict[str, Any]
 """A line of history: the epoch, the steps taken, the training rows' figures, the held-out ones as `val_*`."""
-BOOKKEEPING = ("epoch", "step", "lr", "skipped", "seconds", "rows_per_second", "members")
+BOOKKEEPING = ("epoch", "step", "lr", "skipped", "epsilon", "seconds", "rows_per_second", "members")
 
 
 @dataclass

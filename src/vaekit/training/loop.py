@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..core import Source, Terms
+from ..core import Batch, Source, Terms
 from ..data.rows import AbstractRows, as_rows
 from ..data.spec import DataSpec
 from ..data.stored import as_data
@@ -92,14 +92,12 @@ class Training:
     def __iter__(self) -> Iterator[Training]:
         self.learner.train()
         while self.epoch < self.epochs:
-            order, left = self.order(self.epoch), range(self.batch, self.batches)
-            indices = (order[..., i * self.batch_size : (i + 1) * self.batch_size] for i in left)
-            indices = map(self.processes.own, indices)
+            indices = map(self.processes.own, self._indices())
             with closing(self.rows.stream(indices)) as batches:
                 for batch in batches:
                     if self.batch == 0:
                         self.sums = None
-                    rows = min(self.batch_size, len(self.rows) - self.batch * self.batch_size)
+                    rows = self._expected(batch)
                     self.terms = self.step(self.processes.weighed(batch, rows), self.noise)
                     self._count(rows)
                     self.batch += 1
@@ -109,6 +107,16 @@ class Training:
                     yield self
                     if place != (self.epoch, self.batch):  # restored, to another place
                         break
+
+    def _indices(self) -> Iterator[Tensor]:
+        """The rows of each batch that is left in this epoch."""
+        order = self.order(self.epoch)
+        for i in range(self.batch, self.batches):
+            yield order[..., i * self.batch_size : (i + 1) * self.batch_size]
+
+    def _expected(self, batch: Batch) -> int:
+        """How many rows the batch has, over all processes."""
+        return min(self.batch_size, len(self.rows) - self.batch * self.batch_size)
 
     def _count(self, rows: int) -> None:
         self.names = list(self.terms.metrics)
@@ -127,6 +135,11 @@ class Training:
         seen = len(self.rows) if self.batch == 0 else self.batch * self.batch_size
         sums = self.sums.reshape(len(self.names), -1).T.tolist()
         return [{name: value / seen for name, value in zip(self.names, member)} for member in sums]
+
+    @property
+    def spent(self) -> float | None:
+        """The epsilon that a private training has spent; None where it is not private."""
+        return None
 
     def failures(self) -> list[int]:
         """Every member's first step whose loss was not finite, -1 where there is none. Reads the device."""
@@ -244,9 +257,10 @@ def assemble(
     return learner, rows
 
 
-def prepare(model: VAEModule, rows: AbstractRows, seed: int, sample: int = 2048) -> None:
-    """Shows the model a random sample of the rows, once before its first step."""
+def prepare(model: VAEModule, rows: AbstractRows, seed: int, sample: int = 2048) -> Batch:
+    """Shows the model a random sample of the rows, once before its first step, and returns it."""
     batch = rows.batch(rows.order(seed, 2**31)[:sample].sort().values)
     model.likelihood.check(batch.x)
     with evaluating(model):
         model.prepare(batch, Source.like(model, seed + 1))
+    return batch

@@ -51,7 +51,8 @@ class Step:
     a step that is not a player's turn, see `Objective.moves`, its parameters, moments and count stay as they are.
     compiled: whether forward and backward run as one compiled program; see `Program`. captured: whether the whole step
     is one CUDA graph; see `Captured`. processes: those that each have a share of the batch; see `Processes`. sharded:
-    the learner's weights spread over them; such steps are not compiled.
+    the learner's weights spread over them; such steps are not compiled. private: what gives terms and gradients
+    instead, see `PrivateGradients`; neither compiled nor captured.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Step:
         self.learner, self.adam, self.total_steps = learner, adam or Adam(), total_steps
         self.compiled, self.captured, self.taken = compiled, captured, 0
         self.processes, self.sharded = processes or Processes(), sharded
+        self.private: Callable[[Batch, Noise], tuple[Terms, Gradients]] | None = None
         named = dict(learner.named_parameters())
         self.players = {who: names for who, names in learner.players().items() if names}
         if sharded is not None:
@@ -109,7 +111,8 @@ class Step:
 
     def _take(self, turn: Turn, batch: Batch, noise: Noise, factor: float | Tensor) -> Terms:
         with nullcontext() if self.sharded is None else self.sharded.step(batch):
-            terms, gradients = (turn.program if self.compiled else turn.program.eager)(batch, noise)
+            found = self.private or (turn.program if self.compiled else turn.program.eager)
+            terms, gradients = found(batch, noise)
         if self.processes.size > 1:
             terms, gradients = self._mean(batch, terms, gradients)
             terms = replace(terms, updates={**terms.updates, "first_bad": self.learner.bad_since(terms.losses)})

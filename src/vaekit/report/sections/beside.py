@@ -131,8 +131,9 @@ def curves(models: Mapping[str, VAE]) -> Iterator[page.Section]:
 
 
 def _in_data_units(vae: VAE) -> list[dict[str, float]]:
-    """A history in which densities are of the data, not of the data as scaled for training."""
-    shift = vae.spec_.log_jacobian if vae.module_.likelihood.density else 0.0
+    """A history in which densities are of the data, not of the data as scaled for training; where cells are missing it
+    stays as it is, since how many were there is not told."""
+    shift = vae.spec_.log_jacobian if vae.module_.likelihood.density and not vae.spec_.missing else 0.0
     shifts = {"elbo": shift, "val_elbo": shift, "distortion": -shift, "val_distortion": -shift}
     return [{n: v + shifts.get(n, 0.0) for n, v in r.items()} for r in getattr(vae, "history_", [])]
 

@@ -1,0 +1,145 @@
+"""Rows of the user's with gaps: a row of which some columns are given, and gaps filled by the rows of a model."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..suggest import nearest
+from .frames import Made, Raw, build, container_of
+from .schema import Schema
+
+Place = int | str | tuple[int, ...]
+
+
+def partial_row(given: Mapping[Place, Any], shape: tuple[int, ...], names: Sequence[str] | None = None) -> NDArray:
+    """(1, *shape), float64: the given cells, and NaN elsewhere.
+
+    given: values by the number of a column, by its name where columns have names, or by the place of a cell, (i, j).
+    Raises ValueError for a cell that is not there.
+    """
+    row = np.full((1, *shape), np.nan)
+    for place, value in given.items():
+        known = list(names) if names is not None else []
+        if isinstance(place, str):
+            if place not in known:
+                fix = f"expected one of {', '.join(known)}" if known else "these rows have no names: give a number"
+                raise ValueError(f"given: unknown column {place!r}{nearest(place, known)}: {fix}")
+            place = known.index(place)
+        index = place if isinstance(place, tuple) else (place,)
+        if len(index) != len(shape) or not all(0 <= i < size for i, size in zip(index, shape)):
+            raise ValueError(f"given: there is no cell {place} in rows of {shape}: expected a place within them")
+        row[(0, *index)] = value
+    return row
+
+
+def partial_cells(given: Mapping[Any, Any], schema: Schema) -> NDArray:
+    """(1, C): the cells of a table's row of which these columns are known, and NaN elsewhere.
+
+    Raises ValueError for a column that is not modelled, and for a value that a column cannot have.
+    """
+    places = {c.name: i for i, c in enumerate(schema.cells)}
+    cells = np.full((1, len(places)), np.nan)
+    for name, value in given.items():
+        if name not in places:
+            raise ValueError(
+                f"given: unknown column {name!r}{nearest(str(name), map(str, places))}: expected one of "
+                f"{', '.join(map(str, places))}"
+            )
+        column = schema.cells[places[name]]
+        cells[0, places[name]] = column.encode(Raw(_array(value), np.ones(1, dtype=bool), column.dtype))[0]
+    return cells
+
+
+def with_given(schema: Schema, cells: NDArray, given: Mapping[Any, Any]) -> Any:
+    """Cells (N, C) as a table whose given columns hold just these values."""
+    places = {c.name: i for i, c in enumerate(schema.cells)}
+    made = [
+        c.decode(cells[:, places[c.name]]) if c.modelled else c.constant(len(cells))
+        for c in schema.columns
+        if c.kind != "identifier"
+    ]
+    fixed = [replace(m, values=np.repeat(_array(given[m.name]), len(cells))) if m.name in given else m for m in made]
+    return build(schema.container, fixed)
+
+
+def numbers(schema: Schema, values: NDArray) -> Any:
+    """Numbers (N, C), one for each cell, as a table of such under the columns' names, in their order."""
+    places = {c.name: i for i, c in enumerate(schema.cells)}
+    kinds = {"pandas": "float64", "polars": "Float64", "pyarrow": "double", "numpy": "float64"}
+    seen, kind = np.ones(len(values), dtype=bool), kinds[schema.container]
+    names = [c.name for c in schema.columns if c.modelled]
+    return build(schema.container, [Made(name, values[:, places[name]], seen, kind) for name in names])
+
+
+def _array(value: Any) -> NDArray:
+    """(1,): a value as tables hold it."""
+    if isinstance(value, datetime.date | np.datetime64):
+        return np.array([value], dtype="datetime64[us]")
+    array = np.array([value])
+    return array.astype({"i": np.float64, "u": np.float64, "U": object}.get(array.dtype.kind, array.dtype))
+
+
+def filled(x: Any, made: Any) -> Any:
+    """Rows x with their missing cells replaced by those of `made`; all other cells are as they were, bit for bit.
+
+    A table of another library than `made` comes back as `made`.
+    """
+    kind = container_of(x)
+    if kind is None:
+        array = np.asarray(x)
+        return np.where(np.isnan(array), made.astype(array.dtype), array) if array.dtype.kind == "f" else array.copy()
+    if kind != container_of(made):
+        return made
+    return {"pandas": _pandas, "polars": _polars, "pyarrow": _arrow, "numpy": _structured}[kind](x, made)
+
+
+def _pandas(x: Any, made: Any) -> Any:
+    out = x.copy()
+    for name in made.columns:
+        gap = x[name].isna()
+        if bool(gap.any()):
+            own, new = x[name], made[name].set_axis(x.index)
+            plain = own.dtype == new.dtype or (own.dtype.kind == "f" and new.dtype.kind in "iuf")
+            out[name] = (own if plain else own.astype(object)).where(~gap, new)
+    return out
+
+
+def _polars(x: Any, made: Any) -> Any:
+    new = []
+    for name in made.columns:
+        own = x[name].fill_nan(None) if x[name].dtype.is_float() else x[name]
+        new.append(own.zip_with(own.is_not_null(), made[name].cast(own.dtype)))
+    return x.with_columns(new)
+
+
+def _arrow(x: Any, made: Any) -> Any:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for place, name in enumerate(x.column_names):
+        if name not in made.column_names:
+            continue
+        own = x[name]
+        seen = pc.is_valid(own)
+        if pa.types.is_floating(own.type):
+            seen = pc.and_(seen, pc.invert(pc.fill_null(pc.is_nan(own), False)))
+        x = x.set_column(place, name, pc.if_else(seen, own, made[name].cast(own.type, safe=False)))
+    return x
+
+
+def _structured(x: NDArray, made: NDArray) -> NDArray:
+    out = x.copy()
+    for name in made.dtype.names:
+        own = x[name]
+        if own.dtype.kind == "O":
+            gap = np.array([v is None or v != v for v in own], dtype=bool)
+        else:
+            gap = np.isnat(own) if own.dtype.kind == "M" else np.isnan(own) if own.dtype.kind == "f" else False
+        out[name] = np.where(gap, made[name], own)
+    return out

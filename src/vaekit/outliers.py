@@ -1,0 +1,201 @@
+"""An outlier detector around a VAE, with PyOD's names or scikit-learn's."""
+
+from __future__ import annotations
+
+import inspect
+from functools import partial
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .data.frames import as_table, take
+from .estimator import VAE
+from .evaluation.oddness import SCORES, p_values
+from .manners import not_fitted
+from .suggest import nearest
+
+STYLES = ("pyod", "sklearn")
+
+
+class OutlierDetector:
+    """Tells odd rows by a VAE that is fitted to rows of which most are normal.
+
+    Parameters
+    ----------
+    vae: a `VAE`, of which fit trains a copy; None: `VAE(16, recipe="factors", missing=True)`. Its settings are reached
+        as `vae__epochs`.
+    by: the score; see `vaekit.evaluation.oddness.anomaly_score`.
+    contamination: the share of the rows given to fit that `predict` calls odd, in (0, 0.5].
+    calibration: the share of the rows that the model is not trained on: `p_values` and the typicality rest on them.
+    style: "pyod": `decision_function` is higher for odd rows and `predict` gives 1 for them, 0 for others. "sklearn":
+        `decision_function` is below 0 for odd rows and `predict` gives -1 for them, 1 for others.
+    draws, seed: of the scores, and the seed of the split.
+
+    Attributes
+    ----------
+    vae_: the fitted VAE. decision_scores_: (N,), the scores of the rows given to fit, higher is odder. threshold_:
+    the score above which a row is odd. labels_: (N,), as `predict` gives them. calibration_: the scores of the rows
+    held out. n_features_in_, feature_names_in_.
+    """
+
+    def __init__(
+        self,
+        vae: VAE | None = None,
+        *,
+        by: str = "bound",
+        contamination: float = 0.1,
+        calibration: float = 0.2,
+        style: str = "pyod",
+        draws: int = 100,
+        seed: int = 0,
+    ):
+        self.vae = vae
+        self.by = by
+        self.contamination = contamination
+        self.calibration = calibration
+        self.style = style
+        self.draws = draws
+        self.seed = seed
+
+    # -- fitting -------------------------------------------------------------------------------------
+
+    def fit(self, x: object, y: object = None) -> Self:
+        """Fits to rows (N, ...), or a table; y is left aside. Raises ValueError for settings that are none."""
+        self._check()
+        table = as_table(x)
+        vae = self._vae()
+        whole = np.asarray(vae._rows(x)[0]) if table is None else table  # refuses what is no data
+        count = whole.num_rows if hasattr(whole, "num_rows") else len(whole)
+        if count < 2:
+            raise ValueError(f"n_samples={count}: expected at least two rows, one of them to calibrate by")
+        out = np.zeros(count, dtype=bool)
+        held = min(max(round(self.calibration * count), 1), count - 1)
+        out[np.random.default_rng([self.seed, 2**31 + 2]).permutation(count)[:held]] = True
+        part = partial(take, table) if table is not None else whole.__getitem__
+        self.vae_ = vae.fit(part(~out))
+        self.n_features_in_ = self.vae_.n_features_in_
+        vars(self).pop("feature_names_in_", None)
+        if hasattr(self.vae_, "feature_names_in_"):
+            self.feature_names_in_ = self.vae_.feature_names_in_
+        bounds = self._scored(part(out), "bound") if self.by == "typicality" else None
+        self.entropy_ = None if bounds is None else float(bounds.mean())
+        self.calibration_ = self._scored(part(out), self.by)
+        self.decision_scores_ = self._scored(whole, self.by)
+        self.threshold_ = float(np.quantile(self.decision_scores_, 1 - self.contamination))
+        self.labels_ = self._labels(self.decision_scores_)
+        return self
+
+    def _check(self) -> None:
+        if self.by not in SCORES:
+            raise ValueError(f"by={self.by!r}{nearest(str(self.by), SCORES)}: expected one of {', '.join(SCORES)}")
+        if not 0 < self.contamination <= 0.5:
+            raise ValueError(f"contamination={self.contamination}: expected a share of the rows in (0, 0.5]")
+        if not 0 < self.calibration < 1:
+            raise ValueError(f"calibration={self.calibration}: expected a share of the rows in (0, 1)")
+        if self.style not in STYLES:
+            raise ValueError(f"style={self.style!r}: expected one of {', '.join(STYLES)}")
+
+    def _vae(self) -> VAE:
+        if self.vae is not None:
+            return self.vae.__sklearn_clone__()
+        return VAE(16, recipe="factors", missing=True, seed=self.seed)
+
+    def _fitted(self) -> VAE:
+        if not hasattr(self, "threshold_"):
+            raise not_fitted("this OutlierDetector is not fitted yet: call fit(x) first")
+        return self.vae_
+
+    # -- scores --------------------------------------------------------------------------------------
+
+    def _scored(self, x: object, by: str) -> NDArray:
+        entropy = getattr(self, "entropy_", None)
+        return self.vae_.anomaly_score(x, by, draws=self.draws, seed=self.seed, entropy=entropy)
+
+    def anomaly_score(self, x: object) -> NDArray:
+        """(N,): higher is odder, in either style."""
+        self._fitted()
+        return self._scored(x, self.by)
+
+    def score_samples(self, x: object) -> NDArray:
+        """(N,): minus the anomaly score: higher is more normal, as of scikit-learn's detectors."""
+        return -self.anomaly_score(x)
+
+    def decision_function(self, x: object) -> NDArray:
+        """(N,): the anomaly score, in the style of PyOD; how far it lies below the threshold, in scikit-learn's."""
+        scores = self.anomaly_score(x)
+        return scores if self.style == "pyod" else self.threshold_ - scores
+
+    def predict(self, x: object) -> NDArray:
+        """(N,): 1 for odd rows and 0 for others, in the style of PyOD; -1 and 1 in scikit-learn's."""
+        return self._labels(self.anomaly_score(x))
+
+    def fit_predict(self, x: object, y: object = None) -> NDArray:
+        """(N,): the labels of the rows that it is fitted to."""
+        return self.fit(x).labels_
+
+    @property
+    def offset_(self) -> float:
+        """`score_samples - offset_` is scikit-learn's decision function."""
+        self._fitted()
+        return -self.threshold_
+
+    def p_values(self, x: object) -> NDArray:
+        """(N,): conformal p-values, small for odd rows; see `vaekit.evaluation.oddness.p_values`."""
+        return p_values(self.anomaly_score(x), self.calibration_)
+
+    def outlier_probability(self, x: object) -> NDArray:
+        """(N,): 1 - p, the share of normal rows that are less odd."""
+        return 1 - self.p_values(x)
+
+    def explain(self, x: object) -> Any:
+        """What each cell adds to the score, in rows or a table like x; see `VAE.explain`."""
+        return self._fitted().explain(x, self.by, draws=self.draws, seed=self.seed)
+
+    def _labels(self, scores: NDArray) -> NDArray:
+        odd = scores > self.threshold_
+        return odd.astype(int) if self.style == "pyod" else np.where(odd, -1, 1)
+
+    # -- manners -------------------------------------------------------------------------------------
+
+    @classmethod
+    def _defaults(cls) -> dict[str, Any]:
+        return {n: p.default for n, p in inspect.signature(cls.__init__).parameters.items() if n != "self"}
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The constructor's arguments; with deep, those of the VAE too, as `vae__name`."""
+        params = {name: getattr(self, name) for name in sorted(self._defaults())}
+        if deep and self.vae is not None:
+            params |= {f"vae__{name}": value for name, value in self.vae.get_params().items()}
+        return params
+
+    def set_params(self, **params: Any) -> Self:
+        """Changes arguments; `vae__epochs=6` changes one of the VAE. Raises ValueError for unknown names."""
+        settings = {k.removeprefix("vae__"): params.pop(k) for k in list(params) if k.startswith("vae__")}
+        known = self._defaults()
+        for name, value in params.items():
+            if name not in known:
+                raise ValueError(f"unknown parameter {name!r}{nearest(name, known)} of OutlierDetector")
+            setattr(self, name, value)
+        if settings:
+            if self.vae is None:
+                raise ValueError("vae__* settings need a VAE: OutlierDetector(VAE(...)), or set_params(vae=...) first")
+            self.vae = self.vae.__sklearn_clone__().set_params(**settings)
+        return self
+
+    def __sklearn_tags__(self) -> Any:
+        from sklearn.utils import InputTags, Tags, TargetTags
+
+        return Tags(
+            estimator_type="outlier_detector" if self.style == "sklearn" else None,
+            target_tags=TargetTags(required=False),
+            input_tags=InputTags(two_d_array=True, three_d_array=True, allow_nan=self.vae is None or self.vae.missing),
+        )
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "threshold_")
+
+    def __repr__(self) -> str:
+        own = {n: v for n, v in self.get_params(deep=False).items() if v is not self._defaults()[n]}
+        shown = [f"{n}={v!r}" for n, v in own.items() if isinstance(v, VAE) or v != self._defaults()[n]]
+        return f"OutlierDetector({', '.join(shown)})"

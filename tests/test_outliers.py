@@ -1,0 +1,120 @@
+"""The outlier detector: PyOD's names and scikit-learn's manners."""
+
+import numpy as np
+import pytest
+
+import vaekit as vk
+
+
+def small(**settings):
+    vae = vk.VAE(2, recipe="auto", epochs=40, batch_size=32, lr=5e-3, missing=True, compile=False, threads=1)
+    return vk.OutlierDetector(vae, **settings)
+
+
+def rows(n=300, seed=0):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, 2)) @ np.array([[1.0, 2, -1, 0.5], [0.5, -1, 1, 2]]) + 0.1 * rng.normal(size=(n, 4))
+    odd = np.arange(n) < n // 10
+    x[odd] += rng.normal(size=(odd.sum(), 4)) * 3
+    return x, odd
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    x, odd = rows(200)
+    return small().fit(x), x, odd
+
+
+def test_odd_rows_are_told(fitted):
+    detector, x, odd = fitted
+    assert vk.evaluation.roc_auc(detector.decision_function(x), odd).value > 0.95
+    assert (detector.predict(x)[odd] == 1).mean() > 0.6
+
+
+def test_it_has_pyod_s_names(fitted):
+    detector, x, _ = fitted
+    assert np.array_equal(detector.decision_scores_, detector.decision_function(x))
+    assert np.array_equal(detector.labels_, (detector.decision_scores_ > detector.threshold_).astype(int))
+    assert detector.labels_.mean() == pytest.approx(detector.contamination, abs=1 / len(x))
+    assert np.array_equal(detector.labels_, detector.predict(x)) and set(detector.labels_) == {0, 1}
+
+
+def test_it_has_scikit_learn_s_names_too(fitted):
+    detector, x, _ = fitted
+    twin = small(style="sklearn").fit(x)
+    assert np.array_equal(twin.predict(x), np.where(detector.predict(x) == 1, -1, 1))
+    np.testing.assert_allclose(twin.decision_function(x), twin.score_samples(x) - twin.offset_)
+
+
+def test_probabilities_are_conformal(fitted):
+    detector, x, odd = fitted
+    p = detector.outlier_probability(x)
+    assert ((p >= 0) & (p < 1)).all() and np.median(p[odd]) > 0.9 > np.median(p[~odd])
+    np.testing.assert_allclose(detector.p_values(x), 1 - p, rtol=1e-12)
+
+
+def test_it_explains_what_it_scores(fitted):
+    detector, x, _ = fitted
+    np.testing.assert_allclose(detector.explain(x[:20]).sum(1), detector.decision_function(x[:20]), rtol=1e-9)
+
+
+def test_cells_may_be_missing(fitted):
+    detector, x, _ = fitted
+    holed = np.where(np.random.default_rng(0).random(x.shape) < 0.2, np.nan, x)
+    assert np.isfinite(detector.decision_function(holed)).all()
+
+
+def test_it_reads_a_table_and_the_typicality():
+    pd = pytest.importorskip("pandas")
+    x, _ = rows(120)
+    frame = pd.DataFrame(x, columns=list("abcd")).assign(kind=np.where(x[:, 0] > 0, "plus", "minus"))
+    vae = vk.VAE(2, epochs=4, batch_size=32, lr=5e-3, compile=False, threads=1)
+    detector = vk.OutlierDetector(vae, by="typicality").fit(frame)
+    assert list(detector.vae_.explain(frame).columns) == list(frame.columns)
+    assert detector.decision_function(frame).shape == (120,) and list(detector.feature_names_in_) == list(frame.columns)
+
+
+def test_settings_are_checked():
+    x, _ = rows(40)
+    for settings, message in (
+        ({"by": "bond"}, "by='bond'"),
+        ({"contamination": 0.6}, "contamination=0.6"),
+        ({"calibration": 0.0}, "calibration=0.0"),
+        ({"style": "weka"}, "style='weka'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            small(**settings).fit(x)
+    with pytest.raises(ValueError, match="not fitted yet"):
+        small().predict(x)
+    with pytest.raises(ValueError, match="need a VAE"):
+        vk.OutlierDetector().set_params(vae__epochs=3)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_it_works_in_a_pipeline_and_a_grid():
+    selection = pytest.importorskip("sklearn.model_selection")
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    x, odd = rows(120)
+
+    def area(model, x, y):
+        return vk.evaluation.roc_auc(model.decision_function(x), y).value
+
+    small_grid = {"outlierdetector__vae__latent_dim": [1, 2], "outlierdetector__by": ["bound", "error"]}
+    model = make_pipeline(StandardScaler(), small().set_params(vae__epochs=5))
+    search = selection.GridSearchCV(model, small_grid, scoring=area, cv=selection.StratifiedKFold(2))
+    assert search.fit(x, odd).best_score_ > 0.7
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("style", ["pyod", "sklearn"])
+def test_scikit_learn_s_checks_pass(style):
+    checks = pytest.importorskip("sklearn.utils.estimator_checks")
+    model = small(style=style).set_params(vae__epochs=2, vae__validation=0, draws=20)
+    results = checks.check_estimator(model, on_fail=None, on_skip=None)
+    failed = {r["check_name"]: repr(r["exception"])[:300] for r in results if r["status"] == "failed"}
+    assert not failed, failed
+    assert len(results) > 35
