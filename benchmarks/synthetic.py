@@ -7,7 +7,7 @@ Fair's survey of 1978 (statsmodels' `fair`): eight columns and, as the target, w
 seed parts the rows anew, three quarters to learn from, and is that of the models, too. Judged by `judge_table` on the
 rows left out, beside the floor: as many of the rows learned from.
 
-    vaekit         a code of eight numbers that says much of a row (beta .1), and a flow for their prior, fitted after
+    vaekit         recipe "synthetic": a code of eight numbers that says much of a row (beta .1), a flow for its prior
     defaults       vk.VAE().fit(frame): two numbers, beta 1, N(0, I)
     TVAE           as its authors ship it (ctgan), every column given as levels: what it makes of numbers is no number
                    of the table, which any classifier sees
@@ -58,8 +58,8 @@ def parted(frame: pd.DataFrame, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def vaekit(learned: pd.DataFrame, seed: int) -> pd.DataFrame:
     settings = dict(epochs=60, lr=2e-3, schedule="cosine", threads=1, compile=False)
-    vae = vk.VAE(8, objective=vk.objectives.ELBO(beta=0.1), seed=seed, **settings)
-    return vae.fit(learned).fit_prior(learned, vk.latents.FlowPrior()).sample(len(learned), seed=seed)
+    vae = vk.VAE(8, recipe="synthetic", seed=seed, **settings).fit(learned)
+    return vae.sample(len(learned), seed=seed)
 
 
 def defaults(learned: pd.DataFrame, seed: int) -> pd.DataFrame:

@@ -1,5 +1,7 @@
 """Counts of rows that were read at different depths: journeys, and the model without a code beside."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -64,6 +66,19 @@ def test_reconstructions_have_the_rows_own_totals():
     np.testing.assert_allclose(fitted(x).reconstruct(x).sum(1), np.asarray(x.sum(1))[:, 0], rtol=1e-4)
 
 
+@pytest.mark.parametrize("variant", ["observed", "latent"])
+def test_missing_counts_are_filled_and_never_read(variant):
+    x = cells()[0].astype(float)
+    gone = np.random.default_rng(0).random(x.shape) < 0.3
+    gaps = np.where(gone, np.nan, x)
+    vae = vk.VAE(4, recipe=vk.recipes.counts(hidden=(32,), **VARIANTS[variant]), epochs=1, missing=True, threads=1)
+    vae.fit(gaps)
+    filled = vae.impute(gaps[:20])
+    np.testing.assert_array_equal(filled[~gone[:20]], x[:20][~gone[:20]])
+    assert np.isfinite(filled).all() and (filled >= 0).all()
+    assert np.isfinite(vae.expected(gaps[:20])).all()
+
+
 def test_a_likelihood_without_a_library_has_no_shares():
     vae = fitted(cells()[0], library=None)
     with pytest.raises(ValueError, match="NegativeBinomial tells no shares of a library: fit recipe='counts'"):
@@ -96,6 +111,7 @@ def test_figures_given_totals_are_no_code_lengths_and_have_their_own_null():
     assert "bits_per_dim" not in evaluation.figures and any("total is given" in note for note in evaluation.notes)
     assert list(evaluation.baselines.figures) == ["this model", "factorised"]
     assert "totals are given" in str(evaluation.baselines)
+    assert evaluation.protocol.measure == "a probability given the row's total"
     latent = fitted(x[:300], library="latent").evaluate(x[300:], draws=3, against=x[:300])
     assert "bits_per_dim" in latent.figures and latent.baselines.measure == "probability"
 
@@ -110,7 +126,8 @@ def test_the_null_is_the_likeliest_negative_binomial_around_a_share_of_the_total
 
     found = of_library(torch.from_numpy(x))(torch.from_numpy(x))
     for column in range(5):
-        best = optimize.minimize_scalar(lambda v: -log_p(v, column).sum(), bounds=(-8, 8), method="bounded")
+        loss = partial(lambda column, v: -log_p(v, column).sum(), column)
+        best = optimize.minimize_scalar(loss, bounds=(-8, 8), method="bounded")
         np.testing.assert_allclose(found[:, column].sum(), -best.fun, atol=1.5)
         assert float(found[:, column].sum()) <= -best.fun + 1e-6
 
@@ -125,7 +142,7 @@ def test_the_null_knows_rows_by_the_columns_that_are_there():
 
 @pytest.mark.slow
 def test_a_model_of_counts_is_better_than_none_and_finds_the_shares():
-    x, kind, batch, shares = cells(1500)
+    x, _, batch, shares = cells(1500)
     train, test = sparse.csr_matrix(x[:1200]), sparse.csr_matrix(x[1200:])
     vae = fitted(train, epochs=25, context=batch[:1200])
     evaluation = vae.evaluate(test, draws=20, context=batch[1200:], against=train)

@@ -22,6 +22,7 @@ README, DOCS = ROOT / "README.md", ROOT / "docs"
 DESIGN, LOSS, FRENCH = DOCS / "design.md", DOCS / "loss.md", DOCS / "architecture.fr.md"
 SWEEPS, MODELS = DOCS / "sweeps.md", DOCS / "models.md"
 REPRESENTATION, DETECTION, BASELINES = (DOCS / f"{n}.md" for n in ("representation", "detection", "baselines"))
+COUNTS = DOCS / "counts.md"
 SERIES, LABELS, WALKS = DOCS / "sequences.md", DOCS / "labels.md", DOCS / "walks.md"
 EVALUATION, REPORT = DOCS / "evaluation.md", DOCS / "report.md"
 PAGES = [README, ROOT / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]
@@ -151,11 +152,25 @@ def test_the_code_on_codes_runs_as_it_is_written():
     assert names["scores"].keys() == {cell[0].strip("`") for cell in table(REPRESENTATION, "score")}
 
 
+def test_the_code_on_counts_runs_as_it_is_written():
+    names = run(COUNTS)
+    assert names["z"].shape == (100, 5) and names["told"].predict(names["x"]).shape == (600,)
+
+
 def test_the_code_on_odd_rows_runs_as_it_is_written():
     names = run(DETECTION)
     assert names["area"].value > 0.8
     told = {n.strip("` ") for row in table(DETECTION, "score") for n in row[0].split(",")}
     assert told == set(names["every"])
+
+
+def test_the_code_on_gaps_runs_as_it_is_written():
+    names = run(DOCS / "imputation.md")
+    gone = np.isnan(names["holed"])
+    assert names["many"].shape == (20, 400, 6) and not np.isnan(names["whole"]).any()
+    assert np.square(names["whole"] - names["x"])[gone].mean() < 0.7 * names["x"].var()
+    for line in (line for block in blocks(DOCS / "imputation.md", "text") for line in block.splitlines()):
+        parse(line.partition("#")[0].split()[1:])
 
 
 @pytest.mark.slow

@@ -276,8 +276,8 @@ WRONG = {
     "no component": (lambda: DiscretisedLogisticMixture(0), r"components=0\): expected at least 1"),
     "library": (lambda: Poisson("known"), r"library='known'\): expected one of None, 'observed', 'latent'"),
     "library of images": (
-        lambda: NegativeBinomial(library="observed", shape=(3, 4, 5)),
-        r"expected flat rows, whose counts have one total, got rows of \(3, 4, 5\)",
+        lambda: NegativeBinomial(library="latent", shape=(3, 4, 5)),
+        r"expected flat rows, before whose numbers .* got rows of \(3, 4, 5\): flatten them",
     ),
     "dispersion": (lambda: NegativeBinomial("gene"), r"dispersion='gene'\): expected one of 'shared'"),
     "open part": (lambda: Mixed([Poisson()]), r"got Poisson without such a shape: build each with shape="),

@@ -18,9 +18,12 @@ def images(shape, dtype, rows=6):
     return (255 * flat).astype("uint8") if dtype == "uint8" else flat.astype(dtype)
 
 
-OF_ITS_KIND = {"sentence": lambda: np.random.default_rng(0).integers(0, 9, (130, 12))}
+OF_ITS_KIND = {
+    "sentence": lambda: np.random.default_rng(0).integers(0, 9, (130, 12)),
+    "factors": lambda: np.random.default_rng(0).normal(size=(130, 7)),
+}
 """Recipes that are for other rows than images: rows they are for."""
-OF_COUNTS = ["topics"]
+OF_COUNTS = ["topics", "counts", "count-classes"]
 OF_IMAGES = [name for name in vk.recipes.RECIPES if name not in OF_ITS_KIND]
 
 

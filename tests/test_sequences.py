@@ -58,6 +58,21 @@ def test_padding_changes_neither_z_nor_log_p(steps):
 
 
 @each
+def test_a_gap_is_told_to_the_encoder_and_left_out_of_log_p(steps):
+    model, own = series(steps).eval(), rows(series(steps))
+    recorder = Recorder(Source.like(model))
+    out = model(own, recorder)
+    assert (out.cells[own.mask == 0] == 0).all() and (out.cells[own.mask == 1] != 0).all()
+    x, mask = own.x.clone(), own.mask.clone()
+    x[0, 0, 2], mask[0, 0, 2] = 0, 1
+    whole = model(Batch(x, mask), Tape(recorder.tape))
+    mask[0, 0, 2] = 0
+    gap = model(Batch(x, mask), Tape(recorder.tape))
+    assert (whole.draw.z[0] != gap.draw.z[0]).any()
+    torch.testing.assert_close(whole.draw.z[1:], gap.draw.z[1:], rtol=0, atol=0)
+
+
+@each
 def test_an_ensemble_of_series_equals_its_members(steps):
     learners = [Learner(series(steps), vk.objectives.ELBO(beta)).double() for beta in (0.5, 1.0, 2.0)]
     alone, batches = copy.deepcopy(learners), [rows(learners[0].model, seed=t) for t in range(5)]
@@ -242,6 +257,16 @@ def test_series_come_back_with_their_gaps_filled_and_their_ends_where_they_were(
     assert np.isfinite(vae.sample(3)).all()
     if recipe == "sentence":
         assert set(np.unique(out[1])) | set(np.unique(vae.sample(9))) <= {0, 1, 2, 3, 4}
+
+
+def test_what_comes_after_the_end_of_a_series_is_forecast_by_imputation():
+    rows_ = [np.random.default_rng(n).normal(size=(length, 2)) for n, length in enumerate((9, 7, 9, 5) * 5)]
+    x = vk.data.padded(rows_)
+    x[2, 3:5] = np.nan
+    filled = vk.VAE(recipe="recurrent", missing=True, epochs=1, validation=0, threads=1).fit(x).impute(x)
+    seen = ~np.isnan(x)
+    np.testing.assert_allclose(filled[seen], x[seen])
+    assert filled.shape == x.shape and np.isfinite(filled).all()
 
 
 def test_a_token_that_only_held_out_rows_have_is_told():

@@ -23,8 +23,8 @@ class OutlierDetector:
 
     Parameters
     ----------
-    vae: a `VAE`, of which fit trains a copy; None: `VAE(8, recipe="auto", missing=True, epochs=200, batch_size=32,
-        lr=3e-3)`, of a table "table". Its settings are reached as `vae__epochs`.
+    vae: a `VAE`, of which fit trains a copy; None: `VAE(16, recipe="factors", missing=True)`. Its settings are reached
+        as `vae__epochs`.
     by: the score; see `vaekit.evaluation.oddness.anomaly_score`.
     contamination: the share of the rows given to fit that `predict` calls odd, in (0, 0.5].
     calibration: the share of the rows that the model is not trained on: `p_values` and the typicality rest on them.
@@ -64,7 +64,7 @@ class OutlierDetector:
         """Fits to rows (N, ...), or a table; y is left aside. Raises ValueError for settings that are none."""
         self._check()
         table = as_table(x)
-        vae = self._vae(table is not None)
+        vae = self._vae()
         whole = np.asarray(vae._rows(x)[0]) if table is None else table  # refuses what is no data
         count = whole.num_rows if hasattr(whole, "num_rows") else len(whole)
         if count < 2:
@@ -96,12 +96,10 @@ class OutlierDetector:
         if self.style not in STYLES:
             raise ValueError(f"style={self.style!r}: expected one of {', '.join(STYLES)}")
 
-    def _vae(self, table: bool) -> VAE:
+    def _vae(self) -> VAE:
         if self.vae is not None:
             return self.vae.__sklearn_clone__()
-        recipe = "table" if table else "auto"
-        settings = {"missing": True, "epochs": 200, "batch_size": 32, "lr": 3e-3, "compile": False, "threads": 1}
-        return VAE(8, recipe=recipe, seed=self.seed, **settings)
+        return VAE(16, recipe="factors", missing=True, seed=self.seed)
 
     def _fitted(self) -> VAE:
         if not hasattr(self, "threshold_"):

@@ -9,6 +9,7 @@ import torch
 from scipy import sparse
 
 import vaekit as vk
+from vaekit.cli import main
 from vaekit.data import annotated
 from vaekit.data.sparse import CompressedRows
 from vaekit.data.spec import DataSpec
@@ -251,6 +252,16 @@ def test_a_file_is_read_like_the_matrix_in_it(tmp_path, monkeypatch, kind, whole
         )
     rows = np.array([5, 2, 2, 30, 31, 32])
     np.testing.assert_array_equal(file.store.read(rows), counts()[rows])
+
+
+def test_the_command_line_reads_cells_and_their_batches(tmp_path):
+    path, run = written(tmp_path / "cells.h5ad", sparse.csr_matrix(counts())), tmp_path / "run"
+    settings = ["--recipe", "counts", "--context", "obs:batch", "--epochs", "1", "--quiet"]
+    assert main(["fit", str(path), *settings, "-o", str(run)]) == 0
+    assert main(["embed", str(run), str(path)]) == 0
+    codes = vk.load(run).transform(path, context="batch")
+    np.testing.assert_array_equal(np.load(run / "codes.npy"), codes)
+    assert main(["fit", str(path), *settings[:3], "obs:patch", "-o", str(tmp_path / "other")]) != 0
 
 
 def test_a_layer_is_read_in_place_of_x(tmp_path):

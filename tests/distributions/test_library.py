@@ -56,6 +56,17 @@ def test_masked_columns_leave_those_that_are_seen_as_rows_of_their_own():
     torch.testing.assert_close(latent.log_cells(hidden, mask)[:, COLUMNS], latent.log_prob(X)[:, COLUMNS])
 
 
+def test_a_row_with_gaps_has_the_library_that_its_seen_columns_tell():
+    px, mask = library(), torch.tensor([[1.0, 0, 1, 1]]).double().expand(3, -1)
+    seen = (X * mask).sum(1, keepdim=True) / (px.shares * mask).sum(1, keepdim=True)
+    own = px.for_rows(X, mask)
+    torch.testing.assert_close(own.mean[[0, 2]], (seen * px.shares)[[0, 2]])
+    torch.testing.assert_close(own.log_cells(X, mask), px.log_cells(X, mask))
+    torch.testing.assert_close(px.for_rows(X).mean.sum(1)[[0, 2]], X.sum(1)[[0, 2]])
+    nothing = px.for_rows(X, torch.zeros_like(mask))
+    assert nothing.mean.isfinite().all() and (nothing.log_cells(X, torch.zeros_like(mask)) == 0).all()
+
+
 def test_a_row_without_counts_is_as_good_as_certain_and_has_gradients():
     logits = LOGITS.clone().requires_grad_()
     depth = torch.zeros(3, 1, dtype=F64)
@@ -115,7 +126,7 @@ def test_what_a_likelihood_starts_from_are_the_shares_totals_and_moments_of_the_
     shared = lk.NegativeBinomial("shared", "observed", (8,)).double()
     with torch.no_grad():
         shared.prepare(x)
-    assert shared.log_theta.shape == () and 0.3 < float(shared.log_theta.exp()) < 4
+    assert shared.log_theta.shape == () and 0.3 < float(shared.log_theta.detach().exp()) < 4
 
 
 def test_rows_of_nothing_and_columns_of_nothing_start_finite():

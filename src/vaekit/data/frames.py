@@ -184,10 +184,12 @@ def _of_polars(table: Any, place: int) -> Raw:
         values = column.cast(pl.Float64).fill_null(np.nan).to_numpy()
         return Raw(values, ~np.isnan(values), dtype, whole=kind.is_integer())
     if kind in (pl.Date, pl.Datetime):
-        naive = column.cast(pl.Datetime("us", getattr(kind, "time_zone", None)))
-        return Raw(naive.dt.replace_time_zone(None).to_numpy().astype("datetime64[us]"), seen, dtype)
+        zone = getattr(kind, "time_zone", None)
+        column = column.cast(pl.Datetime("us", zone))
+        naive = column if zone is None else column.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+        return Raw(naive.to_numpy().astype("datetime64[us]"), seen, dtype)
     if kind in (pl.Categorical, pl.Enum):
-        levels = tuple(column.cat.get_categories().to_list()) if kind == pl.Enum else None
+        levels = tuple(kind.categories.to_list()) if kind == pl.Enum else None
         return Raw(np.array(column.cast(pl.String).to_list(), dtype=object), seen, str(kind), levels=levels)
     if kind == pl.String:
         return Raw(np.array(column.to_list(), dtype=object), seen, dtype)

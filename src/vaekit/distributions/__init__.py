@@ -15,6 +15,7 @@ from .marginal import Marginal
 from .mixture import Mixture, gumbel
 from .normal import AutoregressiveNormal, Delta, LowRankNormal, MultivariateNormal, Normal
 from .onehot import OneHot
+from .selfmasked import SelfMaskedNormal
 from .simplex import LogisticNormal
 from .spherical import PowerSpherical, UniformSphere, VonMisesFisher
 from .transforms import Flow
@@ -48,6 +49,7 @@ __all__ = [
     "Ordinals",
     "Poisson",
     "PowerSpherical",
+    "SelfMaskedNormal",
     "UniformBall",
     "UniformSphere",
     "VonMisesFisher",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Self
 
 import torch
@@ -37,6 +37,10 @@ class Distribution:
     def draw(self, scope: Scope, rows: int | None = None) -> Tensor:
         """One draw per row; `rows` is how many, for parameters without a batch dimension."""
         raise NotImplementedError
+
+    def draw_missing(self, scope: Scope) -> Tensor:
+        """One draw per row of cells that are known to be missing, where that says something of what they hold."""
+        return self.draw(scope)
 
     def draw_with_log_density(self, scope: Scope, rows: int | None = None) -> tuple[Tensor, Tensor]:
         """A draw and its log-density (B,): a family that knows it without looking back from z says so here."""
@@ -87,6 +91,13 @@ class Distribution:
 def per_row(shape: torch.Size, rows: int | None) -> tuple[int, ...]:
     """The shape of a draw: the parameters' own, or, for parameters shared by all rows, with `rows` before it."""
     return tuple(shape) if rows is None else (rows, *shape)
+
+
+def broadcast(*shapes: Sequence[int]) -> tuple[int, ...]:
+    """The shape that these broadcast to. That of torch imports sympy, for seconds, when it is first called."""
+    longest = max(map(len, shapes))
+    each = zip(*((1,) * (longest - len(shape)) + tuple(shape) for shape in shapes))
+    return tuple(next((n for n in sizes if n != 1), 1) for sizes in each)
 
 
 def straight_through(hard: Tensor, relaxed: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..core import Scope, record, static
-from .base import Distribution, per_row
+from .base import Distribution, broadcast, per_row
 from .unit import horner
 
 STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360)
@@ -75,7 +75,7 @@ class NegativeBinomial(Distribution):
 
     @property
     def _shape(self) -> torch.Size:
-        return torch.broadcast_shapes(self.log_mean.shape, self.log_theta.shape)
+        return broadcast(self.log_mean.shape, self.log_theta.shape)
 
     @property
     def mean(self) -> Tensor:

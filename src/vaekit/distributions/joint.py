@@ -41,6 +41,14 @@ class Joint(Distribution):
     def mode(self) -> Tensor:
         return self._beside(lambda part: part.mode)
 
+    def log_cells(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        masks = [None] * len(self.parts) if mask is None else mask.split(self.sizes, -1)
+        each = zip(self.parts, x.split(self.sizes, -1), masks, strict=True)
+        return torch.cat([part.log_cells(own, seen) for part, own, seen in each], -1)
+
+    def draw_missing(self, scope: Scope) -> Tensor:
+        return self._beside(lambda part: part.draw_missing(scope))
+
     @property
     def apart(self) -> bool:
         return all(part.apart for part in self.parts)

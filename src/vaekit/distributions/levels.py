@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..core import Scope, record, static
-from .base import Distribution, per_row
+from .base import Distribution, broadcast, per_row
 from .mixture import gumbel
 
 
@@ -26,7 +26,7 @@ class Categorical(Distribution):
     logits: Tensor
 
     def log_prob(self, x: Tensor) -> Tensor:
-        shape = torch.broadcast_shapes(x.shape, self.logits.shape[:-1])
+        shape = broadcast(x.shape, self.logits.shape[:-1])
         index = x.long().expand(shape).unsqueeze(-1)
         chosen = self.logits.expand(*shape, self.logits.shape[-1]).gather(-1, index).squeeze(-1)
         return chosen - self.logits.logsumexp(-1)

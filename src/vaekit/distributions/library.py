@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -53,17 +52,15 @@ def zero_inflated_negative_binomial(log_mean: Tensor, log_theta: Tensor, logits:
 
 @record
 class Library(Distribution):
-    """Counts x of a row (B, D) with means `l softmax(logits)`, l the row's library.
+    """Counts x of a row (B, *D) with means `l softmax(logits)`, l the row's library.
 
     observed: l is the row's own total, which its x tells, and log p is that of x where it is given; where x is not at
     hand, `log l ~ Normal(log_library, spread^2)`. Otherwise l is `exp(log_library)`, which the code tells. Both are
-    (B, 1). family: makes the distribution of counts of their log means and the `others`, (B, D) each. With a mask the
+    (B, 1). family: makes the distribution of counts of their log means and the `others`, (B, *D) each. With a mask the
     columns where it is 1 are counts like all: given what they sum to, where the library is observed.
 
     Lopez et al. 2018, Nature Methods 15, 1053.
     """
-
-    apart: ClassVar[bool] = False
 
     logits: Tensor
     others: tuple[Tensor, ...]
@@ -74,21 +71,25 @@ class Library(Distribution):
 
     @property
     def shares(self) -> Tensor:
-        """(B, D): of the means in their sum."""
-        return self.logits.softmax(1)
+        """(B, *D): of the means in their sum."""
+        return self._log_shares.exp()
+
+    @property
+    def _log_shares(self) -> Tensor:
+        return self.logits.flatten(1).log_softmax(1).reshape(self.logits.shape)
 
     def at(self, log_library: Tensor) -> Distribution:
         """The distribution of rows of this library, (B, 1)."""
-        return self.family(self.logits.log_softmax(1) + log_library, *self.others)
+        depth = log_library.reshape(-1, *[1] * (self.logits.dim() - 1))
+        return self.family(self._log_shares + depth, *self.others)
 
     def own_library(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """(B, 1), logarithms: what rows x have for their library; with a mask, by the shares of what is seen."""
         if not self.observed:
             return self.log_library
         if mask is None:
-            return x.sum(1, keepdim=True).clamp(min=EMPTY).log()
-        seen = torch.where(mask > 0, x, 0.0).sum(1, keepdim=True).clamp(min=EMPTY)
-        return seen.log() - (self.shares * mask).sum(1, keepdim=True).clamp(min=EMPTY).log()
+            return _total(x).log()
+        return _total(torch.where(mask > 0, x, 0.0)).log() - _total(self.shares * mask).log()
 
     def for_rows(self, x: Tensor, mask: Tensor | None = None) -> Library:
         """The same, where rows x are at hand: with their own library for mean and draws, too."""
@@ -115,3 +116,8 @@ class Library(Distribution):
     def mode(self) -> Tensor:
         """At the median library."""
         return self.at(self.log_library).mode
+
+
+def _total(x: Tensor) -> Tensor:
+    """(B, 1): the sum of each row, not quite 0."""
+    return x.flatten(1).sum(1, keepdim=True).clamp(min=EMPTY)

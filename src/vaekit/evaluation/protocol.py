@@ -99,7 +99,8 @@ def _named(likelihood: Likelihood) -> str:
 def _measure(likelihood: Likelihood, caveat: str | None) -> str:
     density = "a density in the data's units"
     if caveat is None:
-        return density if likelihood.density else "a probability"
+        given = " given the row's total" if likelihood.given_total else ""
+        return density if likelihood.density else f"a probability{given}"
     return f"{density}, of whole numbers" if likelihood.density else f"no likelihood, {_named(likelihood)}"
 
 

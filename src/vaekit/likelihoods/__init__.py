@@ -8,7 +8,7 @@ from .judged import Judge, MultiScaleSimilarity, Perceptual
 from .levels import Categorical, DiscretisedLogisticMixture
 from .mixed import Mixed
 from .modalities import Modalities
-from .real import Gaussian
+from .real import Gaussian, SelfMaskedGaussian
 from .table import of_table
 from .unit import Bernoulli, ContinuousBernoulli
 
@@ -32,5 +32,6 @@ __all__ = [
     "Poisson",
     "Warped",
     "of_table",
+    "SelfMaskedGaussian",
     "ZeroInflatedNegativeBinomial",
 ]

@@ -37,7 +37,7 @@ class OfLibrary(Counts):
       `LibraryDecoder` does: `log l = m + s t`, log-normal where t is normal.
 
     b is learned and starts at the columns' shares of all counts; m and s are the mean and the standard deviation of log
-    totals, as the rows tell that the model is first shown. Of flat rows only. Lopez et al. 2018, Nature Methods 15,
+    totals, as the rows tell that the model is first shown. Lopez et al. 2018, Nature Methods 15,
     1053, who fit m and s to every batch.
     """
 
@@ -45,10 +45,10 @@ class OfLibrary(Counts):
         super().__init__(shape)
         self.library = chosen(self, "library", library, LIBRARIES)
         if library is not None and self.shape is not None:
-            if len(self.shape) != 1:
+            if library == "latent" and len(self.shape) != 1:
                 raise ValueError(
-                    f"{type(self).__name__}(library={library!r}): expected flat rows, whose counts have one total, got "
-                    f"rows of {self.shape}: flatten them, or leave library out"
+                    f"{type(self).__name__}(library={library!r}): expected flat rows, before whose numbers the decoder "
+                    f'puts the library, got rows of {self.shape}: flatten them, or take library="observed"'
                 )
             self.log_share = nn.Parameter(torch.zeros(self.shape))
             self.register_buffer("log_library", torch.tensor([0.0, 1.0]))
@@ -91,7 +91,7 @@ class OfLibrary(Counts):
         if self.library is None:
             return
         seen, x = torch.ones_like(x) if mask is None else mask, masked(x, mask)
-        total = x.sum(1)
+        total = x.flatten(1).sum(1)
         logs = total[total > 0].log()
         if len(logs):
             self.log_library.copy_(torch.stack([logs.mean(), logs.std(unbiased=False).clamp(min=1e-3)]))
@@ -99,7 +99,7 @@ class OfLibrary(Counts):
         self._start(x, seen, total)
 
     def _start(self, x: Tensor, seen: Tensor, total: Tensor) -> None:
-        """Starts what is learned beside the shares, from rows (B, D) of these totals (B,)."""
+        """Starts what is learned beside the shares, from rows (B, *D) of these totals (B,)."""
 
 
 class Poisson(OfLibrary):
@@ -157,7 +157,8 @@ class NegativeBinomial(OfLibrary):
     def _start(self, x: Tensor, seen: Tensor, total: Tensor) -> None:
         if self.dispersion == "per_output":
             return
-        mean = total[:, None] * (self.log_share - self.log_share.logsumexp(0)).exp() * seen
+        shares = self.log_share.flatten().softmax(0).reshape(self.log_share.shape)
+        mean = total.reshape(-1, *[1] * shares.dim()) * shares * seen
         excess = ((x - mean).square() * seen - mean).sum(0)  # of the variance over the Poisson's, sum mean^2 / theta
         squares = mean.square().sum(0)
         if self.dispersion == "shared":

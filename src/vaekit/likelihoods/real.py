@@ -105,3 +105,33 @@ class Gaussian(Likelihood):
 
     def caveat(self, x: Any, integer: bool) -> str | None:
         return DENSITY_OF_INTEGERS.format("Gaussian") if integer else None
+
+
+class SelfMaskedGaussian(Gaussian):
+    """A Gaussian whose cells are missing by what they hold: seen with a chance of `sigmoid(offset + slope x)`.
+
+    offset and slope are learned for each cell of a row, in the model's units. log p is that of the seen cells and of
+    which are seen, so that gaps tell what is in them, as where high incomes are left out; without it (missing at
+    random) fills would be biased. The mask of every batch counts: whole rows tell that all was seen. Ipsen et al. 2021,
+    arXiv:2006.12871 (not-MIWAE). See `distributions.SelfMaskedNormal`.
+
+    Raises ValueError for an optimal scale, which is that of seen cells.
+    """
+
+    def __init__(
+        self,
+        scale: float | str = "per_dimension",
+        mean: str | None = None,
+        minimum_scale: float = 1e-3,
+        shape: tuple[int, ...] | None = None,
+    ):
+        super().__init__(scale, mean, minimum_scale, shape)
+        if scale == "optimal":
+            raise ValueError('SelfMaskedGaussian(scale="optimal"): expected a number, "shared", or another learned one')
+        if self.shape is not None:
+            self.offset, self.slope = (nn.Parameter(torch.zeros(self.shape)) for _ in range(2))
+
+    def distribution(self, parameters: Tensor) -> distributions.SelfMaskedNormal:
+        px = super().distribution(parameters)
+        offset, slope = (t.expand_as(px.loc) for t in (self.offset, self.slope))
+        return distributions.SelfMaskedNormal(px.loc, px.scale, offset, slope)

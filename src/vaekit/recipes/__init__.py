@@ -36,8 +36,9 @@ from .bounds import multiple_iwae as multiple_iwae
 from .bounds import piwae as piwae
 from .bounds import ciwae as ciwae
 from .bounds import miwae as miwae
-from .factors import factors as factors
+from .bounds import not_miwae as not_miwae
 from .bounds import vimco as vimco
+from .factors import factors as factors
 from .codes import full_covariance as full_covariance
 from .codes import low_rank as low_rank
 from .codes import laplace as laplace
@@ -95,6 +96,7 @@ from .sequences import recurrent as recurrent
 from .sequences import temporal_conv as temporal_conv
 from .sequences import transformer as transformer
 from .sequences import sentence as sentence
+from .tables import synthetic as synthetic
 from .tables import table as table
 from .modalities import jmvae as jmvae
 from .modalities import mvae as mvae

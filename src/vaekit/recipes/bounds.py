@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..latents import Binary, BinaryPrior, Latent
-from ..likelihoods import Bernoulli
+from ..likelihoods import Bernoulli, SelfMaskedGaussian
 from ..objectives import IWAE
 from .recipe import Parts, dense, plain, recipe
 
@@ -29,6 +29,12 @@ def dreg(latent_dim: int, k: int = 5, hidden: tuple[int, ...] = (200, 200)) -> P
 def miwae(latent_dim: int, k: int = 20, hidden: tuple[int, ...] = (128, 128)) -> Parts:
     """The importance-weighted bound over observed cells: for data with missing ones (missing=True)."""
     return dense(plain(latent_dim), hidden, heads=2, objective=IWAE(k))
+
+
+@recipe("Ipsen, Mattei & Frellsen 2021, arXiv:2006.12871")
+def not_miwae(latent_dim: int, k: int = 20, hidden: tuple[int, ...] = (128, 128)) -> Parts:
+    """The same bound where cells are missing by what they hold: the mask is modelled, too (missing=True)."""
+    return dense(plain(latent_dim), hidden, heads=2, likelihood=SelfMaskedGaussian(), objective=IWAE(k))
 
 
 @recipe("Roeder et al. 2017, arXiv:1703.09194")

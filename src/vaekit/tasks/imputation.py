@@ -108,7 +108,9 @@ def sample_given(
             count = min(n - start, weigher.rows * weigher.at_once)
             places = torch.searchsorted(ends, noise.rand((count,)).double()).clamp(max=len(ends) - 1)
             alike = Batch(*(None if t is None else t.expand(count, *t.shape[1:]) for t in _known(batch)))
-            parts.append(_filled(alike, _drawn(model, alike, z[places], noise, mean).unsqueeze(0))[0].cpu())
+            parts.append(
+                _filled(alike, _drawn(model, alike, z[places], noise, mean, missing=False).unsqueeze(0))[0].cpu()
+            )
     return Completed(torch.cat(parts), sized.effective.cpu(), weigher.draws)
 
 
@@ -116,9 +118,11 @@ def _known(batch: Batch) -> tuple[Tensor, Tensor | None, Tensor | None]:
     return batch.x, batch.mask, batch.context
 
 
-def _drawn(model: VAEModule, batch: Batch, z: Tensor, noise: Source, mean: bool = False) -> Tensor:
+def _drawn(
+    model: VAEModule, batch: Batch, z: Tensor, noise: Source, mean: bool = False, missing: bool = True
+) -> Tensor:
     px = model.decode(z, batch.context)
-    return px.mean if mean else px.draw(Scope.of(noise))
+    return px.mean if mean else px.draw_missing(Scope.of(noise)) if missing else px.draw(Scope.of(noise))
 
 
 def _filled(batch: Batch, x: Tensor) -> Tensor:

@@ -1,0 +1,97 @@
+"""Encoders of what is seen of a row, and the start from factor analysis."""
+
+import numpy as np
+import pytest
+import torch
+
+import vaekit as vk
+from vaekit.latents import Latent, NaturalNormal, StandardNormal
+from vaekit.likelihoods import Categorical, Gaussian, Mixed
+from vaekit.networks import MLP, FactorEncoder, SetEncoder, SkipMLP
+from vaekit.recipes.factors import factor_analysis
+
+
+def built(kind, out, cells=5):
+    torch.manual_seed(0)
+    return kind(cells=cells, in_shape=(2 * cells,), out_shape=(out,)).double()
+
+
+def seen(n=7, cells=5, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    mask = (torch.rand(n, cells, generator=generator) < 0.6).double()
+    return torch.randn(n, cells, generator=generator).double(), mask
+
+
+@pytest.mark.parametrize(("kind", "out"), [(SetEncoder, 4), (FactorEncoder, 12)])
+def test_what_stands_in_a_missing_cell_changes_nothing(kind, out):
+    network, (x, mask) = built(kind, out), seen()
+    a, b = (network(torch.cat([mask, t], 1)) for t in (x, torch.where(mask > 0, x, 99.0)))
+    torch.testing.assert_close(a, b, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("kind", "out"), [(SetEncoder, 4), (FactorEncoder, 12)])
+def test_the_order_of_the_cells_does_not_matter(kind, out):
+    """Cells in another order, each with what is learned of it."""
+    network, (x, mask) = built(kind, out), seen()
+    told = network(torch.cat([mask, x], 1))
+    order = torch.randperm(5, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        for name in ("places", "factors", "means", "shifts"):
+            if hasattr(network, name):
+                own = getattr(network, name)
+                own.copy_(own[order].clone())
+    torch.testing.assert_close(network(torch.cat([mask[:, order], x[:, order]], 1)), told, rtol=1e-12, atol=1e-12)
+
+
+def test_natural_parameters_are_those_of_the_posterior():
+    """Of z ~ N(0, I) and Gaussian factors, against the formula."""
+    generator = torch.Generator().manual_seed(0)
+    eta, a = (torch.randn(*s, generator=generator, dtype=torch.float64) for s in ((3, 4), (3, 6, 4)))
+    squares = torch.einsum("bfi,bfj->bij", a, a)
+    q = NaturalNormal(4)(torch.cat([eta, squares.flatten(1)], 1))
+    covariance = torch.linalg.inv(torch.eye(4) + squares)
+    torch.testing.assert_close(q.scale_tril @ q.scale_tril.mT, covariance, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(q.loc, (covariance @ eta.unsqueeze(2)).squeeze(2), rtol=1e-10, atol=1e-12)
+    assert (q.scale_tril.triu(1) == 0).all()
+
+
+def test_a_skip_network_begins_linear():
+    network = SkipMLP((8,), in_shape=(3,), out_shape=(2,))
+    x = torch.randn(6, 3)
+    torch.testing.assert_close(network(x), network.linear(x))
+
+
+def test_features_are_told_by_their_cells():
+    likelihood = Mixed([Gaussian(shape=(2,)), Categorical(3, shape=(2,))])
+    latent = Latent(NaturalNormal(2), StandardNormal())
+    model = vk.VAEModule(FactorEncoder(), latent, MLP((4,)), likelihood).settled((4,))
+    x = torch.tensor([[0.5, -1.0, 0.0, 2.0], [1.5, 2.0, 1.0, 0.0], [0.1, 3.0, 2.0, 1.0]])
+    model.encoder.meet(likelihood.features, x)
+    assert model.encoder.owner.tolist()[:2] == [0, 1] and sorted(model.encoder.owner.tolist()[2:]) == [2] * 3 + [3] * 3
+
+
+def test_factor_analysis_finds_the_covariance():
+    rng = np.random.default_rng(0)
+    loadings, noise = rng.normal(size=(6, 2)), np.array([0.3, 0.5, 0.4, 0.3, 0.6, 0.5])
+    x = rng.normal(size=(4000, 2)) @ loadings.T + noise * rng.normal(size=(4000, 6)) + 1.0
+    mask = rng.random(x.shape) < 0.6
+    found = factor_analysis(torch.from_numpy(x), torch.from_numpy(mask), 2, steps=200)
+    covariance = (found.loadings @ found.loadings.T + torch.diag(found.noise)).numpy()
+    np.testing.assert_allclose(covariance, loadings @ loadings.T + np.diag(noise**2), atol=0.4)
+    np.testing.assert_allclose(found.mean, 1.0, atol=0.15)
+
+
+def test_a_model_begins_as_the_best_linear_one():
+    """Before a step its fills are those of the Gaussian that the rows are drawn from, nearly, and its weights alike."""
+    rng = np.random.default_rng(0)
+    loadings = rng.normal(size=(8, 2))
+    x = rng.normal(size=(300, 2)) @ loadings.T + 0.3 * rng.normal(size=(300, 8))
+    gone = rng.random(x.shape) < 0.4
+    vae = vk.VAE(2, recipe="factors", missing=True, epochs=0, compile=False, threads=1).fit(np.where(gone, np.nan, x))
+    covariance, ideal = loadings @ loadings.T + 0.09 * np.eye(8), x.copy()
+    for row, g, made in zip(x, gone, ideal):
+        made[g] = covariance[g][:, ~g] @ np.linalg.solve(covariance[~g][:, ~g], row[~g])
+    holed = np.where(gone, np.nan, x)
+    error = np.square(vae.impute(holed) - x)[gone].mean()
+    assert error < 1.2 * np.square(ideal - x)[gone].mean()
+    assert np.median(vae.complete(holed)[1]) > 0.7 * 200
