@@ -96,6 +96,7 @@ from .sequences import recurrent as recurrent
 from .sequences import temporal_conv as temporal_conv
 from .sequences import transformer as transformer
 from .sequences import sentence as sentence
+from .tables import synthetic as synthetic
 from .tables import table as table
 from .modalities import jmvae as jmvae
 from .modalities import mvae as mvae
