@@ -81,6 +81,7 @@ def test_factor_analysis_finds_the_covariance():
     np.testing.assert_allclose(found.mean, 1.0, atol=0.15)
 
 
+@pytest.mark.slow
 def test_a_model_begins_as_the_best_linear_one():
     """Before a step its fills are those of the Gaussian that the rows are drawn from, nearly, and its weights alike."""
     rng = np.random.default_rng(0)
