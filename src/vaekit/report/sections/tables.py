@@ -32,8 +32,8 @@ def synthetic(vae: VAE, train: object, test: object) -> Iterator[page.Section]:
     yield page.Section(
         "Synthetic rows",
         f"{found.rows['synthetic']:,} new rows beside {found.rows['test']:,} held-out ones, and as many training rows "
-        "as the floor: what real rows come to in their place. Below the likeness of every column, on the diagonal, and of "
-        f"every two, in percent: look for pale cells, which the model does not make.{of}",
+        "as the floor: what real rows come to in their place. Below the likeness of every column, on the diagonal, and "
+        f"of every two, in percent: look for pale cells, which the model does not make.{of}",
         page.beside_table(beside, ("synthetic", "floor"))
         + inline(figures.shares(like, names, names, ("column", "column")), "pairs-of-columns", "Likeness of columns")
         + page.note(found.notes),
