@@ -127,7 +127,7 @@ class Column:
         if values.dtype.kind == "M":
             raise ValueError(f"column {self.name!r} holds levels ({self.described}), got dates: pass the levels of fit")
         place = {_key(level): float(k) for k, level in enumerate(self.levels)}
-        met, back = np.unique(values[column.seen], return_inverse=True) if column.seen.any() else ((), ())
+        met = _distinct(values[column.seen])
         new = [v for v in met if _key(v) not in place]
         if new and self.kind == "ordinal" and met.dtype.kind == "f" and self._numeric:
             levels = np.array(self.levels, dtype=np.float64)
@@ -143,7 +143,7 @@ class Column:
                 "missing, or fit again with rows that have them"
             )
         if len(met):
-            codes[column.seen] = np.array([place[_key(v)] for v in met])[back]
+            codes[column.seen] = _looked_up(values[column.seen], met, [place[_key(v)] for v in met])
         return codes
 
     def decode(self, cells: NDArray) -> Made:
@@ -355,7 +355,7 @@ def infer_column(name: Name, column: Raw, given: str | Sequence[Any] | None, lea
     seen = column.values[column.seen]
     if seen.dtype.kind == "f":
         _refuse_infinite(column.values, name)
-    distinct = np.unique(seen)
+    distinct = _distinct(seen)
     if len(distinct) <= 1:
         if given not in (None, "constant"):
             raise ValueError(f"columns={{{name!r}: {given!r}}}: the column holds {len(distinct)} values, a constant")
@@ -414,8 +414,7 @@ def _levelled(common: Column, column: Raw, learned: NDArray, kind: Kind, levels:
     seen = column.values[column.seen]
     if seen.dtype.kind == "M":
         raise ValueError(f"column {common.name!r} holds dates, which are no levels: make it words first")
-    met, counts = np.unique(seen, return_counts=True)
-    met = tuple(v.item() if isinstance(v, np.generic) else v for v in met)
+    met = tuple(v.item() if isinstance(v, np.generic) else v for v in _distinct(seen))
     if levels is None and column.levels is not None:
         levels = tuple(v for v in column.levels if v in set(met)) if kind == "category" else column.levels
     levels = met if levels is None else levels
@@ -545,6 +544,23 @@ def _unit(name: Name, words: NDArray) -> str:
         )
     longest = max(len(str(w)) for w in words)
     return "D" if longest == 10 else "m" if longest == 16 else "s" if longest == 19 else "us"
+
+
+def _distinct(values: NDArray) -> NDArray:
+    """The different values, ascending."""
+    if values.dtype.kind != "O":
+        return np.unique(values)
+    found = sorted(set(values.tolist()))  # sorting all of a million words would take its time
+    distinct = np.empty(len(found), dtype=object)
+    distinct[:] = found
+    return distinct
+
+
+def _looked_up(values: NDArray, met: NDArray, codes: list[float]) -> NDArray:
+    """Values by their codes, which are those of the different values met, ascending."""
+    if values.dtype.kind != "O":
+        return np.array(codes)[np.searchsorted(met, values)]
+    return np.fromiter(map(dict(zip(met.tolist(), codes)).__getitem__, values.tolist()), np.float64, len(values))
 
 
 def _key(level: Any) -> Any:

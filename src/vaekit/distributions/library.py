@@ -47,6 +47,7 @@ class ZeroInflated(Distribution):
 
 
 def zero_inflated_negative_binomial(log_mean: Tensor, log_theta: Tensor, logits: Tensor) -> ZeroInflated:
+    """Negative binomial counts of these log means and log inverse dispersions, with zeros beside them."""
     return ZeroInflated(NegativeBinomial(log_mean, log_theta), logits)
 
 

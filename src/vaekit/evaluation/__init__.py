@@ -19,6 +19,7 @@ from .figures import Evaluation as Evaluation
 from .figures import Figure as Figure
 from .health import Health as Health
 from .health import health as health
+from .independent import Independent as Independent
 from .likelihood import RowScores as RowScores
 from .likelihood import evaluate_rows as evaluate_rows
 from .likelihood import score_rows as score_rows
