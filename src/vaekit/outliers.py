@@ -63,6 +63,8 @@ class OutlierDetector:
     def fit(self, x: object, y: object = None) -> Self:
         """Fits to rows (N, ...), or a table; y is left aside. Raises ValueError for settings that are none."""
         self._check()
+        if hasattr(x, "toarray"):
+            raise TypeError("sparse input is not supported by OutlierDetector: pass x.toarray()")
         table = as_table(x)
         vae = self._vae()
         whole = np.asarray(vae._rows(x)[0]) if table is None else table  # refuses what is no data
