@@ -23,7 +23,7 @@ class OutlierDetector:
 
     Parameters
     ----------
-    vae: a `VAE`, of which fit trains a copy; None: `VAE(16, recipe="factors", missing=True)`. Its settings are reached
+    vae: a `VAE`, of which fit trains a copy; None: `VAE(recipe="factors", missing=True)`. Its settings are reached
         as `vae__epochs`.
     by: the score; see `vaekit.evaluation.oddness.anomaly_score`.
     contamination: the share of the rows given to fit that `predict` calls odd, in (0, 0.5].
@@ -63,6 +63,8 @@ class OutlierDetector:
     def fit(self, x: object, y: object = None) -> Self:
         """Fits to rows (N, ...), or a table; y is left aside. Raises ValueError for settings that are none."""
         self._check()
+        if hasattr(x, "toarray"):
+            raise TypeError("sparse input is not supported by OutlierDetector: pass x.toarray()")
         table = as_table(x)
         vae = self._vae()
         whole = np.asarray(vae._rows(x)[0]) if table is None else table  # refuses what is no data
@@ -99,7 +101,7 @@ class OutlierDetector:
     def _vae(self) -> VAE:
         if self.vae is not None:
             return self.vae.__sklearn_clone__()
-        return VAE(16, recipe="factors", missing=True, seed=self.seed)
+        return VAE(recipe="factors", missing=True, seed=self.seed)
 
     def _fitted(self) -> VAE:
         if not hasattr(self, "threshold_"):
