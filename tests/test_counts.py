@@ -147,7 +147,9 @@ def test_a_model_of_counts_is_better_than_none_and_finds_the_shares():
     vae = fitted(train, epochs=25, context=batch[:1200])
     evaluation = vae.evaluate(test, draws=20, context=batch[1200:], against=train)
     bound, null = (evaluation.baselines[name]["log_likelihood"].value for name in ("this model", "factorised"))
-    assert bound > null + 15
+    mean = x[1200:].sum(1, keepdims=True) * shares[1200:]
+    truth = stats.nbinom.logpmf(x[1200:], 4, 4 / (4 + mean)).sum(1).mean()  # by the shares that counts were drawn with
+    assert null + 0.7 * (truth - null) < bound < truth
     expected = np.log(vae.expected(test, 1, batch[1200:]))
     raw = np.log((x[1200:] + 0.5) / (x[1200:] + 0.5).sum(1, keepdims=True))
     off = [np.square(guess - np.log(shares[1200:])).mean() for guess in (expected, raw)]
@@ -158,7 +160,7 @@ def test_a_model_of_counts_is_better_than_none_and_finds_the_shares():
 def test_the_first_number_of_the_code_is_a_latent_library():
     x = cells(1200)[0]
     vae = fitted(x, epochs=25, library="latent")
-    assert abs(np.corrcoef(vae.transform(x)[:, 0], np.log(x.sum(1)))[0, 1]) > 0.95
+    assert abs(np.corrcoef(vae.transform(x)[:, 0], np.log(x.sum(1)))[0, 1]) > 0.9
 
 
 @pytest.mark.slow

@@ -419,7 +419,7 @@ class VAE(Evaluated):
             return False
         recipe = as_recipe(self.recipe or "table")
         return (
-            recipe.name in ("table", "factors")
+            recipe.name in ("table", "factors", "synthetic")
             or RECIPES[recipe.name].builder(self.latent_dim, **recipe.settings).likelihood is None
         )
 
