@@ -44,6 +44,14 @@ def stirred(latent: lt.AbstractLatent) -> lt.AbstractLatent:
     return latent
 
 
+def calmed(latent: lt.TopDown) -> lt.TopDown:
+    """With a posterior that is nearer to the prior, so that weights do not vary too much."""
+    with torch.no_grad():
+        for name, parameter in latent.named_parameters():
+            parameter.mul_(0.5 if ".posterior." in name else 1.0)
+    return latent
+
+
 def labelled(classes: int) -> lt.Rung:
     return lt.Rung(lt.Labelled(lt.Latent(lt.Categorical(1, classes), lt.UniformCategorical())), MLP((6,)))
 
@@ -168,7 +176,7 @@ LATENTS: dict[str, Callable[[], lt.AbstractLatent]] = {
     "ladder over a codebook": lambda: lt.Ladder(
         [lt.Rung(lt.Codebook(4, 2, positions=2), MLP((6,))), lower(2)], width=6
     ),
-    "very deep": lambda: stirred(lt.TopDown(((1, 1), (2, 2)), channels=1, width=4, bottleneck=3)),
+    "very deep": lambda: calmed(stirred(lt.TopDown(((1, 1), (2, 2)), channels=1, width=4, bottleneck=3))),
     "labelled": lambda: lt.Ladder([labelled(3), lower(2)], width=6),
     "codebook": lambda: lt.Codebook(4, 2, positions=3),
     "codebook turned": lambda: lt.Codebook(4, 2, positions=3, gradient="rotation"),

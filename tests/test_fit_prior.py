@@ -86,7 +86,8 @@ def test_a_prior_over_codes_is_fitted_and_the_codebook_stays(recipe, digits):
     vae.fit_prior(digits[:600], lt.TransformerPrior(16, 1, 2), epochs=3)
     after = vae.evaluate(digits[HELD], draws=1)
     assert isinstance(vae.module_.latent.prior, lt.TransformerPrior)
-    assert after["elbo"] > before["elbo"] and after["distortion"] == before["distortion"]
+    assert after["elbo"] > before["elbo"]
+    assert after["distortion"] == pytest.approx(before["distortion"], rel=1e-6)  # convolutions may be laid out anew
     assert all(torch.equal(t, vae.module_.state_dict()[n]) for n, t in kept.items())
 
 
