@@ -418,10 +418,8 @@ class VAE(Evaluated):
         if self.likelihood is not None:
             return False
         recipe = as_recipe(self.recipe or "table")
-        return (
-            recipe.name in ("table", "factors", "synthetic")
-            or RECIPES[recipe.name].builder(self.latent_dim, **recipe.settings).likelihood is None
-        )
+        entry = RECIPES[recipe.name]
+        return entry.of_columns or entry.builder(self.latent_dim, **recipe.settings).likelihood is None
 
     def _schema(self, data: object) -> Schema | None:
         """The schema of a table, its scales those of the rows that are trained on; None for an array."""

@@ -59,7 +59,7 @@ class Evaluated(Fitted):
 
     def score_samples(self, x: object, draws: int = 100, seed: int | None = None, context: object = None) -> np.ndarray:
         """(N,), nats: the importance-weighted bound of log p(x), with `draws` draws, in the data's units."""
-        seed = self.seed if seed is None else seed
+        seed = self._seed(seed)
         return score_rows(self._fitted(), self._seen(x, context), draws=draws, seed=seed).bound.numpy()
 
     def score(self, x: object, y: object = None, context: object = None) -> float:
@@ -88,7 +88,7 @@ class Evaluated(Fitted):
         figures of the rows that are done.
         Raises ValueError for ais or bracket of codes that gradients cannot move.
         """
-        model, rows, own_seed = self._fitted(), self._seen(x, context), self.seed if seed is None else seed
+        model, rows, own_seed = self._fitted(), self._seen(x, context), self._seed(seed)
         if ais or bracket:
             check_annealing(model)
         notes = [note for note in (self.objective_.caveat, self.privacy_) if note]
@@ -128,7 +128,7 @@ class Evaluated(Fitted):
     def health(self, x: object, seed: int | None = None, context: object = None) -> Health:
         """What is wrong with the model, if anything, and what to try, by held-out rows; see
         `vaekit.evaluation.health`."""
-        return self._health(self._seen(x, context), self.seed if seed is None else seed)
+        return self._health(self._seen(x, context), self._seed(seed))
 
     def _health(self, rows: AbstractRows, seed: int, **settings: Any) -> Health:
         back = self.patience is not None and self.best_epoch_ and self.ended_ in ("finished", "stopped early")
@@ -150,7 +150,7 @@ class Evaluated(Fitted):
         ends it with the rows that are done."""
         rows, settings = self._seen(x, context), {"chains": chains, "betas": betas, "steps": steps}
         with interruptible() as asked:
-            watch, seed = Watch(asked, self.verbose), self.seed if seed is None else seed
+            watch, seed = Watch(asked, self.verbose), self._seed(seed)
             return annealed(self._fitted(), rows, **settings, seed=seed, watch=watch).numpy()
 
     def _baselines(self, x: object, against: object) -> Baselines:
@@ -188,7 +188,7 @@ class Evaluated(Fitted):
 
         See `vaekit.evaluation.representation`, which reads codes, for context and real values.
         """
-        seed = self.seed if seed is None else seed
+        seed = self._seed(seed)
         return representation.representation(self.transform(x), y, self.transform(test), y_test, seed)
 
     def disentanglement(
@@ -196,7 +196,7 @@ class Evaluated(Fitted):
     ) -> dict[str, float]:
         """How well single codes stand for single factors (N, F), whole numbers that made the rows: scores in [0, 1], by
         name; see `vaekit.evaluation.disentanglement`."""
-        return disentanglement.disentanglement(self.transform(x, context), factors, self.seed if seed is None else seed)
+        return disentanglement.disentanglement(self.transform(x, context), factors, self._seed(seed))
 
     def judge_samples(
         self,
@@ -232,7 +232,7 @@ class Evaluated(Fitted):
         self._fitted()
         if self.spec_.schema is None:
             raise ValueError("judge_table is of models of tables, this one was fitted to an array: use judge_samples")
-        seed = self.seed if seed is None else seed
+        seed = self._seed(seed)
         own = [c for c in self.spec_.schema.columns if c.kind != "identifier"]
         real = {"training": training} | ({} if test is None else {"test": test})
         opened = {what: as_table(t) for what, t in real.items()}
@@ -248,7 +248,7 @@ class Evaluated(Fitted):
 
         `detector(x)` is (N,), higher is odder, by the score that was chosen without an odd row at hand.
         """
-        seed = self.seed if seed is None else seed
+        seed = self._seed(seed)
         return Detector.of(self._fitted(), self._seen, normal, draws=draws, seed=seed)
 
     def anomaly_score(

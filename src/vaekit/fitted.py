@@ -7,7 +7,6 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import repeat
-from operator import attrgetter
 from pathlib import Path
 from typing import Any, Self
 
@@ -26,7 +25,7 @@ from .data.rows import AbstractRows, as_rows
 from .data.schema import Schema
 from .data.spec import DataSpec, has_gaps
 from .data.stored import Stored, as_data
-from .distributions import Library
+from .distributions import Distribution, Library
 from .manners import Manners, NotFittedError, available
 from .model import VAEModule
 from .networks import SequenceEncoder
@@ -134,16 +133,20 @@ class Fitted(Manners):
         if codes.dim() != 2 or codes.shape[1] != size:
             raise ValueError(f"expected codes (N, {size}), got {tuple(codes.shape)}: pass what transform gives")
         given = self._context(spread(context, len(codes), self.spec_), len(codes))
-        device, told = (
-            next(model.parameters()).device,
-            attrgetter("mean" if self.spec_.schema is None else "representative"),
-        )
+        device = next(model.parameters()).device
         with torch.no_grad():
             parts = [
-                self.spec_.decode(told(model.decode(c.to(device).reshape(-1, *model.latent.shape), g)))
+                self.spec_.decode(self._single(model.decode(c.to(device).reshape(-1, *model.latent.shape), g)))
                 for c, g in zip(codes.split(CHUNK), given)
             ]
         return joined(parts)
+
+    def _single(self, px: Distribution) -> Tensor:
+        """One value for each cell: the mean, of a table's columns what each has in its stead."""
+        return px.mean if self.spec_.schema is None else px.representative
+
+    def _takes_mean(self, mean: bool | None) -> bool:
+        return self.caveat_ is not None if mean is None else mean
 
     def _context(self, context: object, rows: int) -> Iterator[Tensor | None]:
         """The context of rows to be decoded, as the model reads it, chunk by chunk."""
@@ -232,20 +235,20 @@ class Fitted(Manners):
             raise ValueError(f"sample({n}): expected at least one row")
         if given is not None:
             return self._sample_given(given, n, self._seed(seed), mean, context)
-        seed = self.seed if seed is None else seed
+        seed = self._seed(seed)
         noise, given = Source.like(model, seed), self._context(sampled(context, n, seed, self.spec_), n)
-        take_mean = self.caveat_ is not None if mean is None else mean
-        rows, told = [], attrgetter("mean" if self.spec_.schema is None else "representative")
+        take_mean = self._takes_mean(mean)
+        rows = []
         with torch.no_grad():
             for start, own in zip(range(0, n, CHUNK), given):
                 px = model.decode(model.generate(min(CHUNK, n - start), noise, own), own)
-                rows.append(self.spec_.decode(told(px) if take_mean else px.draw(Scope.of(noise))))
+                rows.append(self.spec_.decode(self._single(px) if take_mean else px.draw(Scope.of(noise))))
         return joined(rows)
 
     def _sample_given(self, given: Mapping[Any, Any], n: int, seed: int, mean: bool | None, context: object) -> Any:
         schema, names = self.spec_.schema, self.__dict__.get("feature_names_in_")
         row = partial_row(given, self.spec_.shape, names) if schema is None else partial_cells(given, schema)
-        take_mean = self.caveat_ is not None if mean is None else mean
+        take_mean = self._takes_mean(mean)
         settings = {"draws": max(GIVEN_DRAWS, n), "seed": seed, "mean": take_mean}
         rows = self._placed(torch.from_numpy(row), context, self.spec_.with_missing())
         made = sample_given(self._fitted(), rows, n, **settings)

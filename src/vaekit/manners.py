@@ -7,7 +7,7 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from torch import nn
 
@@ -41,40 +41,56 @@ class available:
         return self.method.__get__(owner, kind)
 
 
-class Manners:
-    """An estimator whose constructor stores each argument under its own name.
+class Parameters:
+    """What scikit-learn reads and sets: a constructor stores each argument under its own name, and one of them,
+    `inner`, may have parameters of its own, which are reached as `inner__name`."""
 
-    An argument `recipe` may be a `Recipe`, whose settings are reached as `recipe__name`. `missing` says whether NaN
-    is allowed; a fitted estimator has `module_`.
-    """
-
-    recipe: str | Recipe | None
-    missing: bool
+    inner: ClassVar[str]
 
     @classmethod
     def _defaults(cls) -> dict[str, Any]:
         return {n: p.default for n, p in inspect.signature(cls.__init__).parameters.items() if n != "self"}
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The constructor's arguments; with deep, a recipe's settings too, as `recipe__name`."""
+        """The constructor's arguments; with deep, those of the inner one too, as `inner__name`."""
         params = {name: getattr(self, name) for name in sorted(self._defaults())}
-        if deep and isinstance(self.recipe, Recipe):
-            params |= {f"recipe__{k}": v for k, v in self.recipe.get_params().items()}
+        if deep and hasattr(within := getattr(self, self.inner), "get_params"):
+            params |= {f"{self.inner}__{k}": v for k, v in within.get_params().items()}
         return params
 
     def set_params(self, **params: Any) -> Self:
-        """Changes arguments; `recipe__beta=6` changes a setting of the recipe. Raises ValueError for unknown names."""
-        settings = {k.removeprefix("recipe__"): params.pop(k) for k in list(params) if k.startswith("recipe__")}
+        """Changes arguments; `inner__name=6` changes one of the inner one's. Raises ValueError for unknown names."""
+        prefix = f"{self.inner}__"
+        settings = {k.removeprefix(prefix): params.pop(k) for k in list(params) if k.startswith(prefix)}
         known = self._defaults()
         for name, value in params.items():
             if name not in known:
                 raise ValueError(f"unknown parameter {name!r}{nearest(name, known)} of {type(self).__name__}")
             setattr(self, name, value)
         if settings:
-            if self.recipe is None:
-                raise ValueError("recipe__* settings need a recipe: set_params(recipe=...) first")
-            self.recipe = copy.copy(as_recipe(self.recipe)).set_params(**settings)
+            setattr(self, self.inner, self._own_inner().set_params(**settings))
         return self
+
+    def _own_inner(self) -> Any:
+        """A copy of the inner one, to be changed. Raises ValueError where there is none."""
+        raise NotImplementedError
+
+
+class Manners(Parameters):
+    """An estimator with scikit-learn's manners.
+
+    An argument `recipe` may be a `Recipe`, whose settings are reached as `recipe__name`. `missing` says whether NaN
+    is allowed; a fitted estimator has `module_`.
+    """
+
+    inner = "recipe"
+    recipe: str | Recipe | None
+    missing: bool
+
+    def _own_inner(self) -> Recipe:
+        if self.recipe is None:
+            raise ValueError("recipe__* settings need a recipe: set_params(recipe=...) first")
+        return copy.copy(as_recipe(self.recipe))
 
     def __sklearn_clone__(self) -> Self:
         """A new estimator with the same arguments; parts are shared, as fit copies them and never changes them."""

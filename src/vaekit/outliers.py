@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from functools import partial
 from typing import Any, Self
 
@@ -12,13 +11,13 @@ from numpy.typing import NDArray
 from .data.frames import as_table, take
 from .estimator import VAE
 from .evaluation.oddness import SCORES, p_values
-from .manners import not_fitted
+from .manners import Parameters, not_fitted
 from .suggest import nearest
 
 STYLES = ("pyod", "sklearn")
 
 
-class OutlierDetector:
+class OutlierDetector(Parameters):
     """Tells odd rows by a VAE that is fitted to rows of which most are normal.
 
     Parameters
@@ -38,6 +37,8 @@ class OutlierDetector:
     the score above which a row is odd. labels_: (N,), as `predict` gives them. calibration_: the scores of the rows
     held out. n_features_in_, feature_names_in_.
     """
+
+    inner = "vae"
 
     def __init__(
         self,
@@ -160,30 +161,10 @@ class OutlierDetector:
 
     # -- manners -------------------------------------------------------------------------------------
 
-    @classmethod
-    def _defaults(cls) -> dict[str, Any]:
-        return {n: p.default for n, p in inspect.signature(cls.__init__).parameters.items() if n != "self"}
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The constructor's arguments; with deep, those of the VAE too, as `vae__name`."""
-        params = {name: getattr(self, name) for name in sorted(self._defaults())}
-        if deep and self.vae is not None:
-            params |= {f"vae__{name}": value for name, value in self.vae.get_params().items()}
-        return params
-
-    def set_params(self, **params: Any) -> Self:
-        """Changes arguments; `vae__epochs=6` changes one of the VAE. Raises ValueError for unknown names."""
-        settings = {k.removeprefix("vae__"): params.pop(k) for k in list(params) if k.startswith("vae__")}
-        known = self._defaults()
-        for name, value in params.items():
-            if name not in known:
-                raise ValueError(f"unknown parameter {name!r}{nearest(name, known)} of OutlierDetector")
-            setattr(self, name, value)
-        if settings:
-            if self.vae is None:
-                raise ValueError("vae__* settings need a VAE: OutlierDetector(VAE(...)), or set_params(vae=...) first")
-            self.vae = self.vae.__sklearn_clone__().set_params(**settings)
-        return self
+    def _own_inner(self) -> VAE:
+        if self.vae is None:
+            raise ValueError("vae__* settings need a VAE: OutlierDetector(VAE(...)), or set_params(vae=...) first")
+        return self.vae.__sklearn_clone__()
 
     def __sklearn_tags__(self) -> Any:
         from sklearn.utils import InputTags, Tags, TargetTags

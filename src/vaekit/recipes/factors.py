@@ -26,7 +26,9 @@ LEAST, RIDGE = 1e-2, 10.0
 """Share of a feature's variance that is noise at least; rows' worth of a prior N(0, noise) on each loading."""
 
 
-@recipe("Rubin & Thayer 1982; Mattei & Frellsen 2019, arXiv:1812.02633; Ma et al. 2019, arXiv:1809.11142")
+@recipe(
+    "Rubin & Thayer 1982; Mattei & Frellsen 2019, arXiv:1812.02633; Ma et al. 2019, arXiv:1809.11142", of_columns=True
+)
 def factors(latent_dim: int, hidden: tuple[int, ...] = (64,)) -> Parts:
     """Tables with gaps: begins as the factor analysis of what is seen, exact posterior and all, and learns the rest."""
 

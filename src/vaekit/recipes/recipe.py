@@ -112,12 +112,13 @@ class Recipe:
 class Entry:
     """A recipe in the table: its builder, paper, one-line description and the defaults of its settings.
 
-    needs_context: whether it is fitted with context only.
+    needs_context: whether it is fitted with context only. of_columns: whether its likelihood follows a table's columns.
     """
 
     builder: Builder
     paper: str
     needs_context: bool = False
+    of_columns: bool = False
 
     @property
     def summary(self) -> str:
@@ -132,12 +133,14 @@ RECIPES: dict[str, Entry] = {}
 """Every recipe by its name."""
 
 
-def recipe(paper: str, needs_context: bool = False) -> Callable[[Builder], Callable[..., Recipe]]:
+def recipe(
+    paper: str, needs_context: bool = False, of_columns: bool = False
+) -> Callable[[Builder], Callable[..., Recipe]]:
     """Enters a builder into the table; the name in the module becomes the maker of its `Recipe`."""
 
     def enter(builder: Builder) -> Callable[..., Recipe]:
         name = builder.__name__.replace("_", "-")
-        RECIPES[name] = Entry(builder, paper, needs_context)
+        RECIPES[name] = Entry(builder, paper, needs_context, of_columns)
 
         def make(**settings: Any) -> Recipe:
             return Recipe(name, **settings)
