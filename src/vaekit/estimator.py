@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+from numpy.random import default_rng  # at the beginning: a Ctrl-C while numpy.random is imported is lost
 from torch import Tensor, nn
 
 from .core import Component
@@ -402,7 +403,7 @@ class VAE(Evaluated):
     def holds_out(self, rows: int) -> Tensor:
         """(rows,): which of so many rows `fit` holds out, where `validation` is a share."""
         out = torch.zeros(rows, dtype=torch.bool)
-        out[np.random.default_rng([self.seed, 2**31 + 1]).permutation(rows)[: round(rows * self.validation)]] = True
+        out[default_rng([self.seed, 2**31 + 1]).permutation(rows)[: round(rows * self.validation)]] = True
         return out
 
     def _goes_on(self) -> bool:
