@@ -20,7 +20,7 @@ def images(shape, dtype, rows=6):
 
 OF_ITS_KIND = {
     "sentence": lambda: np.random.default_rng(0).integers(0, 9, (130, 12)),
-    "factors": lambda: np.random.default_rng(0).normal(size=(130, 7)),
+    "table": lambda: np.random.default_rng(0).normal(size=(130, 7)),
 }
 """Recipes that are for other rows than images: rows they are for."""
 OF_COUNTS = ["topics", "counts", "count-classes"]

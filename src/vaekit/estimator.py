@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -28,7 +29,7 @@ from .likelihoods import Likelihood
 from .model import VAEModule
 from .networks import MLP, Network, SequenceEncoder, as_network, ends_in, initialise
 from .objectives import Objective, PriorFit
-from .recipes import RECIPES, Parts, Pretraining, Recipe, as_recipe
+from .recipes import RECIPES, Parts, Pretraining, Recipe, Regime, as_recipe
 from .training import Adam, Learner, Training, fit, join
 from .training.display import display_for
 from .training.distributed import Processes
@@ -52,14 +53,15 @@ class VAE(Evaluated):
 
     Parameters
     ----------
-    latent_dim: numbers in z (what a recipe makes of it, where it names another latent).
+    latent_dim: numbers in z (what a recipe makes of it, where it names another latent); None: the recipe's own, 2, but
+        for tables.
     recipe: a named model, by name or from `vaekit.recipes`; None: the classic "vae" for images, "auto" otherwise.
     encoder, decoder, latent, likelihood, objective: parts that replace the recipe's. Networks may be any `nn.Module`
         (or a Keras 3 model on the torch backend); sizes left open are settled. fit trains copies of them; parts that
         already have weights keep them, the rest is built from the seed.
     context: a network that reads the context of a row into a vector; None: a small dense one for images, else none.
-    epochs, batch_size, lr, schedule, warmup, clip, skip, average, weight_decay: Adam's training; see
-        `vaekit.training.Adam`.
+    epochs, batch_size, lr, schedule: of Adam's training; None: the recipe's own, 50, 128, 1e-3 and "constant", but for
+        tables; see `vaekit.recipes.Regime`. warmup, clip, skip, average, weight_decay: see `vaekit.training.Adam`.
     privacy: how far the weights may tell any one training row; see `vaekit.training.Privacy`.
     columns: of a table, what its columns are, by name, where that is known better than it is inferred: a kind, the
         ordered levels of an ordinal one, or "identifier" to leave one out; see `vaekit.data.Schema`.
@@ -88,7 +90,7 @@ class VAE(Evaluated):
 
     def __init__(
         self,
-        latent_dim: int = 2,
+        latent_dim: int | None = None,
         *,
         recipe: str | Recipe | None = None,
         encoder: nn.Module | None = None,
@@ -97,10 +99,10 @@ class VAE(Evaluated):
         likelihood: Likelihood | None = None,
         objective: Objective | None = None,
         context: Network | None = None,
-        epochs: int = 50,
-        batch_size: int = 128,
-        lr: float = 1e-3,
-        schedule: str = "constant",
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        lr: float | None = None,
+        schedule: str | None = None,
         warmup: int = 0,
         clip: float | None = None,
         skip: float | None = None,
@@ -235,7 +237,8 @@ class VAE(Evaluated):
         return course
 
     def _training(self, learner: Learner, rows: AbstractRows) -> Training:
-        settings = (learner, rows, self.epochs, self.batch_size, self._adam(), self.seed)
+        regime = self._regime(rows)
+        settings = (learner, rows, regime.epochs, regime.batch_size, self._adam(regime), self.seed)
         if self.privacy is None:
             return Training(*settings, sharded=self.sharded)
         return PrivateTraining(*settings, privacy=self.privacy)
@@ -289,7 +292,7 @@ class VAE(Evaluated):
         self._seen(x, context)  # refuses other rows than it was fitted to
         rows, held = self._split(x, None, context, self.spec_)
         folder, display = None if run is None else Path(run), display or display_for(self.verbose)
-        epochs, members = self.epochs if epochs is None else epochs, self.__dict__.get("members_", [])
+        epochs, members = self._regime(rows).epochs if epochs is None else epochs, self.__dict__.get("members_", [])
         self._fit_prior(prior, rows, held, epochs, folder, resume, display)
         for first in members[:1]:
             vars(first).update({n: v for n, v in vars(self).items() if n.endswith("_") and n != "members_"})
@@ -319,7 +322,8 @@ class VAE(Evaluated):
         start_prior(model, rows, self.seed)
         settings = {**self._fitting(), "patience": None if model.latent.ratio == "none" else self.patience}
         with holding(learner, learner.players()["prior"]):
-            training = Training(learner, rows, epochs, self.batch_size, self._adam(), self.seed)
+            regime = self._regime(rows)
+            training = Training(learner, rows, epochs, regime.batch_size, self._adam(regime), self.seed)
             course = fit(training, held, folder=folder, resume=resume, display=display, **settings)[0]
         before = len(self.history_)
         self.history_ = [*self.history_, *({**r, "epoch": before + r["epoch"]} for r in course.history)]
@@ -336,9 +340,15 @@ class VAE(Evaluated):
         self.history_, self.ended_, self.best_epoch_ = course.history, course.ended, course.best_epoch
         self.pace_ = course.pace
 
-    def _adam(self) -> Adam:
-        names = ("weight_decay", "schedule", "warmup", "clip", "skip", "average")
-        return Adam(self.lr, **{name: getattr(self, name) for name in names})
+    def _regime(self, rows: AbstractRows) -> Regime:
+        """The recipe's, with what the estimator says itself."""
+        given = {name: getattr(self, name) for name in vars(Regime())}
+        own = self._recipe(rows.spec).regime(len(rows))
+        return replace(own, **{name: value for name, value in given.items() if value is not None})
+
+    def _adam(self, regime: Regime) -> Adam:
+        names = ("weight_decay", "warmup", "clip", "skip", "average")
+        return Adam(regime.lr, schedule=regime.schedule, **{name: getattr(self, name) for name in names})
 
     def _low_precision(self) -> torch.dtype | None:
         if self.precision not in ("fp32", "bf16"):
@@ -420,7 +430,7 @@ class VAE(Evaluated):
             return False
         recipe = as_recipe(self.recipe or "table")
         entry = RECIPES[recipe.name]
-        return entry.of_columns or entry.builder(self.latent_dim, **recipe.settings).likelihood is None
+        return entry.of_columns or entry.builder(self.latent_dim or 2, **recipe.settings).likelihood is None
 
     def _schema(self, data: object) -> Schema | None:
         """The schema of a table, its scales those of the rows that are trained on; None for an array."""
@@ -501,7 +511,7 @@ class VAE(Evaluated):
             if parts.pretraining is None:
                 before = {n: t.clone() for n, t in learner.state_dict().items()} if self.privacy is not None else {}
                 sample = prepare(learner.model, rows, self.seed)
-                if parts.start is not None:
+                if parts.start is not None and self.privacy is None:  # it reads training rows
                     parts.start(learner.model, sample, self.seed)
                 begun = [n for n, t in before.items() if not torch.equal(t, learner.state_dict()[n])]
                 if begun:
@@ -515,8 +525,9 @@ class VAE(Evaluated):
         """A new model that was trained for another objective and with N(0, I) for its prior, whose own one then starts
         from the codes that it has."""
         learner = Learner(with_prior(model, StandardNormal(), rows), pretraining.objective).to(rows.device)
-        epochs = min(pretraining.epochs, self.epochs)
-        training = Training(learner, rows, epochs, self.batch_size, self._adam(), self.seed, processes=Processes())
+        regime = self._regime(rows)
+        epochs, adam = min(pretraining.epochs, regime.epochs), self._adam(regime)
+        training = Training(learner, rows, epochs, regime.batch_size, adam, self.seed, processes=Processes())
         for _ in training:
             if training.epoch_ended:
                 training.check()

@@ -15,7 +15,7 @@ from .distributions import Distribution, sum_cells
 from .latents import AbstractLatent
 from .latents.ladder import pairs
 from .likelihoods import Likelihood
-from .networks import Network, SetEncoder, as_network
+from .networks import Network, as_network
 
 CONTEXT = 32
 """Numbers that a network of the context gives, unless it says how many."""
@@ -83,6 +83,8 @@ class VAEModule(Component):
         if isinstance(encoder, Network):
             widths = likelihood.feature_widths
             sizes = {"widths": widths, "cells": math.prod(likelihood.shape)}
+            if self._shows_mask:
+                sizes["owners"] = likelihood.owners
             encoder = encoder.settled(in_shape=reads, out_shape=latent.evidence_shape, **sizes)
         if isinstance(decoder, Network):
             widths, reads = likelihood.parameter_widths, joined(latent.emitted_shape, context)
@@ -233,8 +235,6 @@ class VAEModule(Component):
         """Once before the first step, on a sample of the data: what must see data starts from it (k-means,
         pseudo-inputs), and parts that do not fit one another are told now."""
         batch = replace(batch, context=self.read(batch.context))
-        if isinstance(self.encoder, SetEncoder):
-            self.encoder.meet(self.likelihood.features, batch.x)
         x, _, evidence = self._infer_inputs(batch, noise)
         if tuple(evidence.shape[1:]) != self.latent.evidence_shape:
             raise ValueError(

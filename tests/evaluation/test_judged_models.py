@@ -29,11 +29,6 @@ def test_rows_of_a_model_are_judged_beside_the_floor(vae):
     assert 0.5 < found["column_shapes"] <= 1 and set(found.synthetic) == set(found.floor)
 
 
-def test_the_recipe_to_draw_from_reads_tables():
-    made = vk.VAE(3, recipe="synthetic", epochs=2, threads=1).fit(frame(0, 200)).sample(20)
-    assert list(made.columns) == ["a", "b", "word", "flag"] and set(made["word"]) <= {"low", "mid", "high"}
-
-
 def test_a_model_of_an_array_is_told_what_to_use():
     vae = vk.VAE(2, epochs=1, threads=1).fit(np.random.default_rng(0).normal(size=(50, 3)))
     with pytest.raises(ValueError, match="this one was fitted to an array: use judge_samples"):

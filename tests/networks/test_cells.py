@@ -6,14 +6,14 @@ import torch
 
 import vaekit as vk
 from vaekit.latents import Latent, NaturalNormal, StandardNormal
-from vaekit.likelihoods import Categorical, Gaussian, Mixed
+from vaekit.likelihoods import Bernoulli, Categorical, Gaussian, Mixed, Ordinal
 from vaekit.networks import MLP, FactorEncoder, SetEncoder, SkipMLP
 from vaekit.recipes.factors import factor_analysis
 
 
 def built(kind, out, cells=5):
     torch.manual_seed(0)
-    return kind(cells=cells, in_shape=(2 * cells,), out_shape=(out,)).double()
+    return kind(cells=cells, owners=range(cells), in_shape=(2 * cells,), out_shape=(out,)).double()
 
 
 def seen(n=7, cells=5, seed=0):
@@ -65,9 +65,37 @@ def test_features_are_told_by_their_cells():
     likelihood = Mixed([Gaussian(shape=(2,)), Categorical(3, shape=(2,))])
     latent = Latent(NaturalNormal(2), StandardNormal())
     model = vk.VAEModule(FactorEncoder(), latent, MLP((4,)), likelihood).settled((4,))
-    x = torch.tensor([[0.5, -1.0, 0.0, 2.0], [1.5, 2.0, 1.0, 0.0], [0.1, 3.0, 2.0, 1.0]])
-    model.encoder.meet(likelihood.features, x)
-    assert model.encoder.owner.tolist()[:2] == [0, 1] and sorted(model.encoder.owner.tolist()[2:]) == [2] * 3 + [3] * 3
+    assert model.encoder.owners == (0, 1, 2, 2, 2, 3, 3, 3)
+
+
+OF_CELLS = [
+    Mixed([Gaussian(shape=(2,)), Categorical(3, shape=(2,)), Ordinal([2, 4]), Bernoulli(shape=(1,))]),
+    Categorical(3, one_hot=True, shape=(4,)),
+    Gaussian(shape=(2, 3)),
+]
+
+
+@pytest.mark.parametrize("likelihood", OF_CELLS, ids=lambda likelihood: type(likelihood).__name__)
+def test_a_feature_is_owned_by_the_cell_that_it_changes_with(likelihood):
+    """Without a cell just its own features are 0."""
+    x = torch.ones(1, *likelihood.shape)
+    whole, cells = likelihood.features(x).flatten(), x.numel()
+    for cell in range(cells):
+        mask = (torch.arange(cells) != cell).float().reshape(x.shape)
+        lost = whole != likelihood.features(x, mask).flatten()
+        assert {likelihood.owners[i] for i in lost.nonzero().flatten()} == {cell}
+
+
+def test_context_is_always_seen_and_moves_the_codes():
+    """What is known beside a row is a feature that no cell owns; at first it says nothing of z, and then it learns to."""
+    network = FactorEncoder(cells=3, owners=range(3), in_shape=(8,), out_shape=(6,)).double()
+    assert network.owner.tolist() == [0, 1, 2, 3, 3]
+    x = torch.randn(4, 8, dtype=torch.float64)
+    told = network(x)
+    torch.testing.assert_close(network(torch.cat([x[:, :6], x[:, 6:] + 1], 1)), told)
+    with torch.no_grad():
+        network.means[3:] = 1.0
+    assert (network(torch.cat([x[:, :6], x[:, 6:] + 1], 1))[:, :2] != network(x)[:, :2]).all()
 
 
 def test_factor_analysis_finds_the_covariance():
@@ -88,7 +116,7 @@ def test_a_model_begins_as_the_best_linear_one():
     loadings = rng.normal(size=(8, 2))
     x = rng.normal(size=(300, 2)) @ loadings.T + 0.3 * rng.normal(size=(300, 8))
     gone = rng.random(x.shape) < 0.4
-    vae = vk.VAE(2, recipe="factors", missing=True, epochs=0, compile=False, threads=1).fit(np.where(gone, np.nan, x))
+    vae = vk.VAE(2, recipe="table", missing=True, epochs=0, compile=False, threads=1).fit(np.where(gone, np.nan, x))
     covariance, ideal = loadings @ loadings.T + 0.09 * np.eye(8), x.copy()
     for row, g, made in zip(x, gone, ideal):
         made[g] = covariance[g][:, ~g] @ np.linalg.solve(covariance[~g][:, ~g], row[~g])

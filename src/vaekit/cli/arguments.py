@@ -118,14 +118,22 @@ class Setting:
 SCHEDULES, INITIALISERS = ("constant", "cosine", "linear"), ("glorot", "he", "torch")
 PATHS = ("linear", "spherical", "geodesic")
 BINARISE = ("none", "static", "dynamic", "threshold")
+OF_TABLES = "of tables, by their size"
 SETTINGS: dict[str, Setting] = {
-    "recipe": Setting(None, str, "NAME", "a named model, see `vaekit recipes` (default: vae for images, else auto)"),
+    "recipe": Setting(
+        None, str, "NAME", "a named model, see `vaekit recipes` (default: vae for images, table for tables, else auto)"
+    ),
     "set": Setting([], assignment, "NAME=VALUE", "a setting of the recipe, such as hidden=300,300; may be repeated"),
-    "latent_dim": Setting(2, whole(1), "N", "numbers in z"),
-    "epochs": Setting(50, whole(0), "N", "passes over the training rows"),
-    "batch_size": Setting(128, whole(1), "N", "rows per step"),
-    "lr": Setting(1e-3, positive, "X", "Adam's learning rate"),
-    "schedule": Setting("constant", one_of(*SCHEDULES), "NAME", f"of the learning rate: {', '.join(SCHEDULES)}"),
+    "latent_dim": Setting(None, whole(1), "N", f"numbers in z (default: 2; {OF_TABLES})"),
+    "epochs": Setting(None, whole(0), "N", f"passes over the training rows (default: 50; {OF_TABLES})"),
+    "batch_size": Setting(None, whole(1), "N", f"rows per step (default: 128; {OF_TABLES})"),
+    "lr": Setting(None, positive, "X", f"Adam's learning rate (default: 0.001; {OF_TABLES})"),
+    "schedule": Setting(
+        None,
+        one_of(*SCHEDULES),
+        "NAME",
+        f"of the learning rate: {', '.join(SCHEDULES)} (default: constant; {OF_TABLES})",
+    ),
     "warmup": Setting(0, whole(0), "N", "steps over which the learning rate rises"),
     "clip": Setting(None, positive, "X", "largest norm of a gradient (default: any)"),
     "skip": Setting(None, positive, "X", "norm of a gradient above which a step is left out (default: none)"),

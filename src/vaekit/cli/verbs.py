@@ -138,7 +138,8 @@ def fit_prior(args: Namespace) -> Outcome:
 def _interrupted(vae: VAE, folder: Path) -> Outcome:
     command, done = resume_command(folder), len(vae.history_)
     record = {"run": str(folder), "ended": vae.ended_, "epochs": done, "resume": command}
-    text = f"interrupted after {done} of {vae.epochs} epochs; {folder} can be used as it is\ngo on with: {command}"
+    of = "" if vae.epochs is None else f" of {vae.epochs}"
+    text = f"interrupted after {done}{of} epochs; {folder} can be used as it is\ngo on with: {command}"
     return Outcome(text, record, INTERRUPTED)
 
 

@@ -82,6 +82,12 @@ class Likelihood(Component):
         return masked(x, mask)
 
     @property
+    def owners(self) -> tuple[int, ...]:
+        """The number of the cell that each feature of a row tells of, both flat; features of a cell are stacked along
+        the first dimension."""
+        return tuple(i % math.prod(self._known_shape()) for i in range(math.prod(self.features_shape)))
+
+    @property
     def feature_widths(self) -> tuple[int, ...] | None:
         """How many features each part of a row has, part after part; None where rows have no parts."""
         return None
@@ -94,6 +100,11 @@ class Likelihood(Component):
     @property
     def column_features_shape(self) -> tuple[int, ...]:
         return self.features_shape
+
+    @property
+    def column_owners(self) -> tuple[int, ...]:
+        """`owners` of these."""
+        return self.owners
 
     def column_features(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """(B, *column_features_shape): the same where x are columns of a table (see `Mixed`)."""

@@ -164,6 +164,11 @@ class Ordinal(Likelihood):
     def column_features_shape(self) -> tuple[int, ...]:
         return (len(self.levels) + sum(self.levels),)
 
+    @property
+    def column_owners(self) -> tuple[int, ...]:
+        columns = range(len(self.levels))
+        return (*columns, *(i for i in columns for _ in range(self.levels[i])))
+
     def column_features(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Where a level lies among the others, and which it is, one-hot."""
         numbers = torch.arange(self.there.shape[1], device=x.device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -66,6 +67,10 @@ class Categorical(Levels):
     @property
     def column_features_shape(self) -> tuple[int, ...]:
         return self.in_shape
+
+    @property
+    def column_owners(self) -> tuple[int, ...]:
+        return tuple(i // self.levels for i in range(math.prod(self.in_shape)))
 
     def column_features(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         one_hot = (x.unsqueeze(-1) == torch.arange(self.levels, device=x.device)).to(x.dtype)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Any, Self
 
 import torch
@@ -58,6 +59,11 @@ class Mixed(Likelihood):
     @property
     def features_shape(self) -> tuple[int, ...]:
         return (sum(self.feature_widths),)
+
+    @property
+    def owners(self) -> tuple[int, ...]:
+        firsts = accumulate(self.sizes, initial=0)
+        return tuple(first + i for first, part in zip(firsts, self.parts) for i in part.column_owners)
 
     def distribution(self, parameters: Tensor) -> Joint:
         own = parameters.split(self.parameter_widths, 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import prod
 
 import torch
@@ -20,8 +20,9 @@ class SetEncoder(Network):
     share, rho dense layers of `hidden` widths; m_f is 0 where the cell is missing, so that what stands there, or where
     it stands, changes nothing. Ma et al. 2019, arXiv:1809.11142 (EDDI), section 3.2, their PNP set-up.
 
-    width: of h. embedding: numbers in e_f. cells: how many there are in a row, settled by the model. It reads the mask
-    of the cells, then the features, then the context.
+    width: of h. embedding: numbers in e_f. cells: how many there are in a row; owners: the cell that each feature is of;
+    both are settled by the model. It reads the mask of the cells, then the features, then the context, whose numbers are
+    always seen.
     """
 
     flattens = True
@@ -35,11 +36,13 @@ class SetEncoder(Network):
         embedding: int = 8,
         activation: str = "silu",
         cells: int | None = None,
+        owners: Sequence[int] | None = None,
         in_shape: int | Sequence[int] | None = None,
         out_shape: int | Sequence[int] | None = None,
     ):
         super().__init__(in_shape, out_shape)
         self.width, self.embedding, self.activation, self.cells = width, embedding, activation, cells
+        self.owners = None if owners is None else tuple(int(cell) for cell in owners)
         self.hidden = (hidden,) if isinstance(hidden, int) else tuple(int(n) for n in hidden)
         if min(width, embedding, *self.hidden) < 1:
             raise ValueError(f"{type(self).__name__}(width={width}, hidden={self.hidden}): expected positive widths")
@@ -48,7 +51,7 @@ class SetEncoder(Network):
 
     @property
     def open(self) -> bool:
-        return super().open or self.cells is None
+        return super().open or self.cells is None or self.owners is None
 
     @property
     def corrects(self) -> int:
@@ -57,35 +60,22 @@ class SetEncoder(Network):
 
     def _build(self) -> None:
         features = prod(self.in_shape) - self.cells
-        if features < 1:
+        if features < len(self.owners):
             raise ValueError(
-                f"{type(self).__name__}: expected the mask of {self.cells} cells and features after it, got "
-                f"in_shape={self.in_shape}"
+                f"{type(self).__name__}: expected the mask of {self.cells} cells and {len(self.owners)} features after "
+                f"it, got in_shape={self.in_shape}"
             )
-        owner = torch.arange(features) * self.cells // features
-        self.register_buffer("owner", owner)
+        owner = torch.tensor([*self.owners, *[self.cells] * (features - len(self.owners))])
+        self.register_buffer("owner", owner, persistent=False)
         self.places = nn.Parameter(torch.randn(features, self.embedding))
         self.told = nn.Linear(2 * self.embedding, self.width)
         self.between = activation(self.activation)
         self.layers = dense((self.width, *self.hidden, self.corrects), self.activation)
 
-    @torch.no_grad()
-    def meet(self, features: Callable[[Tensor, Tensor], Tensor], x: Tensor) -> None:
-        """Learns which cell each feature is of, by which one has to be seen for it to be other than 0."""
-        whole, cells = x[:256], self.cells
-        owner = torch.zeros_like(self.owner)
-        for cell in range(cells):
-            mask = torch.zeros(len(whole), cells, device=x.device, dtype=x.dtype)
-            mask[:, cell] = 1
-            told = features(whole, mask.reshape(whole.shape)).flatten(1)[:, : len(owner)]
-            owner = torch.where((told != 0).any(0), cell, owner)
-        self.owner.copy_(owner)
-
     def _read(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The features, 0 where their cells are missing, and the mask, (B, F) each."""
-        mask, features = x.flatten(1).split([self.cells, x[0].numel() - self.cells], 1)
-        mask = mask.index_select(1, self.owner)
-        features = features[:, : len(self.owner)]
+        mask, features = x.flatten(1).split([self.cells, len(self.owner)], 1)
+        mask = torch.cat([mask, torch.ones_like(mask[:, :1])], 1).index_select(1, self.owner)
         return features * mask, mask
 
     def _pooled(self, features: Tensor, mask: Tensor) -> Tensor:
@@ -123,7 +113,8 @@ class FactorEncoder(SetEncoder):
     def _build(self) -> None:
         super()._build()
         features, d = len(self.owner), self.size
-        self.factors = nn.Parameter(torch.randn(features, d) / math.sqrt(features))
+        told = (self.owner < self.cells).unsqueeze(1)  # of z; the context is not
+        self.factors = nn.Parameter(told * torch.randn(features, d) / math.sqrt(features))
         self.means = nn.Parameter(self.factors.detach().clone())
         self.shifts = nn.Parameter(torch.zeros(features, d))
         self.gate = nn.Parameter(torch.zeros(()))

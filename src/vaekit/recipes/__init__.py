@@ -10,6 +10,7 @@ from .recipe import RECIPES as RECIPES
 from .recipe import Parts as Parts
 from .recipe import Pretraining as Pretraining
 from .recipe import Recipe as Recipe
+from .recipe import Regime as Regime
 from .recipe import as_recipe as as_recipe
 from .recipe import likelihood_for as likelihood_for
 from .classic import vae as vae
@@ -38,7 +39,6 @@ from .bounds import ciwae as ciwae
 from .bounds import miwae as miwae
 from .bounds import not_miwae as not_miwae
 from .bounds import vimco as vimco
-from .factors import factors as factors
 from .codes import full_covariance as full_covariance
 from .codes import low_rank as low_rank
 from .codes import laplace as laplace
@@ -96,7 +96,6 @@ from .sequences import recurrent as recurrent
 from .sequences import temporal_conv as temporal_conv
 from .sequences import transformer as transformer
 from .sequences import sentence as sentence
-from .tables import synthetic as synthetic
 from .tables import table as table
 from .modalities import jmvae as jmvae
 from .modalities import mvae as mvae

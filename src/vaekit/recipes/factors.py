@@ -5,59 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ..core import Batch, Scope, Source
-from ..data.marginals import Marginal
-from ..data.schema import Schema
-from ..data.spec import DataSpec
 from ..distributions import sum_cells
-from ..latents import Latent, NaturalNormal, StandardNormal
-from ..likelihoods import Likelihood, of_table
 from ..model import VAEModule, join
 from ..networks import FactorEncoder, SkipMLP
-from .recipe import Parts, likelihood_for, recipe
 
 STEPS, FITTING = 60, 300
 """Of expectation-maximisation, and of the gradient that brings the linear decoder to the codes."""
 LEAST, RIDGE = 1e-2, 10.0
 """Share of a feature's variance that is noise at least; rows' worth of a prior N(0, noise) on each loading."""
-
-
-@recipe(
-    "Rubin & Thayer 1982; Mattei & Frellsen 2019, arXiv:1812.02633; Ma et al. 2019, arXiv:1809.11142", of_columns=True
-)
-def factors(latent_dim: int, hidden: tuple[int, ...] = (64,)) -> Parts:
-    """Tables with gaps: begins as the factor analysis of what is seen, exact posterior and all, and learns the rest."""
-
-    def likelihood(spec: DataSpec) -> Likelihood:
-        return likelihood_for(spec) if spec.schema is None else of_table(straight(spec.schema))
-
-    hidden = tuple(hidden)
-    latent = Latent(NaturalNormal(latent_dim), StandardNormal())
-    return Parts(latent, FactorEncoder(hidden=hidden), SkipMLP(hidden[::-1]), likelihood, start=start_from_factors)
-
-
-def straight(schema: Schema) -> Schema:
-    """The schema with a straight line for the map of every column of numbers to normal scores: of x, or of log x where
-    it is positive.
-
-    What a column is given others is nearer to a line in x than in ranks, whose tails are those that were met.
-    """
-    return replace(
-        schema,
-        columns=tuple(c if c.marginal is None else replace(c, marginal=_line(c.marginal)) for c in schema.columns),
-    )
-
-
-def _line(marginal: Marginal) -> Marginal:
-    knots, scores = (np.array(t[1:-1]) for t in (marginal.knots, marginal.scores))
-    slope, start = np.polyfit(knots, scores, 1)
-    width = knots[-1] - knots[0]
-    ends = np.array([knots[0] - width, knots[0], knots[-1], knots[-1] + width])
-    return Marginal(tuple(ends.tolist()), tuple((start + slope * ends).tolist()))
 
 
 @dataclass(frozen=True)
@@ -110,12 +69,13 @@ def start_from_factors(model: VAEModule, batch: Batch, seed: int) -> None:
         return
     seen = torch.ones_like(batch.x) if batch.mask is None else batch.mask
     features = model.likelihood.features(batch.x, batch.mask).flatten(1)
-    factors = factor_analysis(features, seen.flatten(1)[:, encoder.owner], encoder.size)
+    told = len(encoder.owners)  # what is after them is context
+    factors = factor_analysis(features, seen.flatten(1)[:, encoder.owner[:told]], encoder.size)
     with torch.no_grad():
         noise = factors.noise.unsqueeze(1)
-        encoder.factors.copy_(factors.loadings / noise.sqrt())
-        encoder.means.copy_(factors.loadings / noise)
-        encoder.shifts.copy_(-factors.mean.unsqueeze(1) * factors.loadings / noise)
+        encoder.factors[:told].copy_(factors.loadings / noise.sqrt())
+        encoder.means[:told].copy_(factors.loadings / noise)
+        encoder.shifts[:told].copy_(-factors.mean.unsqueeze(1) * factors.loadings / noise)
     if isinstance(decoder, SkipMLP):
         _fit_linear(model, batch, seed)
 

@@ -58,8 +58,18 @@ class Parts:
 Builder = Callable[..., Parts]
 
 
+@dataclass(frozen=True)
+class Regime:
+    """How a recipe is trained: what the estimator's settings of these names are where they are None."""
+
+    epochs: int = 50
+    batch_size: int = 128
+    lr: float = 1e-3
+    schedule: str = "constant"
+
+
 class Recipe:
-    """A named model with its settings: `build(latent_dim, spec)` gives its parts."""
+    """A named model with its settings: `build(latent_dim, spec)` gives its parts, `regime(rows)` how it is trained."""
 
     def __init__(self, name: str, **settings: Any):
         if name not in RECIPES:
@@ -82,12 +92,18 @@ class Recipe:
     def paper(self) -> str:
         return self._entry.paper
 
-    def build(self, latent_dim: int, spec: DataSpec) -> Parts:
+    def build(self, latent_dim: int | None, spec: DataSpec) -> Parts:
+        """The parts for data of this kind; latent_dim: None for the recipe's own."""
+        latent_dim = self._entry.latent_dim(spec) if latent_dim is None else latent_dim
         parts = self._entry.builder(latent_dim, **self._settings)
         likelihood = parts.likelihood or likelihood_for
         if not isinstance(likelihood, Likelihood):
             likelihood = likelihood(spec)
         return replace(parts, likelihood=likelihood, objective=parts.objective or ELBO())
+
+    def regime(self, rows: int) -> Regime:
+        """How it is trained on so many rows."""
+        return self._entry.regime(rows)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         return {"name": self.name, **self._settings}
@@ -113,12 +129,16 @@ class Entry:
     """A recipe in the table: its builder, paper, one-line description and the defaults of its settings.
 
     needs_context: whether it is fitted with context only. of_columns: whether its likelihood follows a table's columns.
+    latent_dim: of the data, how many numbers z has, and regime: of the number of rows, how it is trained, both where
+    the estimator does not say.
     """
 
     builder: Builder
     paper: str
     needs_context: bool = False
     of_columns: bool = False
+    latent_dim: Callable[[DataSpec], int] = lambda spec: 2
+    regime: Callable[[int], Regime] = lambda rows: Regime()
 
     @property
     def summary(self) -> str:
@@ -133,14 +153,12 @@ RECIPES: dict[str, Entry] = {}
 """Every recipe by its name."""
 
 
-def recipe(
-    paper: str, needs_context: bool = False, of_columns: bool = False
-) -> Callable[[Builder], Callable[..., Recipe]]:
-    """Enters a builder into the table; the name in the module becomes the maker of its `Recipe`."""
+def recipe(paper: str, **known: Any) -> Callable[[Builder], Callable[..., Recipe]]:
+    """Enters a builder into the table; the name in the module becomes the maker of its `Recipe`. known: as in `Entry`."""
 
     def enter(builder: Builder) -> Callable[..., Recipe]:
         name = builder.__name__.replace("_", "-")
-        RECIPES[name] = Entry(builder, paper, needs_context, of_columns)
+        RECIPES[name] = Entry(builder, paper, **known)
 
         def make(**settings: Any) -> Recipe:
             return Recipe(name, **settings)

@@ -2,32 +2,48 @@
 
 from __future__ import annotations
 
-from ..latents import FlowPrior, Latent, Normal
+import math
+
+from ..data.spec import DataSpec
+from ..latents import FlowPrior, Latent, NaturalNormal
 from ..likelihoods import of_table
-from ..networks import MLP
-from ..objectives import ELBO
-from .recipe import Parts, likelihood_for, plain, recipe
+from ..networks import FactorEncoder, SkipMLP
+from .factors import start_from_factors
+from .recipe import Parts, Regime, likelihood_for, recipe
+
+MOST_LATENTS = 16
+EPOCHS, FEWEST_EPOCHS, VISITS = 60, 10, 6_000_000
+"""Of a table, where rows are not visited more than `VISITS` times for it in all; and of larger ones at least."""
+BATCH, LARGEST_BATCH, BATCHES = 128, 4096, 256
+"""Rows in a batch: as many as make `BATCHES` of them an epoch, within these bounds."""
 
 
-@recipe("Nazabal et al. 2020, arXiv:1807.03653; Snelson et al. 2003, of warped columns", of_columns=True)
-def table(latent_dim: int, hidden: tuple[int, ...] = (128, 128), components: int = 1) -> Parts:
-    """A data frame as it comes: a likelihood of its own for every kind of column, missing cells left out."""
-    return _of_columns(plain(latent_dim), hidden, components)
+def latents(spec: DataSpec) -> int:
+    """As many as there are columns, 16 at most."""
+    return min(MOST_LATENTS, math.prod(spec.shape))
 
 
-@recipe("Chen et al. 2017, arXiv:1611.02731; beta below 1: Higgins et al. 2017", of_columns=True)
-def synthetic(latent_dim: int, beta: float = 0.1, hidden: tuple[int, ...] = (128, 128), components: int = 1) -> Parts:
-    """A data frame to draw new rows of: codes that say much of a row, for a low beta, and a flow for their prior."""
-    latent = Latent(Normal(latent_dim), FlowPrior())
-    return _of_columns(latent, hidden, components, objective=ELBO(beta))
+def regime(rows: int) -> Regime:
+    """60 epochs of batches of 128; of more than 32,768 rows larger batches, of more than 100,000 fewer epochs."""
+    epochs = max(FEWEST_EPOCHS, min(EPOCHS, VISITS // max(rows, 1)))
+    batch_size = max(BATCH, min(LARGEST_BATCH, 2 ** (rows // BATCHES).bit_length() // 2))
+    return Regime(epochs, batch_size, lr=2e-3, schedule="cosine")
 
 
-def _of_columns(latent: Latent, hidden: tuple[int, ...], components: int, objective: ELBO | None = None) -> Parts:
+@recipe(
+    "Rubin & Thayer 1982; Mattei & Frellsen 2019, arXiv:1812.02633; Ma et al. 2019, arXiv:1809.11142; Chen et al. 2017, "
+    "arXiv:1611.02731",
+    of_columns=True,
+    latent_dim=latents,
+    regime=regime,
+)
+def table(latent_dim: int, hidden: tuple[int, ...] = (64,), components: int = 1) -> Parts:
+    """A data frame as it comes, gaps and all: begins as the factor analysis of what is seen, and learns the rest."""
     hidden = tuple(hidden)
     return Parts(
-        latent,
-        MLP(hidden, heads=2, reads_mask=True),
-        MLP(hidden[::-1]),
+        Latent(NaturalNormal(latent_dim), FlowPrior()),
+        FactorEncoder(hidden=hidden),
+        SkipMLP(hidden[::-1]),
         likelihood=lambda spec: likelihood_for(spec) if spec.schema is None else of_table(spec.schema, components),
-        objective=objective,
+        start=start_from_factors,
     )

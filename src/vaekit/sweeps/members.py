@@ -73,8 +73,9 @@ class Stack:
         first, vaes = self.members[0], [m.vae for m in self.members]
         seeds = [vae.seed for vae in vaes]
         ensemble = Ensemble([m.learner for m in self.members], shared_rows=len(set(seeds)) == 1)
-        adam = replace(first.vae._adam(), lr=tuple(vae.lr for vae in vaes))
-        training = Training(ensemble, first.rows, first.vae.epochs, first.vae.batch_size, adam, seeds=seeds)
+        regimes = [m.vae._regime(m.rows) for m in self.members]
+        adam = replace(first.vae._adam(regimes[0]), lr=tuple(regime.lr for regime in regimes))
+        training = Training(ensemble, first.rows, regimes[0].epochs, regimes[0].batch_size, adam, seeds=seeds)
         courses = fit(training, first.held, folder=folder, resume=resume, display=display, **first.vae._fitting())
         for member, learner, member.course in zip(self.members, ensemble.members(), courses):
             if member.fitted is not None:
@@ -114,7 +115,8 @@ def _architecture(member: Member) -> tuple[str, str | None]:
         parts, alone = [str(id(vae))], alone or str(error)
     own = {name: id(getattr(vae, name)) for name in storage.external_names(parts)}
     tensors = [(n, tuple(t.shape), str(t.dtype), t.requires_grad) for n, t in _tensors(learner)]
-    settings = {n: v for n, v in vae.get_params(deep=False).items() if n not in (*COMPARED, *FREE)}
+    regime = {n: v for n, v in vars(vae._regime(member.rows)).items() if n not in FREE}
+    settings = {n: v for n, v in vae.get_params(deep=False).items() if n not in (*COMPARED, *FREE)} | regime
     order = None if isinstance(member.rows, Rows) else vae.seed
     alike = [_without_values(parts), own, tensors, settings, member.rows.spec.to_dict(), order]
     return json.dumps(alike, default=str), alone
@@ -170,6 +172,6 @@ def fit_seeds(
     if first.fitted is None:
         raise Diverged(
             f"the loss of the first seed, {vae.seed}, is not finite since step {first.course.failed} "
-            f"({len(fitted)} of {len(members)} seeds are well): try a tenth of lr={vae.lr:g}, or clip=1.0"
+            f"({len(fitted)} of {len(members)} seeds are well): try a tenth of lr={vae._regime(rows).lr:g}, or clip=1.0"
         )
     return fitted
