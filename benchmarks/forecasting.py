@@ -30,8 +30,8 @@ from measure import machine
 import vaekit as vk
 
 RECIPES = ("recurrent", "temporal-conv", "transformer")
-SETTINGS = dict(missing=True, epochs=200, patience=20, threads=1, compile=False)
-LATENTS, IMPUTATIONS, SEEN, GAPS = 8, 40, 0.75, 0.1
+SETTINGS = dict(missing=True, schedule="cosine", threads=1, compile=False)
+STEPS, LATENTS, IMPUTATIONS, SEEN, GAPS = 6000, 8, 40, 0.75, 0.1
 NOISE, RATES = 0.2, (0.2, 0.6)
 
 
@@ -95,7 +95,7 @@ def split(x, random):
     return train, holed, test, np.where(np.arange(x.shape[1])[None, :, None] < seen[:, None, None], test, np.nan)
 
 
-def forecasts(name, train, holed, history, seed):
+def forecasts(name, train, holed, history, seed, recipes):
     """(method, filled rows, many fillings or None), one after the other."""
     from sklearn.impute import KNNImputer
 
@@ -107,10 +107,11 @@ def forecasts(name, train, holed, history, seed):
     yield "nearest neighbours", KNNImputer(n_neighbors=5).fit(train.reshape(len(train), -1)).transform(flat), None
     both = np.concatenate([flat, holed.reshape(len(holed), -1)])
     yield "Gaussian EM", gaussian(both, steps=20)[: len(flat)], None
-    for recipe in RECIPES:
+    for recipe in recipes:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            vae = vk.VAE(LATENTS, recipe=recipe, seed=seed, **SETTINGS).fit(holed)
+            epochs = round(STEPS * 128 / len(holed))
+            vae = vk.VAE(LATENTS, recipe=recipe, seed=seed, epochs=epochs, **SETTINGS).fit(holed)
         yield recipe, vae.impute(history), vae.impute(history, n=IMPUTATIONS)
 
 
@@ -118,6 +119,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--sets", nargs="+", default=["oscillators", "demand", "vowels"])
+    parser.add_argument("--recipes", nargs="+", default=list(RECIPES))
     parser.add_argument("-o", "--output", type=Path, help="write the table to this file")
     args = parser.parse_args()
     found: dict[tuple[str, str], list[tuple[float, float, float]]] = {}
@@ -128,7 +130,7 @@ def main() -> None:
                 continue
             train, holed, test, history = split(x, random)
             future, unit, start = np.isnan(history) & ~np.isnan(test), np.nanstd(train, (0, 1)), time.process_time()
-            for method, filled, many in forecasts(name, train, holed, history.reshape(history.shape), seed):
+            for method, filled, many in forecasts(name, train, holed, history, seed, args.recipes):
                 filled = filled.reshape(test.shape)
                 error = float(np.sqrt(np.square((filled - test) / unit)[future].mean()))
                 share = covered(many, test, future) if many is not None else float("nan")
@@ -145,7 +147,7 @@ def main() -> None:
             f"| {name} | {method} | {error.mean():.4f} | {spread:.4f} | {covers} | {np.median(seconds):.0f} |"
         )
     made = f"{machine()['cpu']}, one thread, torch {torch.__version__.split('+')[0]}, {date.today()}"
-    text = "\n".join([*lines, "", f"{args.seeds} seeds; {LATENTS} latents, {SETTINGS}; {made}"])
+    text = "\n".join([*lines, "", f"{args.seeds} seeds; {LATENTS} latents, {STEPS} steps, {SETTINGS}; {made}"])
     print(text)
     if args.output:
         args.output.write_text(text + "\n", "utf-8")
