@@ -18,6 +18,9 @@ FINE = 1e-3
 """The resolution of a column that is not rounded, in units of its spread."""
 LEAST = 4e-6
 """The finest resolution that single precision tells apart, in these units."""
+STRAIGHT, STEEP = 0.9, 20.0
+"""R^2 of a column's normal probability plot from which on its map is a straight line, unless a piece is so many times as
+steep, as one of a value is that is met again and again."""
 FLAT = 1e-4
 """The rise of the map where there are no values, per piece."""
 
@@ -96,4 +99,19 @@ class Marginal:
         width = float(ends[-1] - ends[0])
         knots = np.concatenate([[ends[0] - width], ends, [ends[-1] + width]])
         scores = np.concatenate([[scores[0] - min(left, 4.0) * width], scores, [scores[-1] + min(right, 4.0) * width]])
-        return cls(tuple(knots.tolist()), tuple(scores.tolist()))
+        return cls(tuple(knots.tolist()), tuple(scores.tolist())).simplest()
+
+    def simplest(self) -> Marginal:
+        """A straight line, where the pieces nearly are one (the criterion of Shapiro & Francia 1972), or else itself.
+
+        What the other columns say of such a column is nearer to a line in it than in its ranks, whose spacing is that
+        of the few values that were met.
+        """
+        knots, scores = (np.array(t[1:-1]) for t in (self.knots, self.scores))
+        slope, start = np.polyfit(knots, scores, 1)
+        steepest = (np.diff(scores) / np.diff(knots)).max()
+        if np.corrcoef(knots, scores)[0, 1] ** 2 < STRAIGHT or steepest > STEEP * slope:
+            return self
+        width = knots[-1] - knots[0]
+        ends = np.array([knots[0] - width, knots[0], knots[-1], knots[-1] + width])
+        return Marginal(tuple(ends.tolist()), tuple((start + slope * ends).tolist()))
