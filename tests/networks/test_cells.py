@@ -87,7 +87,7 @@ def test_a_feature_is_owned_by_the_cell_that_it_changes_with(likelihood):
 
 
 def test_context_is_always_seen_and_moves_the_codes():
-    """What is known beside a row is a feature that no cell owns; at first it says nothing of z, and then it learns to."""
+    """What is known beside a row is a feature that no cell owns; at first it says nothing of z."""
     network = FactorEncoder(cells=3, owners=range(3), in_shape=(8,), out_shape=(6,)).double()
     assert network.owner.tolist() == [0, 1, 2, 3, 3]
     x = torch.randn(4, 8, dtype=torch.float64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -69,15 +69,32 @@ def start_from_factors(model: VAEModule, batch: Batch, seed: int) -> None:
         return
     seen = torch.ones_like(batch.x) if batch.mask is None else batch.mask
     features = model.likelihood.features(batch.x, batch.mask).flatten(1)
-    told = len(encoder.owners)  # what is after them is context
-    factors = factor_analysis(features, seen.flatten(1)[:, encoder.owner[:told]], encoder.size)
+    mask = seen.flatten(1)[:, encoder.owner[: len(encoder.owners)]]  # what is after them is context
+    own = _own(features, mask, encoder.owners)
+    factors = factor_analysis(features[:, own], mask[:, own], encoder.size)
     with torch.no_grad():
         noise = factors.noise.unsqueeze(1)
-        encoder.factors[:told].copy_(factors.loadings / noise.sqrt())
-        encoder.means[:told].copy_(factors.loadings / noise)
-        encoder.shifts[:told].copy_(-factors.mean.unsqueeze(1) * factors.loadings / noise)
+        for parameter, values in (
+            (encoder.factors, factors.loadings / noise.sqrt()),
+            (encoder.means, factors.loadings / noise),
+            (encoder.shifts, -factors.mean.unsqueeze(1) * factors.loadings / noise),
+        ):
+            parameter.zero_()
+            parameter[own] = values.to(parameter.dtype)
     if isinstance(decoder, SkipMLP):
         _fit_linear(model, batch, seed)
+
+
+def _own(features: Tensor, mask: Tensor, owners: Sequence[int]) -> Tensor:
+    """The places of the features that say something of their own: not those of a level beside its score among the
+    others, which would take up the factors that columns have in common."""
+    first: dict[int, int] = {}
+    places = []
+    for place, cell in enumerate(owners):
+        leading = first.setdefault(cell, place)
+        if place == leading or len(features[mask[:, leading] > 0, leading].unique()) <= 2:
+            places.append(place)
+    return torch.tensor(places, device=features.device)
 
 
 def _fit_linear(model: VAEModule, batch: Batch, seed: int) -> None:

@@ -12,10 +12,10 @@ from .factors import start_from_factors
 from .recipe import Parts, Regime, likelihood_for, recipe
 
 MOST_LATENTS = 16
-EPOCHS, FEWEST_EPOCHS, VISITS = 60, 10, 6_000_000
-"""Of a table, where rows are not visited more than `VISITS` times for it in all; and of larger ones at least."""
+EPOCHS, VISITS, FEWEST_EPOCHS = 60, 6_000_000, 10
+"""Of a table; how often its rows are visited in all, at most, and in how many epochs at least."""
 BATCH, LARGEST_BATCH, BATCHES = 128, 4096, 256
-"""Rows in a batch: as many as make `BATCHES` of them an epoch, within these bounds."""
+"""Rows in a batch: the power of 2 that makes `BATCHES` of them an epoch or more, within these bounds."""
 
 
 def latents(spec: DataSpec) -> int:
@@ -24,15 +24,15 @@ def latents(spec: DataSpec) -> int:
 
 
 def regime(rows: int) -> Regime:
-    """60 epochs of batches of 128; of more than 32,768 rows larger batches, of more than 100,000 fewer epochs."""
+    """60 epochs of batches of 128; of 65,536 rows or more in larger ones, of more than 100,000 fewer epochs."""
     epochs = max(FEWEST_EPOCHS, min(EPOCHS, VISITS // max(rows, 1)))
     batch_size = max(BATCH, min(LARGEST_BATCH, 2 ** (rows // BATCHES).bit_length() // 2))
     return Regime(epochs, batch_size, lr=2e-3, schedule="cosine")
 
 
 @recipe(
-    "Rubin & Thayer 1982; Mattei & Frellsen 2019, arXiv:1812.02633; Ma et al. 2019, arXiv:1809.11142; Chen et al. 2017, "
-    "arXiv:1611.02731",
+    "Rubin & Thayer 1982; Mattei & Frellsen 2019, arXiv:1812.02633; Ma et al. 2019, arXiv:1809.11142; Chen et al. "
+    "2017, arXiv:1611.02731",
     of_columns=True,
     latent_dim=latents,
     regime=regime,
