@@ -32,6 +32,25 @@ def beside(name, rows):
     return np.arange(rows) % 3 if vk.recipes.RECIPES[name].needs_context else None
 
 
+def test_what_is_left_out_is_the_recipe_s():
+    """Of pictures two latents, 50 epochs of batches of 128; of tables by columns and rows; what is said is taken."""
+    regime = vk.recipes.Regime
+    assert vk.recipes.vae().regime(60_000) == regime(epochs=50, batch_size=128, lr=1e-3, schedule="constant")
+    table = vk.recipes.table()
+    assert table.regime(500) == regime(60, 128, 2e-3, "cosine") and table.regime(2**20) == regime(
+        10, 4096, 2e-3, "cosine"
+    )
+    x = np.random.default_rng(0).normal(size=(200, 3))
+    for given, latents, steps in ((dict(recipe="table"), 3, 120), (dict(recipe="vae"), 2, 100)):
+        vae = vk.VAE(**given, validation=0, threads=1, compile=False)
+        x = np.abs(x) / np.abs(x).max()
+        assert vae.fit(x).module_.latent.shape == (latents,) and vae.history_[-1]["step"] == steps
+        assert vae.get_params()["epochs"] is None and vae.get_params()["latent_dim"] is None
+    said = vk.VAE(2, recipe="table", epochs=1, batch_size=50, lr=0.5, validation=0, threads=1, compile=False).fit(x)
+    last = said.history_[-1]
+    assert (said.module_.latent.shape, last["epoch"], last["step"]) == ((2,), 1, 4)
+
+
 QUICK = ("vae", "auto", "beta-vae", "iwae", "vamp", "ladder", "vq", "conditional", "m2", "spherical", "aae")
 
 

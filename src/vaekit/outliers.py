@@ -22,7 +22,7 @@ class OutlierDetector(Parameters):
 
     Parameters
     ----------
-    vae: a `VAE`, of which fit trains a copy; None: `VAE(recipe="table", missing=True)`. Its settings are reached
+    vae: a `VAE`, of which fit trains a copy; None: `VAE(2, recipe="table", missing=True)`. Its settings are reached
         as `vae__epochs`.
     by: the score; see `vaekit.evaluation.oddness.anomaly_score`.
     contamination: the share of the rows given to fit that `predict` calls odd, in (0, 0.5].
@@ -102,7 +102,7 @@ class OutlierDetector(Parameters):
     def _vae(self) -> VAE:
         if self.vae is not None:
             return self.vae.__sklearn_clone__()
-        return VAE(recipe="table", missing=True, seed=self.seed)
+        return VAE(2, recipe="table", missing=True, seed=self.seed)
 
     def _fitted(self) -> VAE:
         if not hasattr(self, "threshold_"):

@@ -5,10 +5,11 @@ import pytest
 import torch
 
 import vaekit as vk
+from vaekit.core import Batch
 from vaekit.latents import Latent, NaturalNormal, StandardNormal
 from vaekit.likelihoods import Bernoulli, Categorical, Gaussian, Mixed, Ordinal
 from vaekit.networks import MLP, FactorEncoder, SetEncoder, SkipMLP
-from vaekit.recipes.factors import factor_analysis
+from vaekit.recipes.factors import factor_analysis, start_from_factors
 
 
 def built(kind, out, cells=5):
@@ -107,6 +108,20 @@ def test_factor_analysis_finds_the_covariance():
     covariance = (found.loadings @ found.loadings.T + torch.diag(found.noise)).numpy()
     np.testing.assert_allclose(covariance, loadings @ loadings.T + np.diag(noise**2), atol=0.4)
     np.testing.assert_allclose(found.mean, 1.0, atol=0.15)
+
+
+def test_the_start_is_of_what_columns_have_in_common():
+    """Of a column of levels its score alone says something of a factor at first; of one of categories each level."""
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=500)
+    likelihood = Mixed([Ordinal([4, 4]), Categorical(3, shape=(1,))])
+    x = [np.digitize(z + 0.5 * rng.normal(size=500), [-1, 0, 1]) for _ in range(2)]
+    x = torch.from_numpy(np.stack([*x, np.digitize(z, [-0.5, 0.5])], 1)).float()
+    model = vk.VAEModule(FactorEncoder(), Latent(NaturalNormal(1), StandardNormal()), SkipMLP(), likelihood)
+    model = model.settled((3,))
+    start_from_factors(model, Batch(x), 0)
+    told = model.encoder.factors.abs().sum(1) > 0
+    assert told.tolist() == [True] * 2 + [False] * 8 + [True] * 3
 
 
 @pytest.mark.slow

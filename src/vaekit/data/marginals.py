@@ -19,8 +19,8 @@ FINE = 1e-3
 LEAST = 4e-6
 """The finest resolution that single precision tells apart, in these units."""
 STRAIGHT, STEEP = 0.9, 20.0
-"""R^2 of a column's normal probability plot from which on its map is a straight line, unless a piece is so many times as
-steep, as one of a value is that is met again and again."""
+"""R^2 of a column's normal probability plot from which on its map is a straight line, unless a piece is so many times
+as steep, as one of a value is that is met again and again."""
 FLAT = 1e-4
 """The rise of the map where there are no values, per piece."""
 

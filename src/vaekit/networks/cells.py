@@ -20,9 +20,9 @@ class SetEncoder(Network):
     share, rho dense layers of `hidden` widths; m_f is 0 where the cell is missing, so that what stands there, or where
     it stands, changes nothing. Ma et al. 2019, arXiv:1809.11142 (EDDI), section 3.2, their PNP set-up.
 
-    width: of h. embedding: numbers in e_f. cells: how many there are in a row; owners: the cell that each feature is of;
-    both are settled by the model. It reads the mask of the cells, then the features, then the context, whose numbers are
-    always seen.
+    width: of h. embedding: numbers in e_f. cells: how many there are in a row; owners: the cell that each feature is
+    of; both are settled by the model. It reads the mask of the cells, then the features, then the context, whose
+    numbers are always seen.
     """
 
     flattens = True

@@ -154,7 +154,8 @@ RECIPES: dict[str, Entry] = {}
 
 
 def recipe(paper: str, **known: Any) -> Callable[[Builder], Callable[..., Recipe]]:
-    """Enters a builder into the table; the name in the module becomes the maker of its `Recipe`. known: as in `Entry`."""
+    """Enters a builder into the table; the name in the module becomes the maker of its `Recipe`. known: what else an
+    `Entry` holds."""
 
     def enter(builder: Builder) -> Callable[..., Recipe]:
         name = builder.__name__.replace("_", "-")
