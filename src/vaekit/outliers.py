@@ -12,6 +12,7 @@ from .data.frames import as_table, take
 from .estimator import VAE
 from .evaluation.oddness import SCORES, p_values
 from .manners import Parameters, not_fitted
+from .recipes import table
 from .suggest import nearest
 
 STYLES = ("pyod", "sklearn")
@@ -22,8 +23,8 @@ class OutlierDetector(Parameters):
 
     Parameters
     ----------
-    vae: a `VAE`, of which fit trains a copy; None: `VAE(2, recipe="table", missing=True)`. Its settings are reached
-        as `vae__epochs`.
+    vae: a `VAE`, of which fit trains a copy; None: one of the recipe `table` with two latents and N(0, I) for
+        their prior, which reads gaps. Its settings are reached as `vae__epochs`.
     by: the score; see `vaekit.evaluation.oddness.anomaly_score`.
     contamination: the share of the rows given to fit that `predict` calls odd, in (0, 0.5].
     calibration: the share of the rows that the model is not trained on: `p_values` and the typicality rest on them.
@@ -102,7 +103,7 @@ class OutlierDetector(Parameters):
     def _vae(self) -> VAE:
         if self.vae is not None:
             return self.vae.__sklearn_clone__()
-        return VAE(2, recipe="table", missing=True, seed=self.seed)
+        return VAE(2, recipe=table(flow=0), missing=True, seed=self.seed)
 
     def _fitted(self) -> VAE:
         if not hasattr(self, "threshold_"):

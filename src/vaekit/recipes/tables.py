@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from ..data.spec import DataSpec
-from ..latents import FlowPrior, Latent, NaturalNormal
+from ..latents import FlowPrior, Latent, NaturalNormal, StandardNormal
 from ..likelihoods import of_table
 from ..networks import FactorEncoder, SkipMLP
 from .factors import start_from_factors
@@ -37,11 +37,14 @@ def regime(rows: int) -> Regime:
     latent_dim=latents,
     regime=regime,
 )
-def table(latent_dim: int, hidden: tuple[int, ...] = (64,), components: int = 1) -> Parts:
-    """A data frame as it comes, gaps and all: begins as the factor analysis of what is seen, and learns the rest."""
+def table(latent_dim: int, hidden: tuple[int, ...] = (64,), components: int = 1, flow: int = 4) -> Parts:
+    """A data frame as it comes, gaps and all: begins as the factor analysis of what is seen, and learns the rest.
+
+    flow: layers of the prior's flow; 0: N(0, I).
+    """
     hidden = tuple(hidden)
     return Parts(
-        Latent(NaturalNormal(latent_dim), FlowPrior()),
+        Latent(NaturalNormal(latent_dim), FlowPrior(flow) if flow else StandardNormal()),
         FactorEncoder(hidden=hidden),
         SkipMLP(hidden[::-1]),
         likelihood=lambda spec: likelihood_for(spec) if spec.schema is None else of_table(spec.schema, components),
