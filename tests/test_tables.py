@@ -10,7 +10,8 @@ import torch
 
 import vaekit as vk
 from vaekit.core import Scope, Source
-from vaekit.data.schema import Schema, SchemaWarning
+from vaekit.data.column import SchemaWarning
+from vaekit.data.schema import Schema
 from vaekit.likelihoods import CountColumns, Ordinal, of_table
 
 pd = pytest.importorskip("pandas")

@@ -17,8 +17,9 @@ from .data.annotated import annotated, beside_of
 from .data.arrays import column_names
 from .data.beside import NOTHING, Beside, context_shape
 from .data.frames import as_table, container_of, take
+from .data.inference import Columns
 from .data.rows import AbstractRows, as_rows
-from .data.schema import Columns, Schema
+from .data.schema import Schema
 from .data.spec import DataSpec, has_gaps
 from .data.stored import Stored
 from .evaluated import Evaluated

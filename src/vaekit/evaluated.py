@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from .data.frames import as_table
+from .data.frames import Name, columns_of
 from .data.gaps import numbers
 from .data.rows import AbstractRows
 from .evaluation import (
@@ -30,7 +30,6 @@ from .evaluation import (
 )
 from .evaluation.annealed import check_annealing, with_annealing
 from .evaluation.baselines import independent_baseline, measure_of, reconstruction_error
-from .evaluation.columns import read_table
 from .evaluation.cost import MOST, affordable_draws
 from .evaluation.health import FEWEST
 from .evaluation.observed import Observed
@@ -220,7 +219,7 @@ class Evaluated(Fitted):
         training: object,
         test: object = None,
         *,
-        target: Hashable | None = None,
+        target: Name | None = None,
         n: int | None = None,
         seed: int | None = None,
     ) -> TableJudgement:
@@ -235,10 +234,9 @@ class Evaluated(Fitted):
         seed = self._seed(seed)
         own = [c for c in self.spec_.schema.columns if c.kind != "identifier"]
         real = {"training": training} | ({} if test is None else {"test": test})
-        opened = {what: as_table(t) for what, t in real.items()}
-        tables = {what: read_table(real[what] if t is None else t, what) for what, t in opened.items()}
+        tables = {what: columns_of(table) for what, table in real.items()}
         kept = {what: {c.name: t[c.name] for c in own if c.name in t} for what, t in tables.items()}
-        count = n or len(next(iter(kept["training"].values()), ()))
+        count = n or max((len(c.values) for c in kept["training"].values()), default=0)
         levels = [c.name for c in own if c.levels]
         made = self.sample(count, seed)
         return judge_table(kept["training"], made, test=kept.get("test"), target=target, levels=levels, seed=seed)

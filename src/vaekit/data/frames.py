@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import decimal
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,19 @@ def as_table(x: object) -> Any:
     if container_of(x) is None:
         return None
     return x.collect() if type(x).__name__ == "LazyFrame" else x
+
+
+def opened(x: object) -> Any:
+    """The table, in memory, that `x` is or names. Raises TypeError for anything else, and as `as_table` does."""
+    found = as_table(x)
+    if found is None and isinstance(x, (str, Path)) and Path(x).suffix.lower() == ".parquet":
+        found = read_parquet(Path(x).expanduser())
+    if found is None:
+        raise TypeError(
+            f"expected a table (a pandas or polars data frame, an Arrow table, a structured array, or the path of a "
+            f".csv or .parquet file), got {type(x).__name__}: name the columns, pandas.DataFrame(x, columns=[...])"
+        )
+    return found
 
 
 def read_csv(path: Path) -> Any:
@@ -133,16 +146,34 @@ def _plain_name(name: object) -> Name:
 
 def raw(table: Any, place: int, name: Name) -> Raw:
     """The column at a place. Raises TypeError for a type that is not understood, with the column's name."""
-    try:
-        return {"pandas": _of_pandas, "polars": _of_polars, "pyarrow": _of_arrow, "numpy": _of_numpy}[
-            container_of(table)
-        ](table, place)
-    except Unreadable as error:
-        raise TypeError(f"column {name!r}: {error}") from None
+    readers = {"pandas": _of_pandas, "polars": _of_polars, "pyarrow": _of_arrow, "numpy": _of_numpy}
+    return _named(name, readers[container_of(table)], table, place)
+
+
+def columns_of(table: object) -> dict[Name, Raw]:
+    """Every column by its name: of a table or the path of one, of a mapping of names to columns (arrays, or as `Raw`),
+    or of an array (N, D). Raises ValueError for other arrays, and as `names_of` and `raw` do."""
+    if isinstance(table, Mapping):
+        return {n: v if isinstance(v, Raw) else _named(n, _of_array, np.asarray(v)) for n, v in table.items()}
+    if container_of(table) is not None or isinstance(table, (str, Path)):
+        table = opened(table)
+        return {name: raw(table, place, name) for place, name in enumerate(names_of(table))}
+    array = np.asarray(table)
+    if array.ndim != 2:
+        raise ValueError(f"expected a table, or rows (N, D), got an array of shape {array.shape}")
+    names = [f"x[{i}]" for i in range(array.shape[1])]
+    return {name: _named(name, _of_array, column) for name, column in zip(names, array.T)}
 
 
 class Unreadable(TypeError):
     """A column of a type that is not understood."""
+
+
+def _named(name: Name, read: Callable[..., Raw], *source: Any) -> Raw:
+    try:
+        return read(*source)
+    except Unreadable as error:
+        raise TypeError(f"column {name!r}: {error}") from None
 
 
 def _of_pandas(table: Any, place: int) -> Raw:
@@ -226,7 +257,10 @@ def _of_arrow(table: Any, place: int) -> Raw:
 def _of_numpy(table: NDArray, place: int) -> Raw:
     if table.ndim != 1:
         raise ValueError(f"expected a structured array (N,), got {table.shape}: a row is one element")
-    values = table[table.dtype.names[place]]
+    return _of_array(table[table.dtype.names[place]])
+
+
+def _of_array(values: NDArray) -> Raw:
     kind, dtype = values.dtype.kind, values.dtype.str
     if values.ndim != 1:
         raise Unreadable(f"has {values.shape[1:]} numbers in a row: give each a column of its own")
@@ -241,7 +275,7 @@ def _of_numpy(table: NDArray, place: int) -> Raw:
         words = np.char.decode(values, "utf-8") if kind == "S" else values
         return Raw(words.astype(object), np.ones(len(values), bool), dtype)
     if kind == "O":
-        return _of_objects(values, np.array([v is not None and v == v for v in values], dtype=bool), dtype)
+        return _of_objects(values, np.array([_is_there(v) for v in values], dtype=bool), dtype)
     raise Unreadable(f"type {dtype} is not understood: make it numbers, words, dates or categories")
 
 
@@ -265,6 +299,10 @@ def _of_objects(values: NDArray, seen: NDArray, dtype: str) -> Raw:
         dates = np.array([_utc(v) if s else "NaT" for v, s in zip(values, seen)], dtype="datetime64[us]")
         return Raw(dates, seen, "date" if day else dtype)
     raise Unreadable(f"holds {kind}, which is not understood: make it numbers, words, dates or categories")
+
+
+def _is_there(value: object) -> bool:
+    return value is not None and type(value).__name__ != "NAType" and bool(value == value)
 
 
 def _utc(date: Any) -> Any:
