@@ -188,7 +188,7 @@ class Column:
 
 
 def numbers(column: Raw, name: Name, dated: bool = False) -> NDArray:
-    """(N,), float64, NaN where missing: numbers as they are, dates in seconds since 1970. Raises ValueError for others."""
+    """(N,), float64, NaN where missing: dates in seconds since 1970. Raises ValueError for what are no numbers."""
     values = column.values
     if dated:
         if values.dtype.kind == "O":
