@@ -151,7 +151,7 @@ def test_polars_frames_come_back_as_such():
     assert made.schema == frame.schema and made.null_count().sum_horizontal().item() == 0
 
 
-def test_a_kind_can_be_said():
+def test_a_kind_can_be_said(tmp_path):
     frame = mixed()
     columns = {"stars": "category", "age": "count", "visits": "identifier", "city": ["Bern", "Rome", "Oslo"]}
     vae = vk.VAE(epochs=1, columns=columns).fit(frame)
@@ -164,6 +164,9 @@ def test_a_kind_can_be_said():
     )
     assert vae.spec_.schema.column("city").levels == ("Bern", "Rome", "Oslo")
     assert "visits" not in vae.sample(2)
+    vae.save(tmp_path)
+    again = vk.load(tmp_path)
+    assert again.columns == columns and again.spec_.schema == vae.spec_.schema
 
 
 def test_files_are_tables(tmp_path):

@@ -84,7 +84,8 @@ class VAE(Evaluated):
     ----------
     module_: the trained `VAEModule`. objective_: with its critic, if it has one. spec_: the `DataSpec`.
     history_: a dict per epoch. ended_: "finished", "stopped early" or "interrupted". pace_: the threads it trained
-    with, and whether compiled. n_features_in_. classes_: what `predict` tells. members_: with seeds, the VAE of each.
+    with, and whether compiled. epsilon_: what a private training has spent. n_features_in_. classes_: what `predict`
+    tells. members_: with seeds, the VAE of each.
     """
 
     def __init__(
@@ -335,7 +336,7 @@ class VAE(Evaluated):
         columns = spec.shape[:1] if spec.schema is None else (len(spec.schema.columns),)
         self.n_features_in_ = columns[0] if len(spec.shape) == 1 else int(np.prod(spec.shape))
         self.history_, self.ended_, self.best_epoch_ = course.history, course.ended, course.best_epoch
-        self.pace_ = course.pace
+        self.pace_, self.epsilon_ = course.pace, course.spent
 
     def _adam(self) -> Adam:
         names = ("weight_decay", "schedule", "warmup", "clip", "skip", "average")

@@ -46,12 +46,14 @@ if TYPE_CHECKING:
 class Evaluated(Fitted):
     """The part of an estimator that judges its model.
 
-    It reads the settings `patience` and `verbose`, and of what fit leaves `history_`, `ended_` and `best_epoch_`, too.
+    It reads the settings `patience`, `verbose` and `privacy`, and of what fit leaves `history_`, `ended_`,
+    `best_epoch_` and `epsilon_`, too.
     """
 
     patience: int | None
     verbose: bool
     privacy: Privacy | None
+    epsilon_: float | None
     history_: list[dict[str, Any]]
     ended_: str
     best_epoch_: int
@@ -118,10 +120,9 @@ class Evaluated(Fitted):
         """What the weights have spent of their privacy, in a sentence; None for a model that is not private."""
         if self.privacy is None:
             return None
-        spent = self.history_[-1]["epsilon"] if self.history_ else 0.0
         return (
-            f"the weights are private, epsilon = {spent:.3g} at delta = {self.privacy.delta:g}; what was read off the "
-            "rows beside (levels, bounds and scales of columns), and figures of rows, are not"
+            f"the weights are private, epsilon = {self.epsilon_:.3g} at delta = {self.privacy.delta:g}; what was read "
+            "off the rows beside (levels, bounds and scales of columns), and figures of rows, are not"
         )
 
     def health(self, x: object, seed: int | None = None, context: object = None) -> Health:

@@ -59,6 +59,8 @@ def sweep(
     if join().size > 1:
         raise ValueError("a sweep runs in one process: start it without torchrun")
     folder, chosen, wanted = None if run is None else Path(run), seed_list(vae, seeds), combinations(vae, over)
+    if any(combination.of(vae).privacy is not None for combination in wanted):
+        raise ValueError("privacy: every model of a sweep spends by itself, and they are trained together: fit one")
     plan = {} if folder is None else _plan(vae, wanted, chosen)
     if folder is not None:
         _check(folder, plan, resume)
