@@ -103,6 +103,7 @@ def test_a_data_frame_is_fitted_as_it_comes(fitted, tmp_path):
     pd.testing.assert_frame_equal(again.sample(20), fitted.sample(20))
     assert np.array_equal(again.transform(frame), fitted.transform(frame))
     assert again.spec_.schema == fitted.spec_.schema
+    assert again.feature_names_in_.tolist() == fitted.feature_names_in_.tolist() == list(frame)
 
 
 def test_columns_in_another_order_and_type_are_the_same_columns(fitted):
@@ -110,6 +111,19 @@ def test_columns_in_another_order_and_type_are_the_same_columns(fitted):
     other = frame[frame.columns[::-1]].assign(extra=1)
     other["age"], other["city"] = other["age"].astype(float), other["city"].astype("category")
     assert np.array_equal(fitted.transform(other), fitted.transform(frame))
+
+
+def test_a_data_frame_that_is_read_as_an_array_has_its_columns_by_name(tmp_path):
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 3)), columns=["a", "b", "c"])
+    frame["c"] *= 9
+    vae = vk.VAE(epochs=1, likelihood=vk.likelihoods.Gaussian()).fit(frame)
+    vae.save(tmp_path)
+    again = vk.load(tmp_path)
+    assert again.feature_names_in_.tolist() == ["a", "b", "c"] and again.spec_.schema is None
+    for model in (vae, again):
+        assert np.array_equal(model.transform(frame[["c", "a", "b"]].assign(more=1)), vae.transform(frame.to_numpy()))
+        with pytest.raises(ValueError, match="the rows have no column 'b', which fit read"):
+            model.transform(frame[["a", "c"]])
 
 
 def test_a_missing_cell_changes_nothing_whatever_stands_there(fitted):
@@ -139,6 +153,7 @@ def test_arrow_tables_and_structured_arrays_come_back_as_such():
     arrow = pytest.importorskip("pyarrow").Table.from_pandas(frame, preserve_index=False)
     made = vk.VAE(epochs=1).fit(arrow).sample(5)
     assert made.schema.names == arrow.schema.names and made.schema.types == arrow.schema.types
+    assert vk.VAE(epochs=0).fit(arrow).feature_names_in_.tolist() == arrow.schema.names
     records = frame.assign(city=frame["city"].astype(object)).to_records(index=False).view(np.ndarray)
     made = vk.VAE(epochs=1).fit(records).sample(5)
     assert made.shape == (5,) and made.dtype == records.dtype

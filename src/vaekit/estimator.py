@@ -335,6 +335,8 @@ class VAE(Evaluated):
         self.module_, self.objective_, self.spec_ = learner.model.eval(), learner.objective, spec
         columns = spec.shape[:1] if spec.schema is None else (len(spec.schema.columns),)
         self.n_features_in_ = columns[0] if len(spec.shape) == 1 else int(np.prod(spec.shape))
+        if spec.schema is not None and all(isinstance(name, str) for name in spec.schema.names):
+            self.feature_names_in_ = np.array(spec.schema.names, dtype=object)
         self.history_, self.ended_, self.best_epoch_ = course.history, course.ended, course.best_epoch
         self.pace_, self.epsilon_ = course.pace, course.spent
 

@@ -84,6 +84,8 @@ def save(vae: VAE, path: str | Path) -> None:
     for name, member in members.items():
         save(member, path / name)
     listed = {"members": list(members)} if members else {}
+    if vae.spec_.schema is None and hasattr(vae, "feature_names_in_"):
+        listed["feature_names"] = vae.feature_names_in_.tolist()
     storage.write_json(path / "config.json", {**description, **listed, "weights_sha256": digest})
 
 
@@ -140,6 +142,8 @@ def load(path: str | Path, *, device: str = "auto", **modules: nn.Module) -> VAE
     history, ended = storage.read_lines(path / "history.jsonl"), fitted.get("ended", "finished")
     course = Course(history, best_epoch=fitted.get("best_epoch", 0), ended=ended, spent=fitted.get("epsilon"))
     vae._adopt(learner.to(vae._device()), spec, course)
+    if config.get("feature_names"):
+        vae.feature_names_in_ = np.array(config["feature_names"], dtype=object)
     if config.get("members"):
         first = copy.copy(vae)
         first.seeds = None

@@ -478,6 +478,17 @@ def take(table: Any, rows: NDArray) -> Any:
     return table[rows]
 
 
+def in_order(table: Any, names: Sequence[Name]) -> Any:
+    """The columns of these names, in their order; a table without names is left as it is. Raises ValueError where some
+    are not there."""
+    own = names_of(table)
+    if own == list(names) or not all(isinstance(name, str) for name in own):
+        return table
+    if lost := [name for name in names if name not in own]:
+        raise ValueError(f"the rows have no column {', '.join(map(repr, lost[:6]))}, which fit read: pass it")
+    return table.select(list(names)) if container_of(table) in ("polars", "pyarrow") else table[list(names)]
+
+
 def joined(parts: Sequence[Any]) -> Any:
     """Tables of one kind, or arrays, one below the other."""
     kind = container_of(parts[0])

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__, storage
+from ..data.annotated import annotated
 from ..data.arrays import column_names
 from ..data.rows import AbstractRows
 from ..estimator import VAE
@@ -72,7 +73,7 @@ def sweep(
         storage.write_json(folder / "sweep.json", {"format": storage.FORMAT, "vaekit": __version__, "plan": plan})
     for number, stack in enumerate(stacks):
         stack.fit(None if folder is None else folder / f"stack-{number}", resume, display)
-        _keep(stack, column_names(x))
+        _keep(stack, column_names(annotated(x) or x))
         if any(m.course is None or m.course.ended == "interrupted" for m in stack.members):
             break
     found = [record_of(r, m) for r, m in zip(records, members)]
