@@ -158,7 +158,7 @@ class Evaluated(Fitted):
         measure = measure_of(self.module_.likelihood, self.spec_)
         if measure == "mixed":
             return independent_baseline(self.module_.likelihood, self._seen(against), self._seen(x), self.seed)
-        rows = [self._explained(t) if self._binarises else t for t in (against, x)]
+        rows = [self._explained(t) if self._binarises else self._named(t, None)[0] for t in (against, x)]
         return baselines(*rows, measure=measure, latents=int(np.prod(self.module_.latent.shape)), seed=self.seed)
 
     def _among(self, simple: Baselines, own: Evaluation, x: object, context: object) -> Baselines:
