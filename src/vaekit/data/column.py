@@ -113,9 +113,11 @@ class Column:
         values, codes = column.values, np.full(len(column.values), np.nan)
         if values.dtype.kind == "M":
             raise ValueError(f"column {self.name!r} holds levels ({self.described}), got dates: pass the levels of fit")
-        place = {_key(level): float(k) for k, level in enumerate(self.levels)}
+        if values.dtype.kind == "f":
+            refuse_infinite(values, self.name)
+        place, numeric = {_key(level): float(k) for k, level in enumerate(self.levels)}, self._numeric
         met = different(values[column.seen])
-        new = [v for v in met if _key(v) not in place]
+        new = [v for v in met if _key(v, numeric) not in place]
         if new and self.kind == "ordinal" and met.dtype.kind == "f" and self._numeric:
             levels = np.array(self.levels, dtype=np.float64)
             place |= {_key(v): float(np.abs(levels - v).argmin()) for v in new}
@@ -124,13 +126,13 @@ class Column:
                 SchemaWarning, stacklevel=2,
             )  # fmt: skip
         elif new:
-            listed = ", ".join(str(v) for v in new[:SHOWN])
+            listed = ", ".join(_shown(v) for v in new[:SHOWN])
             raise ValueError(
                 f"column {self.name!r} has levels that fit did not meet: {listed}; it met {self.described}: mark them "
                 "missing, or fit again with rows that have them"
             )
         if len(met):
-            codes[column.seen] = _looked_up(values[column.seen], met, [place[_key(v)] for v in met])
+            codes[column.seen] = _looked_up(values[column.seen], met, [place[_key(v, numeric)] for v in met])
         return codes
 
     def decode(self, cells: NDArray) -> Made:
@@ -242,9 +244,18 @@ def _looked_up(values: NDArray, met: NDArray, codes: list[float]) -> NDArray:
     return np.fromiter(map(dict(zip(met.tolist(), codes)).__getitem__, values.tolist()), np.float64, len(values))
 
 
-def _key(level: Any) -> Any:
-    """Numbers of any type are one level: 1, 1.0 and True."""
-    return float(level) if isinstance(level, (bool, int, float, np.number, np.bool_)) else level
+def _key(level: Any, numeric: bool | None = None) -> Any:
+    """Numbers of any type are one level: 1, 1.0 and True. numeric: whether the levels are numbers, None where this is
+    one of them: words such as 1, 1.0 and True then stand for numbers, or else numbers for such words."""
+    number = isinstance(level, (bool, int, float, np.number, np.bool_))
+    if numeric and not number:
+        try:
+            return float(level == "True") if level in ("True", "False") else float(level)
+        except ValueError:
+            return level
+    if numeric is False and number:
+        return str(level) if isinstance(level, (bool, np.bool_)) or level != round(level) else str(int(level))
+    return float(level) if number else level
 
 
 def _array(levels: tuple) -> NDArray:

@@ -6,7 +6,7 @@ import datetime
 import decimal
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 Name = str | int
 
+ARROW_WORDS = ("string[pyarrow]", "large_string[pyarrow]")
+"""Words of Arrow's in a pandas data frame."""
 CONTAINERS = ("pandas", "polars", "pyarrow", "numpy")
 """Whose tables are read; "numpy" stands for structured arrays."""
 
@@ -183,8 +185,14 @@ def _of_pandas(table: Any, place: int) -> Raw:
     kind, dtype = column.dtype, str(column.dtype)
     seen = column.notna().to_numpy(dtype=bool)
     if isinstance(kind, pd.CategoricalDtype):
+        levels = tuple(_plain(v) for v in kind.categories)
+        kinds = {_kind(level) for level in levels}
+        if len(kinds) > 1 or kinds - {"words", "numbers", "truth values"}:
+            raise Unreadable(
+                f"its categories are {' and '.join(sorted(kinds))}: make them words, column.cat.rename_categories(str)"
+            )
         words = column.astype(object).to_numpy(dtype=object)
-        return Raw(words, seen, "category", levels=tuple(_plain(v) for v in kind.categories), ordered=kind.ordered)
+        return Raw(words, seen, "category", levels=levels, ordered=kind.ordered)
     if pd.api.types.is_bool_dtype(kind):
         return Raw(column.fillna(False).to_numpy(dtype=bool), seen, dtype)
     if pd.api.types.is_complex_dtype(kind):
@@ -198,7 +206,9 @@ def _of_pandas(table: Any, place: int) -> Raw:
         return Raw(column.to_numpy().astype("datetime64[us]"), seen, dtype)
     if pd.api.types.is_timedelta64_dtype(kind):
         raise Unreadable("spans of time: pass them as seconds, column.dt.total_seconds()")
-    if kind == np.dtype(object) or isinstance(kind, pd.StringDtype):
+    if dtype == "null[pyarrow]":
+        return Raw(np.full(len(column), np.nan), seen, dtype)
+    if kind == np.dtype(object) or isinstance(kind, pd.StringDtype) or dtype in ARROW_WORDS:
         return _of_objects(column.to_numpy(dtype=object), seen, dtype)
     raise Unreadable(f"type {dtype} is not understood: make it numbers, words, dates or categories")
 
@@ -364,6 +374,12 @@ def _pandas_column(made: Made) -> Any:
     import pandas as pd
 
     whole = bool(made.seen.all())
+    if made.dtype.startswith("decimal"):  # of Arrow's, whose digits are counted
+        made = replace(made, dtype="double[pyarrow]")
+    if made.dtype in (*ARROW_WORDS, "null[pyarrow]"):
+        import pyarrow as pa
+
+        return pd.Series(_objects(made), dtype=pd.ArrowDtype(pa.type_for_alias(made.dtype.partition("[")[0])))
     if made.dtype == "category":
         return pd.Series(pd.Categorical(_objects(made), categories=list(made.levels or ()), ordered=made.ordered))
     if made.values.dtype.kind == "M":
@@ -376,12 +392,12 @@ def _pandas_column(made: Made) -> Any:
         return column.astype(made.dtype)
     if whole:
         values = made.values
-        if made.dtype.lower().startswith(("int", "uint")):
-            values = _clipped(values, np.dtype(made.dtype.lower()))
+        if made.dtype.lower().startswith(("int", "uint")):  # int64, Int64 or int64[pyarrow]
+            values = _clipped(values, np.dtype(made.dtype.lower().partition("[")[0]))
         return pd.Series(values).astype(made.dtype)
     if made.values.dtype.kind == "f" and made.dtype not in ("object", "str", "string"):
         values = np.where(made.seen, made.values, np.nan)
-        plain = made.dtype.startswith(("int", "uint"))
+        plain = made.dtype.startswith(("int", "uint")) and "[" not in made.dtype
         column = pd.Series(values)
         return column if plain or made.dtype == "bool" else column.astype(made.dtype)
     return pd.Series(_objects(made), dtype="object" if made.dtype == "bool" else made.dtype)
@@ -417,6 +433,8 @@ def _polars_column(made: Made) -> Any:
     values = pl.Series(str(made.name), _objects(made).tolist(), strict=False)
     if kind == "Enum":
         return values.cast(pl.Enum(list(made.levels)))
+    if kind == "Decimal":
+        return values
     return values.cast(getattr(pl, kind))
 
 
@@ -431,6 +449,8 @@ def _arrow_column(made: Made) -> Any:
 
     if made.dtype.startswith("dictionary"):
         return pa.array(_objects(made).tolist()).dictionary_encode()
+    if made.dtype == "null":
+        return pa.nulls(len(made.values))
     if made.values.dtype.kind == "M":
         column = pa.array(made.values.astype("datetime64[us]"), mask=~made.seen)
         unit, _, zone = made.dtype.removeprefix("timestamp[").removesuffix("]").partition(", tz=")
