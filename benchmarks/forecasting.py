@@ -3,8 +3,8 @@
     pip install --no-deps aeon                        # for the real series that it ships
     PYTHONPATH=src python benchmarks/forecasting.py   # five seeds; some minutes of one core
 
-Three sets of series. `oscillators` are drawn here, x_t = R(omega t) a + noise with a ~ N(0, I) in two channels and omega
-uniform, so that the best forecast of all, E[future | past], is known: the mean over omega of an exact normal one.
+Three sets of series. `oscillators` are drawn here, x_t = R(omega t) a + noise with a ~ N(0, I) in two channels and
+omega uniform, so that the best forecast of all, E[future | past], is known: the mean over omega of an exact normal one.
 `demand` is Italy's demand for electric power, 24 hours of 1,096 days (Keogh et al. 2006). `vowels` are the twelve
 cepstrum coefficients of 640 utterances of 7 to 29 steps (Kudo et al. 1999); both are of the UCR and UEA archives.
 Rows of oscillators and vowels end at different steps. Training rows have a tenth of their cells taken away at random;
@@ -103,7 +103,7 @@ def forecasts(name, train, holed, history, seed, recipes):
         yield "best of all", best(history), None
     at = np.maximum.accumulate(np.where(np.isnan(history), 0, np.arange(history.shape[1])[:, None]), 1)
     yield "last value", np.take_along_axis(history, at, 1), None
-    flat, shape = history.reshape(len(history), -1), history.shape
+    flat = history.reshape(len(history), -1)
     yield "nearest neighbours", KNNImputer(n_neighbors=5).fit(train.reshape(len(train), -1)).transform(flat), None
     both = np.concatenate([flat, holed.reshape(len(holed), -1)])
     yield "Gaussian EM", gaussian(both, steps=20)[: len(flat)], None
