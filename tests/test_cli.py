@@ -105,6 +105,7 @@ def test_digits_are_compared_by_features_of_digits(tmp_path, monkeypatch):
     worth = vk.load(tmp_path / "run").probe(x[:300][kept], y[:300][kept], x_test[:100], y_test[:100])
     assert record["probes"]["linear_probe"]["value"] == worth["linear_probe"].value
     assert record["probes"]["cluster_rand"]["value"] == worth["cluster_rand"].value
+    assert record["probes"]["trustworthiness"]["value"] == worth["trustworthiness"].value > 0.5
 
 
 def test_sample_writes_a_sheet_or_an_array(run, tmp_path):

@@ -277,6 +277,19 @@ def test_in_bf16_the_networks_products_are_coarse_and_nothing_else_is():
     assert torch.equal(model(rows, Source.like(model)).log_lik, exact.log_lik)
 
 
+def test_a_loop_of_ones_own_trains_in_the_precision_that_its_model_asks_for():
+    model = vk.VAEModule(
+        vk.networks.MLP((8,), heads=2),
+        vk.latents.Latent(vk.latents.Normal(2), vk.latents.StandardNormal()),
+        vk.networks.MLP((8,)),
+        vk.likelihoods.Bernoulli(),
+    )
+    model.low_precision = torch.bfloat16
+    x = np.random.default_rng(0).random((40, 12), np.float32)
+    *_, training = vk.train(model, x, epochs=1)
+    assert training.learner.model.low_precision is torch.bfloat16
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["vae", "conv", "iwae"])
 def test_training_in_bf16_reaches_what_fp32_does(recipe):

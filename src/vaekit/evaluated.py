@@ -186,10 +186,12 @@ class Evaluated(Fitted):
     def probe(self, x: object, y: object, test: object, y_test: object, seed: int | None = None) -> dict[str, Figure]:
         """What the codes are worth: two probes, trained on rows x of classes y, and clusters, on test rows; by name.
 
-        See `vaekit.evaluation.representation`, which reads codes, for context and real values.
+        Of codes of two numbers, whether they keep neighbours, too. See `vaekit.evaluation.representation`, which reads
+        codes, for context and real values.
         """
-        seed = self._seed(seed)
-        return representation.representation(self.transform(x), y, self.transform(test), y_test, seed)
+        codes, seed = (self.transform(x), self.transform(test)), self._seed(seed)
+        kept = representation.map_figures(test, codes[1]) if codes[1].shape[1:] == (2,) else {}
+        return {**representation.representation(codes[0], y, codes[1], y_test, seed), **kept}
 
     def disentanglement(
         self, x: object, factors: object, seed: int | None = None, context: object = None

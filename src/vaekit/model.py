@@ -87,7 +87,9 @@ class VAEModule(Component):
         if isinstance(decoder, Network):
             widths, reads = likelihood.parameter_widths, joined(latent.emitted_shape, context)
             decoder = decoder.settled(in_shape=reads, out_shape=likelihood.in_shape, widths=widths)
-        return type(self)(encoder, latent, decoder, likelihood, network)
+        settled = type(self)(encoder, latent, decoder, likelihood, network)
+        settled.low_precision = self.low_precision
+        return settled
 
     def _settled_context(self, shape: tuple[int, ...]) -> tuple[Network | None, int]:
         """The network that reads context of this shape, and how many numbers the other parts see of it."""

@@ -202,6 +202,8 @@ def evaluate(args: Namespace) -> Outcome:
     if args.probes:
         codes = [vae.transform(rows.x, rows.context) for rows in (learned, part)]
         worth = representation.representation(codes[0], learned.labels, codes[1], part.labels, vae.seed)
+        if codes[1].shape[1:] == (2,):
+            worth.update(representation.map_figures(part.x, codes[1]))
         record["probes"] = plain(worth)
         lines.append("codes, by their labels:")
         lines += [f"  {name:<19}  {figure!s:<16}  {figure.meaning}" for name, figure in worth.items()]
