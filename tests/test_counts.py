@@ -9,6 +9,7 @@ from scipy import optimize, sparse, stats
 
 import vaekit as vk
 from vaekit.data import Stored
+from vaekit.distributions import NegativeBinomial
 from vaekit.evaluation import baselines, simple_models
 from vaekit.evaluation.simple_models import of_library
 
@@ -148,6 +149,12 @@ def test_the_null_of_a_sparse_matrix_is_that_of_the_array_and_never_makes_it_who
     assert beside["factorised"]["log_likelihood"].value == pytest.approx(whole.value, rel=1e-12)
     with pytest.raises(ValueError, match=r"expected counts 0, 1, 2, \.\.\., as in fit, got fractional"):
         baselines(sparse.csr_matrix(x[:300]), sparse.csr_matrix(x[300:] * 0.5), measure="given totals")
+
+
+def test_zeros_by_the_short_form_are_those_of_the_negative_binomial():
+    log_mean, log_theta = torch.meshgrid(*[torch.linspace(-12, 18, 40, dtype=torch.float64)] * 2, indexing="ij")
+    px, x = NegativeBinomial(log_mean, log_theta), (torch.arange(1600) % 3).reshape(40, 40).double()
+    torch.testing.assert_close(simple_models._log_prob(px, x), px.log_prob(x), rtol=1e-9, atol=1e-12)
 
 
 def test_the_null_knows_rows_by_the_columns_that_are_there():

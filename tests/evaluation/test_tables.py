@@ -101,6 +101,17 @@ def test_polars_is_read_like_the_others():
     assert np.array_equal(first.values, other.values, equal_nan=True)
 
 
+def test_the_path_of_a_file_is_a_table_and_so_is_an_array(tmp_path):
+    own = {"x[0]": np.arange(40.0) ** 2 / 8, "x[1]": np.resize([1.0, 2.0], 40)}
+    pd.DataFrame(own).to_csv(tmp_path / "own.csv", index=False)
+    pd.DataFrame(own).to_parquet(tmp_path / "own.parquet")
+    array = np.stack(list(own.values()), 1)
+    tables = {"plain": own, "csv": tmp_path / "own.csv", "parquet": tmp_path / "own.parquet", "array": array}
+    first, *others = as_columns(tables).values()
+    assert first.levels == (None, (1.0, 2.0))
+    assert all(np.array_equal(t.values, first.values) and t.names == first.names for t in others)
+
+
 def test_dates_are_numbers_and_a_few_numbers_are_levels():
     days = pd.date_range("1890-01-01", periods=100, freq="D")
     own = pd.DataFrame({"day": days, "written": days.astype(str), "stars": np.arange(100) % 5 + 1, "x": range(100)})

@@ -254,7 +254,8 @@ def _key(level: Any, numeric: bool | None = None) -> Any:
         except ValueError:
             return level
     if numeric is False and number:
-        return str(level) if isinstance(level, (bool, np.bool_)) or level != round(level) else str(int(level))
+        whole = not isinstance(level, (bool, np.bool_)) and float(level).is_integer()
+        return str(int(level) if whole else level)
     return float(level) if number else level
 
 

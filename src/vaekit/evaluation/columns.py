@@ -101,13 +101,17 @@ def _column(
     kind = kind_of(next((own for own in raw.values() if own.seen.any()), next(iter(raw.values()))))
     if kind == "datetime" and name not in (levels or ()):
         return {what: numbers(own, name, dated=True) for what, own in raw.items()}, None
-    words = [what for what, own in raw.items() if any(isinstance(v, str) for v in own.values[own.seen])]
+    words = [what for what, own in raw.items() if _holds_words(own)]
     others = [what for what, own in raw.items() if what not in words and own.seen.any()]
     if words and others:
         raise ValueError(f"column {name!r} holds words in {words[0]}, but not in {others[0]}: bring both to one type")
     if words or (kind in LEVELLED if levels is None else name in levels):
         return _coded(raw)
     return {what: numbers(own, name) for what, own in raw.items()}, None
+
+
+def _holds_words(column: Raw) -> bool:
+    return column.values.dtype.kind == "O" and any(isinstance(v, str) for v in column.values[column.seen])
 
 
 def _coded(raw: Mapping[str, Raw]) -> tuple[dict[str, NDArray], tuple]:

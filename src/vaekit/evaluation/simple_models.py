@@ -229,13 +229,11 @@ def of_library(x_train: Tensor | Stored) -> Callable[[Tensor], Tensor]:
     log_share = ((sums + 0.5) / seen.clamp(min=1)).log()
 
     def at(x: Tensor, log_theta: Tensor) -> Tensor:
-        shape = (len(x), len(log_theta))
-        ones = torch.ones(shape, dtype=torch.float64)
-        there = ~x.isnan() if x.is_floating_point() else ones.bool()
-        others = (log_theta.expand(shape),)
-        depth = torch.zeros(len(x), 1, dtype=torch.float64)
-        px = Library(log_share.expand(shape), others, depth, depth, NegativeBinomial, True)
-        return px.log_cells(torch.where(there, x, 0).double(), there.double())
+        x = x.double()
+        there, depth = (~x.isnan()).double(), torch.zeros(1, 1, dtype=torch.float64)
+        px = Library(log_share.unsqueeze(0), (log_theta.unsqueeze(0),), depth, depth, NegativeBinomial, True)
+        x = x.nan_to_num(nan=0.0)
+        return _log_prob(px.at(px.own_library(x, there)), x) * there
 
     chosen = torch.randperm(len(x_train), generator=torch.Generator().manual_seed(0))[:DISPERSION_ROWS]
     some = x_train[chosen.sort().values]
@@ -245,6 +243,15 @@ def of_library(x_train: Tensor | Stored) -> Callable[[Tensor], Tensor]:
         found = torch.stack([_sum(some, lambda x, t=t: at(x, t).sum(0)) for t in tried])
         log_theta = torch.stack(tried).gather(0, found.argmax(0, keepdim=True))[0]
     return lambda x: at(x, log_theta)
+
+
+def _log_prob(px: NegativeBinomial, x: Tensor) -> Tensor:
+    """Of x (B, D); zeros, most of what is sparse, by the short form, `-theta log(1 + mu / theta)`."""
+    log_theta = px.log_theta.expand(x.shape)
+    log_p = -px.log_theta.exp() * torch.log1p((px.log_mean - px.log_theta).exp())
+    counted = x.nonzero(as_tuple=True)
+    log_p[counted] = NegativeBinomial(px.log_mean[counted], log_theta[counted]).log_prob(x[counted])
+    return log_p
 
 
 def _cells_there(log_p: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
