@@ -143,9 +143,7 @@ def main() -> None:
         error, share, seconds = np.array(each).T
         spread = error.std(ddof=1) / len(error) ** 0.5 if len(error) > 1 else 0.0
         covers = "" if np.isnan(share).any() else f"{share.mean():.1%}"
-        lines.append(
-            f"| {name} | {method} | {error.mean():.4f} | {spread:.4f} | {covers} | {np.median(seconds):.0f} |"
-        )
+        lines.append(f"| {name} | {method} | {error.mean():.4f} | {spread:.4f} | {covers} | {np.median(seconds):.0f} |")
     made = f"{machine()['cpu']}, one thread, torch {torch.__version__.split('+')[0]}, {date.today()}"
     text = "\n".join([*lines, "", f"{args.seeds} seeds; {LATENTS} latents, {STEPS} steps, {SETTINGS}; {made}"])
     print(text)
