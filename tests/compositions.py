@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import torch
 
 from vaekit import latents as lt
 from vaekit import likelihoods as lk
 from vaekit import objectives as ob
 from vaekit.core import Batch, Bound, Cycle, Ramp, record
+from vaekit.data import Schema
 from vaekit.distributions import Distribution
 from vaekit.model import VAEModule
 from vaekit.networks import (
@@ -283,6 +285,25 @@ PAIRS = [
 """What the laws are held to: every latent with two kinds of objective, every objective with four kinds of latent or
 more, and those that need no density with point masses."""
 
+KINDS_OF_COLUMNS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
+    "real": lambda g, n: g.normal(3, 20, n),
+    "rounded": lambda g, n: np.where(g.random(n) < 0.3, 0.0, g.normal(3, 20, n)).round(1),
+    "positive": lambda g, n: np.exp(g.normal(6, 1, n)),
+    "positive, rounded": lambda g, n: np.exp(g.normal(6, 0.5, n)).round(),
+    "count": lambda g, n: np.concatenate([[0.0], g.negative_binomial(2, 0.3, n - 1)]),
+    "ordinal": lambda g, n: np.resize([1.0, 2.0, 3.0, 5.0, 9.0], n),
+    "category": lambda g, n: np.resize(["Bern", "Lima", "Oslo", "Rome"], n).astype(object),
+}
+"""How a column of each kind is made."""
+
+
+def table(*kinds: str, components: int = 1) -> lk.Mixed:
+    """The likelihood of a table with a column of each of these kinds."""
+    g = np.random.default_rng(0)
+    columns = [KINDS_OF_COLUMNS[kind](g, 200) for kind in kinds]
+    return lk.of_table(Schema.infer(np.rec.fromarrays(columns).view(np.ndarray)), components)
+
+
 LIKELIHOODS: dict[str, Callable[[], lk.Likelihood]] = {
     "bernoulli": lk.Bernoulli,
     "bernoulli probs": lambda: lk.Bernoulli(reads="probs"),
@@ -317,14 +338,33 @@ LIKELIHOODS: dict[str, Callable[[], lk.Likelihood]] = {
     "mixed": lambda: lk.Mixed(
         [lk.Gaussian("optimal", shape=(2,)), lk.Categorical(4, shape=(2,)), lk.Poisson(shape=(1,))]
     ),
+    "warped": lambda: table(*["real", "rounded"] * 2, "rounded").parts[0],
+    "warped, of logarithms": lambda: table(*["positive", "positive, rounded"] * 2, "positive", components=2).parts[0],
+    "ordinal": lambda: lk.Ordinal(
+        [4, 5, 4, 9, 4], [[0.1, 0.2, 0.3, 0.4], [0.2] * 5, [0.25] * 4, [0.1] * 9, [0.25] * 4]
+    ),
+    "count columns": lambda: lk.CountColumns([0.5, 3.0, 20.0, 4.0, 9.0], [0.5, 40.0, 19.0, 5.0, 100.0]),
+    "table": lambda: table("rounded", "positive", "count", "ordinal", "category"),
 }
+COLUMNS = ("warped", "warped, of logarithms", "ordinal", "count columns", "table")
+"""The likelihoods of the columns of a table."""
+TOGETHER = ("a decoder that reads x", "autoregressive", "multinomial", "of a library", "latent library", "modalities")
+"""In the names of likelihoods whose cells are not independent given z, or that only pass others on."""
 
 
 def rows(likelihood: lk.Likelihood, n: int = 6, cells: int = CELLS, seed: int = 0) -> torch.Tensor:
     """n rows within a likelihood's support, fp64."""
+    if isinstance(likelihood, lk.Modalities):
+        likelihood = likelihood.likelihood
+    if isinstance(likelihood, lk.Mixed):
+        return torch.cat([rows(part, n, part.shape[0], seed + i) for i, part in enumerate(likelihood.parts)], 1)
     generator = torch.Generator().manual_seed(seed)
     levels = torch.randint(0, 4, (n, cells), generator=generator, dtype=torch.int64).double()
     unit = torch.rand(n, cells, generator=generator, dtype=torch.float64)
+    if isinstance(likelihood, lk.Warped):
+        step = likelihood.steps_table.double()
+        x = unit + 0.5 if likelihood.positive else 4 * unit - 2
+        return torch.where(step > 0, (x / step).round() * step, x)
     return {
         "unit": (unit > 0.5).double(),
         "signed": 2 * unit - 1,
@@ -333,6 +373,34 @@ def rows(likelihood: lk.Likelihood, n: int = 6, cells: int = CELLS, seed: int = 
         "levels": levels,
         "columns": levels,
     }[likelihood.support]
+
+
+def every_value(likelihood: lk.Likelihood) -> tuple[torch.Tensor, torch.Tensor]:
+    """(G, D), (G, D): all values of each cell, or points that cover them, and what each of them stands for."""
+    cells = likelihood.shape[0]
+    if isinstance(likelihood, lk.Warped):
+        step, unit = likelihood.steps_table.double(), likelihood.scales_table.double().exp()
+        u = torch.arange(-16_000, 16_000, dtype=torch.float64).unsqueeze(1).expand(-1, cells) * 1e-3
+        x, width = (u.exp(), u.exp() * 1e-3) if likelihood.positive else (4 * u, torch.full_like(u, 4e-3))
+        ticks = torch.arange(len(u), dtype=torch.float64).unsqueeze(1) + (1 if likelihood.positive else -len(u) // 2)
+        return torch.where(step > 0, ticks * step, x), torch.where(step > 0, 1.0, width * unit)
+    most = {"unit": 2, "levels": 4, "count": 3000}.get(likelihood.support)
+    if isinstance(likelihood, lk.Ordinal):
+        most = max(likelihood.levels)
+    if isinstance(likelihood, lk.ContinuousBernoulli) or most is None:
+        low, high = (0, 1) if likelihood.support == "unit" else (-40, 40)
+        edges = torch.linspace(low, high, 16_001, dtype=torch.float64)
+        x, width = (edges[1:] + edges[:-1]) / 2, edges.diff()
+    else:
+        x, width = torch.arange(most, dtype=torch.float64), torch.ones(most, dtype=torch.float64)
+    return x.unsqueeze(1).expand(-1, cells), width.unsqueeze(1).expand(-1, cells)
+
+
+def numbers(likelihood: lk.Likelihood, n: int = 1, seed: int = 0) -> torch.Tensor:
+    """n rows of what a decoder may give a likelihood, fp64."""
+    generator = torch.Generator().manual_seed(seed)
+    given = 0.5 * torch.randn(n, *likelihood.in_shape, generator=generator, dtype=torch.float64)
+    return given.sigmoid() if getattr(likelihood, "reads", "") == "probs" else given
 
 
 def build(

@@ -105,6 +105,7 @@ def test_digits_are_compared_by_features_of_digits(tmp_path, monkeypatch):
     worth = vk.load(tmp_path / "run").probe(x[:300][kept], y[:300][kept], x_test[:100], y_test[:100])
     assert record["probes"]["linear_probe"]["value"] == worth["linear_probe"].value
     assert record["probes"]["cluster_rand"]["value"] == worth["cluster_rand"].value
+    assert record["probes"]["trustworthiness"]["value"] == worth["trustworthiness"].value > 0.5
 
 
 def test_sample_writes_a_sheet_or_an_array(run, tmp_path):
@@ -332,9 +333,9 @@ def test_the_help_names_every_verb_and_exit_code():
 
 def test_the_defaults_are_those_of_the_estimator():
     parameters = inspect.signature(vk.VAE).parameters
-    shared = [name for name in SETTINGS if name in parameters]
+    shared = [name for name in SETTINGS if name in parameters and name != "columns"]  # a list, of words
     assert {n: SETTINGS[n].default for n in shared} == {n: parameters[n].default for n in shared}
-    assert set(SETTINGS) - set(shared) == {"set", "binarise"}
+    assert set(SETTINGS) - set(shared) == {"set", "binarise", "columns", "epsilon", "delta"}
 
 
 @pytest.mark.parametrize("word", ["--help", "--version"])

@@ -8,6 +8,9 @@ import torch
 from scipy import optimize, sparse, stats
 
 import vaekit as vk
+from vaekit.data import Stored
+from vaekit.distributions import NegativeBinomial
+from vaekit.evaluation import baselines, simple_models
 from vaekit.evaluation.simple_models import of_library
 
 
@@ -130,6 +133,28 @@ def test_the_null_is_the_likeliest_negative_binomial_around_a_share_of_the_total
         best = optimize.minimize_scalar(loss, bounds=(-8, 8), method="bounded")
         np.testing.assert_allclose(found[:, column].sum(), -best.fun, atol=1.5)
         assert float(found[:, column].sum()) <= -best.fun + 1e-6
+
+
+@pytest.mark.parametrize("cells_at_a_time", [2**22, 5000])
+def test_the_null_of_a_sparse_matrix_is_that_of_the_array_and_never_makes_it_whole(cells_at_a_time, monkeypatch):
+    x = cells()[0]
+    whole = baselines(x[:300], x[300:], measure="given totals")["factorised"]["log_likelihood"]
+    monkeypatch.setattr(simple_models, "CELLS", cells_at_a_time)
+    monkeypatch.delattr(Stored, "__array__")
+    found = baselines(sparse.csr_matrix(x[:300]), sparse.csc_matrix(x[300:]), measure="given totals")
+    assert found.rows == 300 and list(found.figures) == ["factorised"]
+    assert found["factorised"]["log_likelihood"].value == pytest.approx(whole.value, rel=1e-12)
+    vae = fitted(sparse.csr_matrix(x[:300]))
+    beside = vae.evaluate(sparse.csr_matrix(x[300:]), draws=2, against=sparse.csr_matrix(x[:300])).baselines
+    assert beside["factorised"]["log_likelihood"].value == pytest.approx(whole.value, rel=1e-12)
+    with pytest.raises(ValueError, match=r"expected counts 0, 1, 2, \.\.\., as in fit, got fractional"):
+        baselines(sparse.csr_matrix(x[:300]), sparse.csr_matrix(x[300:] * 0.5), measure="given totals")
+
+
+def test_zeros_by_the_short_form_are_those_of_the_negative_binomial():
+    log_mean, log_theta = torch.meshgrid(*[torch.linspace(-12, 18, 40, dtype=torch.float64)] * 2, indexing="ij")
+    px, x = NegativeBinomial(log_mean, log_theta), (torch.arange(1600) % 3).reshape(40, 40).double()
+    torch.testing.assert_close(simple_models._log_prob(px, x), px.log_prob(x), rtol=1e-9, atol=1e-12)
 
 
 def test_the_null_knows_rows_by_the_columns_that_are_there():

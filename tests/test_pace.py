@@ -21,7 +21,10 @@ QUICK = {"elbo"}
 CASES = [
     pytest.param(o, latent, "bernoulli", marks=() if o in QUICK and latent in ("normal", "vamp") else pytest.mark.slow)
     for o, latent in PAIRS
-] + [("elbo", "normal", likelihood) for likelihood in LIKELIHOODS]
+] + [
+    pytest.param("elbo", "normal", likelihood, marks=pytest.mark.slow if likelihood == "table" else ())
+    for likelihood in LIKELIHOODS
+]
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
 
 

@@ -1,6 +1,7 @@
 """Private training: the clipped, noisy gradient, the batches, what they spend, and what is refused."""
 
 import math
+import signal
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 import vaekit as vk
 from vaekit.core import Source, Tape
 from vaekit.training import Privacy
+from vaekit.training.fitting import Silent
 from vaekit.training.loop import assemble
 from vaekit.training.privacy import PrivateGradients, PrivateTraining, check_private, tape
 from vaekit.training.step import gradients
@@ -195,6 +197,23 @@ def test_a_private_model_says_what_it_has_spent(known, tmp_path):
     assert any("epsilon = 0.12 at delta = 0.001" in note for note in loaded.evaluate(X, draws=2).notes)
     with pytest.raises(ValueError, match="is not private"):
         vae.fit_prior(X, vk.latents.FlowPrior())
+
+
+def test_what_an_interrupted_epoch_has_spent_is_told_too(known, tmp_path):
+    class Interrupt(Silent):
+        def step(self, training, rows_per_second):
+            if training.taken == 6:
+                signal.raise_signal(signal.SIGINT)
+
+    privacy = Privacy(3.0, delta=1e-3, seed=1)
+    vae = vk.VAE(2, epochs=9, batch_size=16, threads=1, privacy=privacy).fit(X, run=tmp_path, display=Interrupt())
+    assert vae.ended_ == "interrupted" and vae.history_[-1]["step"] == 4
+    assert vk.load(tmp_path).epsilon_ == vae.epsilon_ == pytest.approx(0.06)
+
+
+def test_a_sweep_is_refused():
+    with pytest.raises(ValueError, match="every model of a sweep spends by itself"):
+        vk.sweep(vk.VAE(2, privacy=Privacy(1.0)), X, over={"lr": [1e-3, 1e-2]})
 
 
 def test_without_a_seed_no_two_trainings_are_alike(known):

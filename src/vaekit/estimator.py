@@ -18,8 +18,9 @@ from .data.annotated import annotated, beside_of
 from .data.arrays import column_names
 from .data.beside import NOTHING, Beside, context_shape
 from .data.frames import as_table, container_of, take
+from .data.inference import Columns
 from .data.rows import AbstractRows, as_rows
-from .data.schema import Columns, Schema
+from .data.schema import Schema
 from .data.spec import DataSpec, has_gaps
 from .data.stored import Stored
 from .evaluated import Evaluated
@@ -85,7 +86,8 @@ class VAE(Evaluated):
     ----------
     module_: the trained `VAEModule`. objective_: with its critic, if it has one. spec_: the `DataSpec`.
     history_: a dict per epoch. ended_: "finished", "stopped early" or "interrupted". pace_: the threads it trained
-    with, and whether compiled. n_features_in_. classes_: what `predict` tells. members_: with seeds, the VAE of each.
+    with, and whether compiled. epsilon_: what a private training has spent. n_features_in_. classes_: what `predict`
+    tells. members_: with seeds, the VAE of each.
     """
 
     def __init__(
@@ -337,8 +339,10 @@ class VAE(Evaluated):
         self.module_, self.objective_, self.spec_ = learner.model.eval(), learner.objective, spec
         columns = spec.shape[:1] if spec.schema is None else (len(spec.schema.columns),)
         self.n_features_in_ = columns[0] if len(spec.shape) == 1 else int(np.prod(spec.shape))
+        if spec.schema is not None and all(isinstance(name, str) for name in spec.schema.names):
+            self.feature_names_in_ = np.array(spec.schema.names, dtype=object)
         self.history_, self.ended_, self.best_epoch_ = course.history, course.ended, course.best_epoch
-        self.pace_ = course.pace
+        self.pace_, self.epsilon_ = course.pace, course.spent
 
     def _regime(self, rows: AbstractRows) -> Regime:
         """The recipe's, with what the estimator says itself."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from .data.frames import as_table
+from .data.frames import Name, columns_of
 from .data.gaps import numbers
 from .data.rows import AbstractRows
 from .evaluation import (
@@ -30,7 +30,6 @@ from .evaluation import (
 )
 from .evaluation.annealed import check_annealing, with_annealing
 from .evaluation.baselines import independent_baseline, measure_of, reconstruction_error
-from .evaluation.columns import read_table
 from .evaluation.cost import MOST, affordable_draws
 from .evaluation.health import FEWEST
 from .evaluation.observed import Observed
@@ -47,12 +46,14 @@ if TYPE_CHECKING:
 class Evaluated(Fitted):
     """The part of an estimator that judges its model.
 
-    It reads the settings `patience` and `verbose`, and of what fit leaves `history_`, `ended_` and `best_epoch_`, too.
+    It reads the settings `patience`, `verbose` and `privacy`, and of what fit leaves `history_`, `ended_`,
+    `best_epoch_` and `epsilon_`, too.
     """
 
     patience: int | None
     verbose: bool
     privacy: Privacy | None
+    epsilon_: float | None
     history_: list[dict[str, Any]]
     ended_: str
     best_epoch_: int
@@ -119,10 +120,9 @@ class Evaluated(Fitted):
         """What the weights have spent of their privacy, in a sentence; None for a model that is not private."""
         if self.privacy is None:
             return None
-        spent = self.history_[-1]["epsilon"] if self.history_ else 0.0
         return (
-            f"the weights are private, epsilon = {spent:.3g} at delta = {self.privacy.delta:g}; what was read off the "
-            "rows beside (levels, bounds and scales of columns), and figures of rows, are not"
+            f"the weights are private, epsilon = {self.epsilon_:.3g} at delta = {self.privacy.delta:g}; what was read "
+            "off the rows beside (levels, bounds and scales of columns), and figures of rows, are not"
         )
 
     def health(self, x: object, seed: int | None = None, context: object = None) -> Health:
@@ -158,7 +158,7 @@ class Evaluated(Fitted):
         measure = measure_of(self.module_.likelihood, self.spec_)
         if measure == "mixed":
             return independent_baseline(self.module_.likelihood, self._seen(against), self._seen(x), self.seed)
-        rows = [self._explained(t) if self._binarises else t for t in (against, x)]
+        rows = [self._explained(t) if self._binarises else self._named(t, None)[0] for t in (against, x)]
         return baselines(*rows, measure=measure, latents=int(np.prod(self.module_.latent.shape)), seed=self.seed)
 
     def _among(self, simple: Baselines, own: Evaluation, x: object, context: object) -> Baselines:
@@ -186,10 +186,12 @@ class Evaluated(Fitted):
     def probe(self, x: object, y: object, test: object, y_test: object, seed: int | None = None) -> dict[str, Figure]:
         """What the codes are worth: two probes, trained on rows x of classes y, and clusters, on test rows; by name.
 
-        See `vaekit.evaluation.representation`, which reads codes, for context and real values.
+        Of codes of two numbers, whether they keep neighbours, too. See `vaekit.evaluation.representation`, which reads
+        codes, for context and real values.
         """
-        seed = self._seed(seed)
-        return representation.representation(self.transform(x), y, self.transform(test), y_test, seed)
+        codes, seed = (self.transform(x), self.transform(test)), self._seed(seed)
+        kept = representation.map_figures(test, codes[1]) if codes[1].shape[1:] == (2,) else {}
+        return {**representation.representation(codes[0], y, codes[1], y_test, seed), **kept}
 
     def disentanglement(
         self, x: object, factors: object, seed: int | None = None, context: object = None
@@ -220,7 +222,7 @@ class Evaluated(Fitted):
         training: object,
         test: object = None,
         *,
-        target: Hashable | None = None,
+        target: Name | None = None,
         n: int | None = None,
         seed: int | None = None,
     ) -> TableJudgement:
@@ -235,10 +237,9 @@ class Evaluated(Fitted):
         seed = self._seed(seed)
         own = [c for c in self.spec_.schema.columns if c.kind != "identifier"]
         real = {"training": training} | ({} if test is None else {"test": test})
-        opened = {what: as_table(t) for what, t in real.items()}
-        tables = {what: read_table(real[what] if t is None else t, what) for what, t in opened.items()}
+        tables = {what: columns_of(table) for what, table in real.items()}
         kept = {what: {c.name: t[c.name] for c in own if c.name in t} for what, t in tables.items()}
-        count = n or len(next(iter(kept["training"].values()), ()))
+        count = n or max((len(c.values) for c in kept["training"].values()), default=0)
         levels = [c.name for c in own if c.levels]
         made = self.sample(count, seed)
         return judge_table(kept["training"], made, test=kept.get("test"), target=target, levels=levels, seed=seed)

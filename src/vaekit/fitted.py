@@ -18,7 +18,7 @@ from torch.utils import _pytree as pytree
 from .core import Batch, Noise, Scope, Source, Still
 from .data.annotated import annotated, beside_of
 from .data.beside import Beside, sampled, spread
-from .data.frames import as_table, joined
+from .data.frames import as_table, container_of, in_order, joined
 from .data.gaps import filled, partial_cells, partial_row, with_given
 from .data.labels import Classes
 from .data.rows import AbstractRows, as_rows
@@ -88,13 +88,13 @@ class Fitted(Manners):
         return as_rows(data, spec, next(model.parameters()).device, beside).checked(model.likelihood.check)
 
     def _named(self, x: object, context: object) -> tuple[object, object]:
-        """Rows and their context: of annotated data the genes that the model reads, in its order, and the column of
-        obs that is named, unless it is a class."""
-        data = annotated(x)
+        """Rows and their context: of annotated data, and of a data frame that is read as an array, the columns that the
+        model reads, in its order; of the former the column of obs that is named, unless it is a class."""
+        data, names = annotated(x), getattr(self, "feature_names_in_", None)
         if data is None:
-            return x, context
+            as_array = names is not None and self.spec_.schema is None and container_of(x) is not None
+            return in_order(x, names) if as_array else x, context
         context = beside_of(data, context, lambda word: self._knows(word))
-        names = getattr(self, "feature_names_in_", None)
         return data if names is None or np.array_equal(names, data.names) else data.picked(names), context
 
     def _knows(self, word: str) -> bool:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -33,9 +35,16 @@ def settings_of(vae: VAE) -> dict[str, Any]:
             given[name] = {"recipe": value.get_params()}
         elif name == "validation" and not isinstance(value, (int, float, type(None))):
             given[name] = None  # rows are data, not settings
+        elif name == "columns" and value is not None:
+            given[name] = [[column, said if isinstance(said, str) else plain(said)] for column, said in value.items()]
         else:
             given[name] = storage.describe(value, name)
     return given
+
+
+def plain(levels: Sequence[Any]) -> list[Any]:
+    """Levels as Python has them."""
+    return [level.item() if isinstance(level, np.generic) else level for level in levels]
 
 
 def describe(vae: VAE, learner: Learner) -> dict[str, Any]:
@@ -65,6 +74,8 @@ def save(vae: VAE, path: str | Path) -> None:
             mine[0].removeprefix("__main__."),
         )
     fitted = {"ended": vae.ended_, "best_epoch": vae.best_epoch_, "epochs": len(vae.history_)}
+    if vae.epsilon_ is not None:
+        fitted["epsilon"] = vae.epsilon_
     weights = {n: t for n, t in learner.state_dict().items() if n not in COUNTERS}
     storage.write_tensors(path / "model.safetensors", weights, fitted)  # no timings: equal runs give equal bytes
     storage.write_lines(path / "history.jsonl", vae.history_)
@@ -73,6 +84,8 @@ def save(vae: VAE, path: str | Path) -> None:
     for name, member in members.items():
         save(member, path / name)
     listed = {"members": list(members)} if members else {}
+    if vae.spec_.schema is None and hasattr(vae, "feature_names_in_"):
+        listed["feature_names"] = vae.feature_names_in_.tolist()
     storage.write_json(path / "config.json", {**description, **listed, "weights_sha256": digest})
 
 
@@ -112,6 +125,7 @@ def load(path: str | Path, *, device: str = "auto", **modules: nn.Module) -> VAE
         if isinstance(recipe, dict) and "recipe" in recipe:
             settings["recipe"] = Recipe(**recipe["recipe"])
         vae = VAE(**{n: storage.rebuild(v, modules) if isinstance(v, dict) else v for n, v in settings.items()})
+        vae.columns = None if vae.columns is None else dict(vae.columns)
         model = storage.rebuild(config["model"], modules)
         objective = storage.rebuild(config["objective"], modules)
         spec = DataSpec.from_dict(config["data"])
@@ -126,8 +140,10 @@ def load(path: str | Path, *, device: str = "auto", **modules: nn.Module) -> VAE
         )
     vae.device = device
     history, ended = storage.read_lines(path / "history.jsonl"), fitted.get("ended", "finished")
-    course = Course(history, best_epoch=fitted.get("best_epoch", 0), ended=ended)
+    course = Course(history, best_epoch=fitted.get("best_epoch", 0), ended=ended, spent=fitted.get("epsilon"))
     vae._adopt(learner.to(vae._device()), spec, course)
+    if config.get("feature_names"):
+        vae.feature_names_in_ = np.array(config["feature_names"], dtype=object)
     if config.get("members"):
         first = copy.copy(vae)
         first.seeds = None

@@ -225,7 +225,7 @@ def test_columns_of_obs_are_context_and_labels_by_their_names():
     assert isinstance(numbers.spec_.context, DataSpec)
 
 
-def test_genes_are_picked_by_their_names_and_brought_into_their_order():
+def test_genes_are_picked_by_their_names_and_brought_into_their_order(tmp_path):
     vae, x = small().fit(cells()), sparse.csr_matrix(counts())
     assert vae.feature_names_in_.tolist() == GENES
     order = np.random.default_rng(0).permutation(12)
@@ -233,6 +233,12 @@ def test_genes_are_picked_by_their_names_and_brought_into_their_order():
     other = cells(more, [*np.array(GENES)[order], "new 1", "new 2"])
     np.testing.assert_array_equal(vae.transform(other), vae.transform(x))
     np.testing.assert_array_equal(vae.score_samples(other, draws=2), vae.score_samples(x, draws=2))
+    vae.save(tmp_path)
+    again = vk.load(tmp_path)
+    assert again.feature_names_in_.tolist() == GENES
+    np.testing.assert_array_equal(again.transform(other), vae.transform(x))
+    with pytest.raises(ValueError, match="the model reads gene 1, .*no such gene"):
+        again.transform(cells(x, [GENES[0], *["other"] * 11]))
 
 
 @pytest.mark.parametrize("kind", ["csr_matrix", "csc_matrix", "dense"])

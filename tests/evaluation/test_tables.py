@@ -8,6 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from vaekit.data import Schema
 from vaekit.evaluation import judge_table
 from vaekit.evaluation.closeness import distances, same
 from vaekit.evaluation.columns import as_columns
@@ -100,27 +101,55 @@ def test_polars_is_read_like_the_others():
     assert np.array_equal(first.values, other.values, equal_nan=True)
 
 
+def test_the_path_of_a_file_is_a_table_and_so_is_an_array(tmp_path):
+    own = {"x[0]": np.arange(40.0) ** 2 / 8, "x[1]": np.resize([1.0, 2.0], 40)}
+    pd.DataFrame(own).to_csv(tmp_path / "own.csv", index=False)
+    pd.DataFrame(own).to_parquet(tmp_path / "own.parquet")
+    array = np.stack(list(own.values()), 1)
+    tables = {"plain": own, "csv": tmp_path / "own.csv", "parquet": tmp_path / "own.parquet", "array": array}
+    first, *others = as_columns(tables).values()
+    assert first.levels == (None, (1.0, 2.0))
+    assert all(np.array_equal(t.values, first.values) and t.names == first.names for t in others)
+
+
 def test_dates_are_numbers_and_a_few_numbers_are_levels():
     days = pd.date_range("1890-01-01", periods=100, freq="D")
-    own = pd.DataFrame({"day": days, "age": np.arange(100) % 5, "x": np.arange(100) / 7})
+    own = pd.DataFrame({"day": days, "written": days.astype(str), "stars": np.arange(100) % 5 + 1, "x": range(100)})
     own.loc[3, "day"] = pd.NaT
     (read,) = as_columns({"real": own}).values()
-    assert read.levels == (None, (0.0, 1.0, 2.0, 3.0, 4.0), None)
-    assert np.isnan(read.values[3, 0]) and np.diff(read.values[4:, 0]) == pytest.approx(1.0)
-    assert as_columns({"real": own}, levels=["x"])["real"].is_level.tolist() == [False, False, True]
+    assert read.levels == (None, None, (1.0, 2.0, 3.0, 4.0, 5.0), None)
+    assert np.isnan(read.values[3, 0]) and np.diff(read.values[4:, :2], axis=0) == pytest.approx(86400.0)
+    assert as_columns({"real": own}, levels=["x"])["real"].is_level.tolist() == [False, False, False, True]
+
+
+def test_the_columns_of_levels_are_those_of_the_schema():
+    g = np.random.default_rng(0)
+    own = pd.DataFrame(table(0, 200)).assign(
+        visits=g.poisson(2, 200),
+        stars=g.integers(1, 6, 200),
+        size=pd.Categorical(["S", "L"] * 100),
+        half=[0.5, 1.5] * 100,
+    )
+    schema, (read,) = Schema.infer(own), as_columns({"real": own}).values()
+    assert read.is_level.tolist() == [c.kind in ("category", "ordinal", "boolean") for c in schema.columns]
+    assert read.levels == tuple(tuple(sorted(c.levels)) or None for c in schema.columns)
 
 
 @pytest.mark.parametrize(
     ("real", "other", "says"),
     [
         ({"a": [1.0, 2.0]}, {"b": [1.0, 2.0]}, r"lacks a and has b besides: pass tables of the same columns"),
-        ({"a": [1.0, 2.0]}, {"a": ["x", "y"]}, "column 'a' holds words in other and numbers in real"),
+        ({"a": [1.0, 2.0]}, {"a": ["x", "y"]}, "column 'a' holds words in other, but not in real"),
         ({"a": np.arange(9.0)}, {"a": [np.inf, 2.0]}, "column 'a' of other has infinities: mark those cells missing"),
         ({"a": [1.0]}, {"a": [1.0]}, "at least two rows in real"),
         ({}, {}, "at least two rows in real, as many in every column, got no columns"),
         ({"a": [1.0, 2.0], "b": [1.0]}, {}, "as many in every column, got columns of 1, 2 rows"),
-        (np.zeros(3), np.zeros(3), r"expected real as a table, or rows \(N, D\), got an array of shape \(3,\)"),
-        (pd.DataFrame([[1, 2], [3, 4]], columns=["a", "a"]), {}, "real has two columns of the name 'a': rename one"),
+        (np.zeros(3), np.zeros(3), r"real: expected a table, or rows \(N, D\), got an array of shape \(3,\)"),
+        (
+            pd.DataFrame([[1, 2], [3, 4]], columns=["a", "a"]),
+            {},
+            "real: two columns are named a: give each column a name of its own",
+        ),
     ],
 )
 def test_tables_that_cannot_be_compared_are_refused(real, other, says):

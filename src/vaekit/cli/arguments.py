@@ -135,7 +135,9 @@ SETTINGS: dict[str, Setting] = {
         f"of the learning rate: {', '.join(SCHEDULES)} (default: constant; {OF_TABLES})",
     ),
     "warmup": Setting(0, whole(0), "N", "steps over which the learning rate rises"),
-    "clip": Setting(None, positive, "X", "largest norm of a gradient (default: any)"),
+    "clip": Setting(
+        None, positive, "X", "largest norm of a gradient (default: any); with --epsilon of each row's (default: 1)"
+    ),
     "skip": Setting(None, positive, "X", "norm of a gradient above which a step is left out (default: none)"),
     "average": Setting(None, float, "X", "decay of the weights' running mean, which is kept, such as 0.999"),
     "patience": Setting(None, whole(1), "N", "stop after N epochs without a better held-out ELBO (default: never)"),
@@ -149,6 +151,17 @@ SETTINGS: dict[str, Setting] = {
         "the recipe has it (none)",
     ),
     "missing": Setting(False, bool, "", "NaN marks a missing cell (default: refused)"),
+    "columns": Setting(
+        [],
+        assignment,
+        "NAME=KIND,...",
+        "what a table's columns are, where that is known better than it is inferred: real, positive, count, category, "
+        "ordinal, boolean, datetime, ordered levels such as S/M/L, or identifier to leave one out; may be repeated",
+    ),
+    "epsilon": Setting(
+        None, positive, "E", "train privately: what the weights may tell of any one row (default: not privately)"
+    ),
+    "delta": Setting(None, positive, "D", "with --epsilon: far below one over the number of rows (default: 1e-5)"),
     "precision": Setting("fp32", one_of("fp32", "bf16"), "NAME", "of the networks' products in training: fp32, bf16"),
     "threads": Setting(
         "auto", or_auto(whole(1)), "N", "on the CPU in training; auto: the fastest number, tried at first"

@@ -23,11 +23,12 @@ from ..likelihoods import Bernoulli
 from . import inputs
 from .arguments import SETTINGS, UsageError
 from .inputs import Part
-from .settings import recipe
+from .settings import columns, privacy, recipe
 
 FILES = ("run.json", "config.json", "model.safetensors", "history.jsonl", "metrics.json", "report.html")
-BESIDE = ("context", "labels")
-"""What older runs do not tell of."""
+BESIDE = ("context", "labels", "spent")
+NEWER = ("columns", "epsilon", "delta")
+"""Content, and settings, that older runs do not tell of."""
 CHECKPOINT = ("state.safetensors", "best.safetensors")
 
 
@@ -39,7 +40,7 @@ class Plan:
     `arguments.SETTINGS`. digests: of the arrays as they were read, by part. over: what a sweep sweeps, as on the
     command line. rows_seed: of one of several models on the same rows, the seed that these were split by; None: its
     own. context, labels: what is given beside the rows, "own", "obs:NAME" or a
-    file.
+    file. spent: the epsilon and the delta that a private training has come to.
     """
 
     data: str
@@ -50,6 +51,7 @@ class Plan:
     rows_seed: int | None = None
     context: str | None = None
     labels: str | None = None
+    spent: dict[str, float] | None = None
 
     @classmethod
     def make(cls, data: str, test: str | None, given: dict[str, Any]) -> Plan:
@@ -73,7 +75,8 @@ class Plan:
         storage.check_format(config, path)
         try:
             plan = cls(**{f.name: config[f.name] for f in fields(cls) if f.name in config or f.name not in BESIDE})
-            settings = {name: plan.settings[name] for name in SETTINGS}
+            older = {name: SETTINGS[name].default for name in NEWER}
+            settings = {name: {**older, **plan.settings}[name] for name in SETTINGS}
             return replace(plan, settings=settings, digests=dict(plan.digests))
         except (KeyError, TypeError, ValueError) as error:
             raise storage.StorageError(f"{path} lacks {error}: it is damaged or not vaekit's") from error
@@ -96,10 +99,14 @@ class Plan:
 
     def estimator(self, validation: object = None) -> VAE:
         """The estimator these settings make; unknown or unfit ones are refused. validation: the rows of its file."""
-        s, own = self.settings, ("recipe", "set", "binarise", "validation", "device")
-        at_each_pass = s["binarise"] in ("dynamic", "threshold")
+        s = self.settings
+        own = ("recipe", "set", "binarise", "validation", "device", "columns", "epsilon", "delta", "clip")
+        at_each_pass, private = s["binarise"] in ("dynamic", "threshold"), privacy(s["epsilon"], s["delta"], s["clip"])
         return VAE(
             recipe=recipe(s["recipe"], s["set"]),
+            columns=columns(s["columns"]),
+            privacy=private,
+            clip=s["clip"] if private is None else None,
             likelihood=Bernoulli(binarise=s["binarise"]) if at_each_pass else None,
             validation=s["validation"] if validation is None else validation,
             device=device(s["device"]),
@@ -147,6 +154,8 @@ class Inputs:
                     f"{was[:12]}..., now {self.digests[name][:12]}...: bring them back, or begin a new run"
                 )
         for name, part in parts.items():
+            if plan.settings["columns"] and container_of(part.x) is None:
+                raise ValueError(f"--columns is of a table's columns, and {part.name} is no table: leave it out")
             if part.x.shape[1:] != train.x.shape[1:]:
                 raise ValueError(
                     f"expected {name} rows of {train.x.shape[1:]}, as in {train.name}, got {part.x.shape[1:]} in "

@@ -1,4 +1,4 @@
-"""`--set name=value`: a recipe's settings, read as the kind of value that the recipe declares."""
+"""Settings that are more than a word: `--set name=value`, `--columns name=kind`, `--epsilon`."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..data.column import KINDS
+from ..data.inference import Columns
 from ..latents import FlowPrior, GaussianMixture, PixelPrior, Prior, SecondStage, TransformerPrior, VampPrior
 from ..recipes import RECIPES, Recipe
 from ..suggest import nearest
+from ..training import Privacy
 
 PRIORS: dict[str, tuple[type[Prior], dict[str, Any]]] = {
     "mixture": (GaussianMixture, {"components": 20}),
@@ -50,6 +53,46 @@ def prior(name: str, assignments: Sequence[str]) -> Prior:
         if n not in kinds:
             raise TypeError(f"prior {name!r} takes no {n!r}{nearest(n, kinds)}; it takes: {', '.join(kinds)}")
     return made(**{**settings, **{n: value(n, text, kinds[n]) for n, text in given.items()}})
+
+
+def columns(assignments: Sequence[str]) -> Columns | None:
+    """What a user says of a table's columns, from NAME=KIND,NAME=KIND; a comma may be part of a name. Raises ValueError
+    for a kind that is none."""
+    said: dict[str, Any] = {}
+    for assignment in assignments:
+        before = ""
+        for part in assignment.split(","):
+            name, sign, kind = (before + part).rpartition("=")
+            if not sign:
+                before += part + ","
+                continue
+            before = ""
+            if "/" not in kind and kind not in KINDS:
+                raise ValueError(
+                    f"--columns {name}={kind}: expected one of {', '.join(KINDS)}, or ordered levels such as S/M/L"
+                    f"{nearest(kind, KINDS)}"
+                )
+            said[name.strip()] = _levels(kind) if "/" in kind else kind
+        if before:
+            raise ValueError(f"--columns {assignment}: expected NAME=KIND,NAME=KIND,..., got {before[:-1]!r} without =")
+    return said or None
+
+
+def _levels(text: str) -> list[Any]:
+    """Levels in their order, as numbers where all of them are."""
+    words = text.split("/")
+    try:
+        return [float(word) for word in words]
+    except ValueError:
+        return words
+
+
+def privacy(epsilon: float | None, delta: float | None, clip: float | None) -> Privacy | None:
+    """Raises ValueError for a delta without an epsilon."""
+    if epsilon is None and delta is not None:
+        raise ValueError(f"--delta {delta:g} is of a private training: give --epsilon, too")
+    given = {name: v for name, v in (("delta", delta), ("clip", clip)) if v is not None}
+    return None if epsilon is None else Privacy(epsilon, **given)
 
 
 def value(name: str, text: str, kind: str, flag: str = "--set") -> Any:

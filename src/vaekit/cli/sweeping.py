@@ -19,7 +19,10 @@ from .outputs import Outcome, say
 from .runs import Inputs, Plan, as_json, place, remembered, resume_command
 from .settings import kinds, value
 
-FIXED = ("set", "binarise", "missing", "seed", "seeds", "validation", "device", "threads", "compile", "sharded")
+FIXED = (
+    *("set", "binarise", "missing", "columns", "epsilon", "delta", "seed", "seeds", "validation", "device"),
+    *("threads", "compile", "sharded"),
+)
 """Settings that all members have in common: of their rows, their seeds, and where and how fast they train."""
 
 

@@ -53,6 +53,8 @@ def fit(args: Namespace) -> Outcome:
             plan.write(folder)
         say(args, _beginning(plan, given, folder))
         _train(vae, given, folder, args)
+        if vae.privacy is not None:
+            replace(plan, spent=_spent(vae)["privacy"]).write(folder)
         for member in vae.__dict__.get("members_", [])[1:]:
             plan.of_member(seed=member.seed).write(folder / f"seed-{member.seed}")
         if vae.ended_ == "interrupted":
@@ -97,7 +99,7 @@ def _train(vae: VAE, given: Inputs, folder: Path, args: Namespace) -> None:
     try:
         resume, display, rows = args.resume is not None, display_for(not args.quiet), given.train
         vae.fit(rows.x, rows.classes, context=rows.context, run=folder, resume=resume, display=display)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, ImportError):
         began = (folder / "checkpoint" / "state.safetensors").exists()
         if args.resume is None and not began and join().rank == 0:
             clear(folder)  # it never began
@@ -151,7 +153,7 @@ def _judged(vae: VAE, given: Inputs, folder: Path, args: Namespace) -> Outcome:
     if evaluation.interrupted:
         raise KeyboardInterrupt
     ended = {"ended": vae.ended_, "epochs": len(vae.history_), "best_epoch": vae.best_epoch_, "pace": str(vae.pace_)}
-    metrics = as_json({"on": part.name, **evaluation.to_dict(), **ended})
+    metrics = as_json({"on": part.name, **evaluation.to_dict(), **ended, **_spent(vae)})
     storage.write_json(folder / "metrics.json", metrics)
     lines, report = (
         [str(evaluation), f"evaluated on: {part.name}", f"trained with: {vae.pace_}", f"run:    {folder}"],
@@ -162,6 +164,11 @@ def _judged(vae: VAE, given: Inputs, folder: Path, args: Namespace) -> Outcome:
         _page(vae, part, given).save(report)
         lines.append(f"report: {report}")
     return Outcome("\n".join(lines), {"run": str(folder), "report": report and str(report), **metrics})
+
+
+def _spent(vae: VAE) -> dict[str, dict[str, float]]:
+    """What a private training has come to; nothing of others."""
+    return {} if vae.privacy is None else {"privacy": {"epsilon": vae.epsilon_, "delta": vae.privacy.delta}}
 
 
 # -- using a run -----------------------------------------------------------------------------------
@@ -186,7 +193,7 @@ def evaluate(args: Namespace) -> Outcome:
     beside["against"] = learned.x if args.baselines else None
     vae.set_params(verbose=True)  # shows how far long work is
     evaluation = vae.evaluate(part.x, args.draws or draws, args.seed, part.context, betas=betas, **beside)
-    record = {"run": args.run, "on": part.name, **evaluation.to_dict()}
+    record = {"run": args.run, "on": part.name, **evaluation.to_dict(), **_spent(vae)}
     lines = [str(evaluation), f"evaluated on: {part.name}"]
     if evaluation.interrupted:
         return Outcome("\n".join(lines), as_json(record), INTERRUPTED)
@@ -196,6 +203,8 @@ def evaluate(args: Namespace) -> Outcome:
     if args.probes:
         codes = [vae.transform(rows.x, rows.context) for rows in (learned, part)]
         worth = representation.representation(codes[0], learned.labels, codes[1], part.labels, vae.seed)
+        if codes[1].shape[1:] == (2,):
+            worth.update(representation.map_figures(part.x, codes[1]))
         record["probes"] = plain(worth)
         lines.append("codes, by their labels:")
         lines += [f"  {name:<19}  {figure!s:<16}  {figure.meaning}" for name, figure in worth.items()]

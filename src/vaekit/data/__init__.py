@@ -2,7 +2,7 @@
 
 from . import datasets as datasets
 from .annotated import Annotated as Annotated
-from .schema import Column as Column
+from .column import Column as Column
 from .schema import Schema as Schema
 from .series import padded as padded
 from .series import unpadded as unpadded

@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime
 import decimal
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 Name = str | int
 
+ARROW_WORDS = ("string[pyarrow]", "large_string[pyarrow]")
+"""Words of Arrow's in a pandas data frame."""
 CONTAINERS = ("pandas", "polars", "pyarrow", "numpy")
 """Whose tables are read; "numpy" stands for structured arrays."""
 
@@ -62,6 +64,19 @@ def as_table(x: object) -> Any:
     if container_of(x) is None:
         return None
     return x.collect() if type(x).__name__ == "LazyFrame" else x
+
+
+def opened(x: object) -> Any:
+    """The table, in memory, that `x` is or names. Raises TypeError for anything else, and as `as_table` does."""
+    found = as_table(x)
+    if found is None and isinstance(x, (str, Path)) and Path(x).suffix.lower() == ".parquet":
+        found = read_parquet(Path(x).expanduser())
+    if found is None:
+        raise TypeError(
+            f"expected a table (a pandas or polars data frame, an Arrow table, a structured array, or the path of a "
+            f".csv or .parquet file), got {type(x).__name__}: name the columns, pandas.DataFrame(x, columns=[...])"
+        )
+    return found
 
 
 def read_csv(path: Path) -> Any:
@@ -133,16 +148,34 @@ def _plain_name(name: object) -> Name:
 
 def raw(table: Any, place: int, name: Name) -> Raw:
     """The column at a place. Raises TypeError for a type that is not understood, with the column's name."""
-    try:
-        return {"pandas": _of_pandas, "polars": _of_polars, "pyarrow": _of_arrow, "numpy": _of_numpy}[
-            container_of(table)
-        ](table, place)
-    except Unreadable as error:
-        raise TypeError(f"column {name!r}: {error}") from None
+    readers = {"pandas": _of_pandas, "polars": _of_polars, "pyarrow": _of_arrow, "numpy": _of_numpy}
+    return _named(name, readers[container_of(table)], table, place)
+
+
+def columns_of(table: object) -> dict[Name, Raw]:
+    """Every column by its name: of a table or the path of one, of a mapping of names to columns (arrays, or as `Raw`),
+    or of an array (N, D). Raises ValueError for other arrays, and as `names_of` and `raw` do."""
+    if isinstance(table, Mapping):
+        return {n: v if isinstance(v, Raw) else _named(n, _of_array, np.asarray(v)) for n, v in table.items()}
+    if container_of(table) is not None or isinstance(table, (str, Path)):
+        table = opened(table)
+        return {name: raw(table, place, name) for place, name in enumerate(names_of(table))}
+    array = np.asarray(table)
+    if array.ndim != 2:
+        raise ValueError(f"expected a table, or rows (N, D), got an array of shape {array.shape}")
+    names = [f"x[{i}]" for i in range(array.shape[1])]
+    return {name: _named(name, _of_array, column) for name, column in zip(names, array.T)}
 
 
 class Unreadable(TypeError):
     """A column of a type that is not understood."""
+
+
+def _named(name: Name, read: Callable[..., Raw], *source: Any) -> Raw:
+    try:
+        return read(*source)
+    except Unreadable as error:
+        raise TypeError(f"column {name!r}: {error}") from None
 
 
 def _of_pandas(table: Any, place: int) -> Raw:
@@ -152,8 +185,14 @@ def _of_pandas(table: Any, place: int) -> Raw:
     kind, dtype = column.dtype, str(column.dtype)
     seen = column.notna().to_numpy(dtype=bool)
     if isinstance(kind, pd.CategoricalDtype):
+        levels = tuple(_plain(v) for v in kind.categories)
+        kinds = {_kind(level) for level in levels}
+        if len(kinds) > 1 or kinds - {"words", "numbers", "truth values"}:
+            raise Unreadable(
+                f"its categories are {' and '.join(sorted(kinds))}: make them words, column.cat.rename_categories(str)"
+            )
         words = column.astype(object).to_numpy(dtype=object)
-        return Raw(words, seen, "category", levels=tuple(_plain(v) for v in kind.categories), ordered=kind.ordered)
+        return Raw(words, seen, "category", levels=levels, ordered=kind.ordered)
     if pd.api.types.is_bool_dtype(kind):
         return Raw(column.fillna(False).to_numpy(dtype=bool), seen, dtype)
     if pd.api.types.is_complex_dtype(kind):
@@ -167,7 +206,9 @@ def _of_pandas(table: Any, place: int) -> Raw:
         return Raw(column.to_numpy().astype("datetime64[us]"), seen, dtype)
     if pd.api.types.is_timedelta64_dtype(kind):
         raise Unreadable("spans of time: pass them as seconds, column.dt.total_seconds()")
-    if kind == np.dtype(object) or isinstance(kind, pd.StringDtype):
+    if dtype == "null[pyarrow]":
+        return Raw(np.full(len(column), np.nan), seen, dtype)
+    if kind == np.dtype(object) or isinstance(kind, pd.StringDtype) or dtype in ARROW_WORDS:
         return _of_objects(column.to_numpy(dtype=object), seen, dtype)
     raise Unreadable(f"type {dtype} is not understood: make it numbers, words, dates or categories")
 
@@ -226,7 +267,10 @@ def _of_arrow(table: Any, place: int) -> Raw:
 def _of_numpy(table: NDArray, place: int) -> Raw:
     if table.ndim != 1:
         raise ValueError(f"expected a structured array (N,), got {table.shape}: a row is one element")
-    values = table[table.dtype.names[place]]
+    return _of_array(table[table.dtype.names[place]])
+
+
+def _of_array(values: NDArray) -> Raw:
     kind, dtype = values.dtype.kind, values.dtype.str
     if values.ndim != 1:
         raise Unreadable(f"has {values.shape[1:]} numbers in a row: give each a column of its own")
@@ -241,7 +285,7 @@ def _of_numpy(table: NDArray, place: int) -> Raw:
         words = np.char.decode(values, "utf-8") if kind == "S" else values
         return Raw(words.astype(object), np.ones(len(values), bool), dtype)
     if kind == "O":
-        return _of_objects(values, np.array([v is not None and v == v for v in values], dtype=bool), dtype)
+        return _of_objects(values, np.array([_is_there(v) for v in values], dtype=bool), dtype)
     raise Unreadable(f"type {dtype} is not understood: make it numbers, words, dates or categories")
 
 
@@ -265,6 +309,10 @@ def _of_objects(values: NDArray, seen: NDArray, dtype: str) -> Raw:
         dates = np.array([_utc(v) if s else "NaT" for v, s in zip(values, seen)], dtype="datetime64[us]")
         return Raw(dates, seen, "date" if day else dtype)
     raise Unreadable(f"holds {kind}, which is not understood: make it numbers, words, dates or categories")
+
+
+def _is_there(value: object) -> bool:
+    return value is not None and type(value).__name__ != "NAType" and bool(value == value)
 
 
 def _utc(date: Any) -> Any:
@@ -326,6 +374,12 @@ def _pandas_column(made: Made) -> Any:
     import pandas as pd
 
     whole = bool(made.seen.all())
+    if made.dtype.startswith("decimal"):  # of Arrow's, whose digits are counted
+        made = replace(made, dtype="double[pyarrow]")
+    if made.dtype in (*ARROW_WORDS, "null[pyarrow]"):
+        import pyarrow as pa
+
+        return pd.Series(_objects(made), dtype=pd.ArrowDtype(pa.type_for_alias(made.dtype.partition("[")[0])))
     if made.dtype == "category":
         return pd.Series(pd.Categorical(_objects(made), categories=list(made.levels or ()), ordered=made.ordered))
     if made.values.dtype.kind == "M":
@@ -338,12 +392,12 @@ def _pandas_column(made: Made) -> Any:
         return column.astype(made.dtype)
     if whole:
         values = made.values
-        if made.dtype.lower().startswith(("int", "uint")):
-            values = _clipped(values, np.dtype(made.dtype.lower()))
+        if made.dtype.lower().startswith(("int", "uint")):  # int64, Int64 or int64[pyarrow]
+            values = _clipped(values, np.dtype(made.dtype.lower().partition("[")[0]))
         return pd.Series(values).astype(made.dtype)
     if made.values.dtype.kind == "f" and made.dtype not in ("object", "str", "string"):
         values = np.where(made.seen, made.values, np.nan)
-        plain = made.dtype.startswith(("int", "uint"))
+        plain = made.dtype.startswith(("int", "uint")) and "[" not in made.dtype
         column = pd.Series(values)
         return column if plain or made.dtype == "bool" else column.astype(made.dtype)
     return pd.Series(_objects(made), dtype="object" if made.dtype == "bool" else made.dtype)
@@ -379,6 +433,8 @@ def _polars_column(made: Made) -> Any:
     values = pl.Series(str(made.name), _objects(made).tolist(), strict=False)
     if kind == "Enum":
         return values.cast(pl.Enum(list(made.levels)))
+    if kind == "Decimal":
+        return values
     return values.cast(getattr(pl, kind))
 
 
@@ -393,6 +449,8 @@ def _arrow_column(made: Made) -> Any:
 
     if made.dtype.startswith("dictionary"):
         return pa.array(_objects(made).tolist()).dictionary_encode()
+    if made.dtype == "null":
+        return pa.nulls(len(made.values))
     if made.values.dtype.kind == "M":
         column = pa.array(made.values.astype("datetime64[us]"), mask=~made.seen)
         unit, _, zone = made.dtype.removeprefix("timestamp[").removesuffix("]").partition(", tz=")
@@ -438,6 +496,17 @@ def take(table: Any, rows: NDArray) -> Any:
     if kind == "pyarrow":
         return table.take(np.flatnonzero(rows) if rows.dtype == bool else rows)
     return table[rows]
+
+
+def in_order(table: Any, names: Sequence[Name]) -> Any:
+    """The columns of these names, in their order; a table without names is left as it is. Raises ValueError where some
+    are not there."""
+    own = names_of(table)
+    if own == list(names) or not all(isinstance(name, str) for name in own):
+        return table
+    if lost := [name for name in names if name not in own]:
+        raise ValueError(f"the rows have no column {', '.join(map(repr, lost[:6]))}, which fit read: pass it")
+    return table.select(list(names)) if container_of(table) in ("polars", "pyarrow") else table[list(names)]
 
 
 def joined(parts: Sequence[Any]) -> Any:

@@ -32,6 +32,8 @@ def resolution(values: NDArray, precision: float = 2.0**-52) -> float | None:
     if largest == 0 or not np.isfinite(largest):
         return None
     top = int(np.floor(np.log10(largest)))
+    if top - DIGITS < -300:  # the powers of ten beyond are not all numbers
+        return None
     for exponent in range(top, top - DIGITS, -1):
         ticks = values * 10.0**-exponent if exponent <= 0 else values / 10.0**exponent
         if not np.isfinite(ticks).all():

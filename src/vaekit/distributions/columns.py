@@ -62,9 +62,15 @@ class WarpedLogistics(Distribution):
         y = loc + torch.logit(first + u * (last - first), tiny) / rate
         return torch.minimum(torch.maximum(y, low), high)
 
+    def _weights(self) -> Tensor:
+        """(B, D, K): the logits of the components, given that y is within the scores of values that were met."""
+        low, high = (self.scores[:, k].reshape(1, -1, 1) for k in (1, -2))
+        rate = torch.exp(-self.log_scale)
+        return self.logits + log_between((low - self.loc) * rate, (high - self.loc) * rate, (high - low) * rate)
+
     def _score(self, scope: Scope) -> Tensor:
         """(B, D): a draw of y."""
-        chosen = gumbel_argmax(self.logits, scope).unsqueeze(-1)
+        chosen = gumbel_argmax(self._weights(), scope).unsqueeze(-1)
         loc, log_scale = (t.gather(-1, chosen).squeeze(-1) for t in (self.loc, self.log_scale))
         return self._within(scope.rand(loc.shape), loc, log_scale)
 
@@ -78,7 +84,7 @@ class WarpedLogistics(Distribution):
         at = (torch.arange(NODES, device=self.loc.device, dtype=self.loc.dtype) + 0.5) / NODES
         y = self._within(at, self.loc.unsqueeze(-1), self.log_scale.unsqueeze(-1))
         values = f(y.flatten(-2)).unflatten(-1, y.shape[-2:]).mean(-1)
-        return (self.logits.softmax(-1) * values).sum(-1)
+        return (self._weights().softmax(-1) * values).sum(-1)
 
     def log_prob(self, x: Tensor) -> Tensor:
         rounded, tiny = self.step > 0, torch.finfo(x.dtype).tiny

@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from ..data.rows import AbstractRows
-from ..data.spec import DESCRIPTIONS, DataSpec, has_gaps
+from ..data.spec import DESCRIPTIONS, DataSpec, has_gaps, pieces, values
 from ..data.stored import Stored, as_data
 from ..likelihoods import Likelihood, Multinomial
 from ..likelihoods.judged import Judge
@@ -103,10 +103,11 @@ class _Rows:
     """Flat training and test rows (N, D), (M, D) in their own type; what they hold, and what log p is to be.
 
     spec brings real numbers to a mean of 0 and a variance of 1: of each column of a table, of all cells otherwise.
+    Rows of a sparse matrix stay as they are where they are scored by their totals, which is done some at a time.
     """
 
-    train: Tensor
-    test: Tensor
+    train: Tensor | Stored
+    test: Tensor | Stored
     spec: DataSpec
     measure: str | None
     latents: int
@@ -271,11 +272,14 @@ def _read(x_train: object, x_test: object, measure: str | None, latents: int, se
         chosen = np.sort(np.random.default_rng(seed).permutation(len(train))[:ROWS])
         train = train[chosen]
     spec = DataSpec.infer(train, dtype)
-    train, test = (torch.from_numpy(np.asarray(t)) if isinstance(t, Stored) else t.cpu() for t in (train, test))
-    spec = spec.with_missing() if has_gaps(test) else spec
+    sparse = measure == TOTALS and all(isinstance(t, Stored) and len(t.shape) == 2 for t in (train, test))
+    if not sparse:
+        train, test = (torch.from_numpy(np.asarray(t)) if isinstance(t, Stored) else t.cpu() for t in (train, test))
+    spec = spec.with_missing() if any(has_gaps(part) for part in values(test)) else spec
     if spec.missing and measure in ("probability", TOTALS):
         spec = spec.for_likelihood("count", train)  # floats only because no whole number can be missing
-    spec.check(test)
+    for part in pieces(test):
+        spec.check(part)
     measure = ("probability" if spec.integer else "density") if measure == "auto" else measure
     known = {None, "density", "probability" if spec.integer else "density"}
     known |= {"cross-entropy"} if spec.kind in ("binary", "bytes", "unit") else set()
@@ -286,7 +290,8 @@ def _read(x_train: object, x_test: object, measure: str | None, latents: int, se
             f"{', '.join(sorted(map(str, known)))}, or auto; a density is no code length, and the reverse"
         )
     spec = spec.for_likelihood("real", train, own_layout=True)
-    return _Rows(train.flatten(1), test.flatten(1), spec, measure, latents, seed)
+    train, test = (t if sparse else t.flatten(1) for t in (train, test))
+    return _Rows(train, test, spec, measure, latents, seed)
 
 
 def _fitting(rows: _Rows) -> list[str]:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..data.column import LEVELLED, numbers
+from ..data.frames import Name, Raw, columns_of
+from ..data.inference import kind_of
 from ..suggest import nearest
 
-Name = Hashable
-FEW = 20
-"""Different numbers, at most, that count as levels where each is met `REPEATED` times on average."""
-REPEATED = 5
 SHOWN = 6
 
 
@@ -53,12 +51,13 @@ class Columns:
 def as_columns(tables: Mapping[str, object], levels: Sequence[Name] | None = None) -> dict[str, Columns]:
     """Tables by what they are ("real", ...), the first of which says what the columns are, in one form.
 
-    A table is a pandas or polars data frame, an Arrow table, a mapping of names to arrays, a structured array or an
-    array (N, D). levels: names of the columns that hold levels; None: words, truth values, categories, and numbers of
-    which there are few, each met often. Raises ValueError, with the column's name, for tables that differ in their
-    columns, columns of different kinds and infinities.
+    A table is a pandas or polars data frame, an Arrow table, a structured array, the path of a .csv or .parquet file, a
+    mapping of names to arrays or an array (N, D). levels: names of the columns that hold levels; None: words, and the
+    columns of which `Schema.infer` says so. Dates are seconds since 1970. Raises ValueError, with the column's name,
+    for tables that differ in their columns, columns of different kinds and infinities, TypeError for types that are not
+    understood.
     """
-    raw = {what: read_table(table, what) for what, table in tables.items()}
+    raw = {what: _read(table, what) for what, table in tables.items()}
     first, own = next(iter(raw.items()))
     names = tuple(own)
     for name in levels or ():
@@ -80,110 +79,46 @@ def _listed(names: Sequence[Name]) -> str:
     return ", ".join(map(str, names[:SHOWN])) + ", ..." * (len(names) > SHOWN) if names else "none"
 
 
-def read_table(table: object, what: str) -> dict[Name, NDArray]:
-    """The columns of a table by name, whatever holds them. Raises ValueError for two of one name and uneven ones."""
-    if isinstance(table, Mapping):
-        pairs = [(n, np.asarray(v)) for n, v in table.items()]
-    elif hasattr(table, "column_names"):  # Arrow
-        pairs = [(n, c.to_numpy(zero_copy_only=False)) for n, c in zip(table.column_names, table.columns)]
-    elif hasattr(table, "get_columns"):  # polars
-        pairs = [(c.name, c.to_numpy()) for c in table.get_columns()]
-    elif hasattr(table, "iloc"):  # pandas
-        pairs = [(n, _of_pandas(table.iloc[:, i])) for i, n in enumerate(table.columns)]
-    else:
-        array = np.asarray(table)
-        if array.dtype.names is not None:
-            pairs = [(n, array[n]) for n in array.dtype.names]
-        elif array.ndim == 2:
-            pairs = [(f"x[{i}]", array[:, i]) for i in range(array.shape[1])]
-        else:
-            raise ValueError(f"expected {what} as a table, or rows (N, D), got an array of shape {array.shape}")
-    columns = dict(pairs)
-    if len(columns) < len(pairs):
-        twice = [n for i, (n, _) in enumerate(pairs) if n in [m for m, _ in pairs[:i]]]
-        raise ValueError(f"{what} has two columns of the name {twice[0]!r}: rename one")
-    sizes = {len(c) for c in columns.values()}
+def _read(table: object, what: str) -> dict[Name, Raw]:
+    try:
+        columns = columns_of(table)
+    except (TypeError, ValueError) as error:
+        raise (TypeError if isinstance(error, TypeError) else ValueError)(f"{what}: {error}") from error
+    sizes = {len(c.values) for c in columns.values()}
     if len(sizes) != 1 or min(sizes) < 2:
         got = "no columns" if not sizes else f"columns of {', '.join(map(str, sorted(sizes)))} rows"
         raise ValueError(f"expected at least two rows in {what}, as many in every column, got {got}")
     return columns
 
 
-def _of_pandas(column: Any) -> NDArray:
-    """pandas' own types with gaps as objects, or floats, with NaN."""
-    kind = column.dtype.kind if hasattr(column.dtype, "kind") else "O"
-    if kind in "iuf":
-        return column.to_numpy(dtype=np.float64, na_value=np.nan)
-    return column.to_numpy() if kind in "bmM" and not column.isna().any() else column.astype(object).to_numpy()
-
-
 def _column(
-    name: Name, raw: Mapping[str, NDArray], levels: Sequence[Name] | None
+    name: Name, raw: Mapping[str, Raw], levels: Sequence[Name] | None
 ) -> tuple[dict[str, NDArray], tuple | None]:
     """A column of every table as numbers, and its levels, where it has any."""
-    cells = {what: _numbers(values) for what, values in raw.items()}
-    words = [what for what, own in cells.items() if own is None]
-    if words or (name in levels if levels is not None else _are_few(next(iter(cells.values())))):
-        if words and len(words) < len(cells) and not all(_blank(raw[w]) for w in cells if w not in words):
-            other = next(w for w in cells if w not in words)
-            raise ValueError(
-                f"column {name!r} holds words in {words[0]} and numbers in {other}: bring both to one type"
-            )
-        return _coded(raw if words else cells)
-    for what, own in cells.items():
-        if np.isinf(own).any():
+    for what, own in raw.items():
+        if own.values.dtype.kind == "f" and np.isinf(own.values).any():
             raise ValueError(f"column {name!r} of {what} has infinities: mark those cells missing (NaN)")
-    return cells, None
+    kind = kind_of(next((own for own in raw.values() if own.seen.any()), next(iter(raw.values()))))
+    if kind == "datetime" and name not in (levels or ()):
+        return {what: numbers(own, name, dated=True) for what, own in raw.items()}, None
+    words = [what for what, own in raw.items() if _holds_words(own)]
+    others = [what for what, own in raw.items() if what not in words and own.seen.any()]
+    if words and others:
+        raise ValueError(f"column {name!r} holds words in {words[0]}, but not in {others[0]}: bring both to one type")
+    if words or (kind in LEVELLED if levels is None else name in levels):
+        return _coded(raw)
+    return {what: numbers(own, name) for what, own in raw.items()}, None
 
 
-def _blank(values: NDArray) -> bool:
-    return not _seen(values).any()
+def _holds_words(column: Raw) -> bool:
+    return column.values.dtype.kind == "O" and any(isinstance(v, str) for v in column.values[column.seen])
 
 
-def _seen(values: NDArray) -> NDArray:
-    """(N,): which cells are there."""
-    if values.dtype.kind == "f":
-        return ~np.isnan(values)
-    if values.dtype.kind in "mM":
-        return ~np.isnat(values)
-    if values.dtype.kind == "O":
-        return np.array([v is not None and type(v).__name__ != "NAType" and v == v for v in values], dtype=bool)
-    return np.ones(len(values), dtype=bool)
-
-
-def _numbers(values: NDArray) -> NDArray | None:
-    """(N,), float64 with NaN for gaps, dates in days; None where the values are no numbers."""
-    seen = _seen(values)
-    if values.dtype.kind == "O":
-        kinds = {type(v) for v in values[seen]}
-        if any(issubclass(k, (str, bool, np.bool_)) for k in kinds):
-            return None
-        dates = bool(kinds) and all(hasattr(v, "year") or isinstance(v, np.datetime64) for v in values[seen])
-        values = np.array([v if s else ("NaT" if dates else np.nan) for v, s in zip(values, seen)], dtype=object)
-        values = values.astype("datetime64[us]" if dates else np.float64)
-    if values.dtype.kind in "mM":
-        days = values.astype(f"{'datetime' if values.dtype.kind == 'M' else 'timedelta'}64[us]").astype(np.int64)
-        return np.where(seen, days / 86_400e6, np.nan)
-    return values.astype(np.float64) if values.dtype.kind in "iuf" else None
-
-
-def _are_few(numbers: NDArray) -> bool:
-    seen = numbers[~np.isnan(numbers)]
-    found = len(np.unique(seen))
-    return found <= min(FEW, len(seen) / REPEATED) and bool(np.isfinite(seen).all())
-
-
-def _coded(raw: Mapping[str, NDArray]) -> tuple[dict[str, NDArray], tuple]:
+def _coded(raw: Mapping[str, Raw]) -> tuple[dict[str, NDArray], tuple]:
     """Levels of all tables, in their order, and the cells as their places."""
-    seen = {what: _seen(values) for what, values in raw.items()}
-    own = {what: [_plain(v) for v in raw[what][seen[what]]] for what in raw}
-    met = sorted({v for values in own.values() for v in values}, key=lambda v: (isinstance(v, str), v))
+    met = sorted({v for own in raw.values() for v in own.values[own.seen].tolist()})
     place, cells = {v: float(i) for i, v in enumerate(met)}, {}
-    for what, values in own.items():
-        cells[what] = np.full(len(raw[what]), np.nan)
-        cells[what][seen[what]] = [place[v] for v in values]
+    for what, own in raw.items():
+        cells[what] = np.full(len(own.values), np.nan)
+        cells[what][own.seen] = [place[v] for v in own.values[own.seen].tolist()]
     return cells, tuple(met)
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value

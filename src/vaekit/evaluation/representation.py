@@ -142,6 +142,17 @@ def continuity(x: ArrayLike, points: ArrayLike, k: int = 5) -> float:
     return trustworthiness(points, x, k)
 
 
+def map_figures(x: ArrayLike, points: ArrayLike, k: int = 5, most: int = 2000) -> dict[str, Figure]:
+    """Both of these, of the first `most` rows (N, ...) and their places on a map (N, 2), by name."""
+    x, points = np.asarray(x)[:most], np.asarray(points)[:most]
+    among = f"of {k} among {len(x):,} rows"
+    kept = {
+        "trustworthiness": (trustworthiness(x, points, k), f"neighbours on the map are so in the data, {among}"),
+        "continuity": (continuity(x, points, k), f"neighbours in the data are so on the map, {among}"),
+    }
+    return {name: Figure(value, None, "", meaning) for name, (value, meaning) in kept.items()}
+
+
 def representation(
     codes: ArrayLike, labels: ArrayLike, test_codes: ArrayLike, test_labels: ArrayLike, seed: int = 0
 ) -> dict[str, Figure]:

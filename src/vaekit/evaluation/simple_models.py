@@ -1,13 +1,14 @@
 """Models that are fitted in closed form, or nearly so: probabilistic PCA, a mixture of normals, independent columns.
 
-They read rows (N, D) as tensors and give log p in nats, in fp64, some rows at a time.
+They read rows (N, D), independent columns also such as are stored or sparse, and give log p in nats, in fp64, some rows
+at a time.
 """
 
 from __future__ import annotations
 
 import lzma
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Self
 
@@ -16,10 +17,12 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from ..data.stored import Stored
 from ..distributions import Library, NegativeBinomial
 from .clusters import kmeans
 
-CHUNK = 1000
+CHUNK, CELLS = 1000, 2**22
+"""Rows that are looked at at a time, at most, and their cells."""
 LEAST = 1e-3
 """Least variance of a component, of the variance of the data."""
 FULL = 64
@@ -170,19 +173,24 @@ def chosen_mixture(x: Tensor, seed: int = 0) -> GaussianMixture:
     return GaussianMixture.fit(x, components, full, seed=seed)
 
 
-def _sum(x: Tensor, f: Callable[[Tensor], Tensor]) -> Tensor:
-    return sum(f(part.double()) for part in x.split(CHUNK))
+def _parts(x: Tensor | Stored) -> Iterator[Tensor]:
+    """All rows in order, some at a time."""
+    yield from x.split(min(CHUNK, max(1, CELLS // x.shape[1])))
 
 
-def by_chunks(x: Tensor, f: Callable[[Tensor], Tensor]) -> Tensor:
+def _sum(x: Tensor | Stored, f: Callable[[Tensor], Tensor]) -> Tensor:
+    return sum(f(part.double()) for part in _parts(x))
+
+
+def by_chunks(x: Tensor | Stored, f: Callable[[Tensor], Tensor]) -> Tensor:
     """f of some rows of x at a time, in fp64."""
-    return torch.cat([f(part.double()) for part in x.split(CHUNK)])
+    return torch.cat([f(part.double()) for part in _parts(x)])
 
 
 # -- independent columns ---------------------------------------------------------------------------
 
 
-def factorised(x_train: Tensor, kind: str) -> Callable[[Tensor], Tensor]:
+def factorised(x_train: Tensor | Stored, kind: str) -> Callable[[Tensor], Tensor]:
     """log p of cells under a model of independent columns, fitted to rows (N, D): (B, D) -> (B, D).
 
     kind, of all columns:
@@ -196,47 +204,54 @@ def factorised(x_train: Tensor, kind: str) -> Callable[[Tensor], Tensor]:
     """
     if kind in ("binary", "bytes"):
         return _cells_there(_levels(x_train, 2 if kind == "binary" else 256))
-    x = x_train.double()
-    mean, seen = x.nanmean(0), (~x.isnan()).sum(0)
-    variance = (x - mean).square().nanmean(0)
+    seen = _sum(x_train, lambda x: (~x.isnan()).sum(0))
+    mean = _sum(x_train, lambda x: x.nansum(0)) / seen
+    variance = _sum(x_train, lambda x: (x - mean).square().nansum(0)) / seen
     if kind == "cross-entropy":
         p = (mean * seen + 0.5) / (seen + 1)
         return _cells_there(lambda x: x * p.log() + (1 - x) * (1 - p).log())
     if kind == "count":
-        mean = mean.clamp(min=0.5 / len(x))
+        mean = mean.clamp(min=0.5 / len(x_train))
         theta = torch.where(variance > mean, mean.square() / (variance - mean), math.inf).clamp(max=1e12)
         return _cells_there(NegativeBinomial(mean.log(), theta.log()).log_prob)
     variance = variance.clamp(min=max(LEAST * float(variance.mean()), 1e-12))
     return _cells_there(lambda x: -0.5 * ((2 * math.pi * variance).log() + (x - mean).square() / variance))
 
 
-def of_library(x_train: Tensor) -> Callable[[Tensor], Tensor]:
+def of_library(x_train: Tensor | Stored) -> Callable[[Tensor], Tensor]:
     """log p of counts given their rows' totals, under a model without a code, fitted to rows (N, D): (B, D) -> (B, D).
 
     Independent columns, negative binomial around `l p`, l a row's total and p the column's share of all counts, of an
     inverse dispersion at its greatest likelihood over a grid, to a fifth, on at most `DISPERSION_ROWS` rows. Of a row
     with missing cells (NaN), l is what the others sum to, and p their share in these.
     """
-    seen = ~x_train.isnan() if x_train.is_floating_point() else torch.ones_like(x_train, dtype=torch.bool)
-    sums = torch.where(seen, x_train, 0).double().sum(0)
-    log_share = ((sums + 0.5) / seen.double().sum(0).clamp(min=1)).log()
+    sums, seen = _sum(x_train, lambda x: x.nansum(0)), _sum(x_train, lambda x: (~x.isnan()).double().sum(0))
+    log_share = ((sums + 0.5) / seen.clamp(min=1)).log()
 
     def at(x: Tensor, log_theta: Tensor) -> Tensor:
-        shape = (len(x), len(log_theta))
-        ones = torch.ones(shape, dtype=torch.float64)
-        there = ~x.isnan() if x.is_floating_point() else ones.bool()
-        others = (log_theta.expand(shape),)
-        depth = torch.zeros(len(x), 1, dtype=torch.float64)
-        px = Library(log_share.expand(shape), others, depth, depth, NegativeBinomial, True)
-        return px.log_cells(torch.where(there, x, 0).double(), there.double())
+        x = x.double()
+        there, depth = (~x.isnan()).double(), torch.zeros(1, 1, dtype=torch.float64)
+        px = Library(log_share.unsqueeze(0), (log_theta.unsqueeze(0),), depth, depth, NegativeBinomial, True)
+        x = x.nan_to_num(nan=0.0)
+        return _log_prob(px.at(px.own_library(x, there)), x) * there
 
-    some = x_train[torch.randperm(len(x_train), generator=torch.Generator().manual_seed(0))[:DISPERSION_ROWS]]
+    chosen = torch.randperm(len(x_train), generator=torch.Generator().manual_seed(0))[:DISPERSION_ROWS]
+    some = x_train[chosen.sort().values]
     log_theta = torch.zeros_like(log_share)
     for width in (3.0, 1.0, 0.4, 0.2):
         tried = [log_theta + width * step for step in range(-4, 5)]
-        found = torch.stack([sum(at(part, t).sum(0) for part in some.split(CHUNK)) for t in tried])
+        found = torch.stack([_sum(some, lambda x, t=t: at(x, t).sum(0)) for t in tried])
         log_theta = torch.stack(tried).gather(0, found.argmax(0, keepdim=True))[0]
     return lambda x: at(x, log_theta)
+
+
+def _log_prob(px: NegativeBinomial, x: Tensor) -> Tensor:
+    """Of x (B, D); zeros, most of what is sparse, by the short form, `-theta log(1 + mu / theta)`."""
+    log_theta = px.log_theta.expand(x.shape)
+    log_p = -px.log_theta.exp() * torch.log1p((px.log_mean - px.log_theta).exp())
+    counted = x.nonzero(as_tuple=True)
+    log_p[counted] = NegativeBinomial(px.log_mean[counted], log_theta[counted]).log_prob(x[counted])
+    return log_p
 
 
 def _cells_there(log_p: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
@@ -247,10 +262,10 @@ def _cells_there(log_p: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor
     return of
 
 
-def _levels(x: Tensor, levels: int) -> Callable[[Tensor], Tensor]:
+def _levels(x: Tensor | Stored, levels: int) -> Callable[[Tensor], Tensor]:
     counts = torch.zeros(x.shape[1], levels, dtype=torch.float64)
     columns = torch.arange(x.shape[1])
-    for part in x.split(CHUNK):
+    for part in _parts(x):
         there = ~part.isnan() if part.is_floating_point() else torch.ones_like(part, dtype=torch.bool)
         place = torch.where(there, part, 0).long() + levels * columns
         counts.view(-1).index_add_(0, place.flatten(), there.double().flatten())

@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from itertools import groupby
 
-from ..data.schema import Column, Schema
+from ..data.column import Column
+from ..data.schema import Schema
 from .base import Likelihood
 from .columns import CountColumns, Ordinal, Warped
 from .levels import Categorical

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__, storage
+from ..data.annotated import annotated
 from ..data.arrays import column_names
 from ..data.rows import AbstractRows
 from ..estimator import VAE
@@ -59,6 +60,8 @@ def sweep(
     if join().size > 1:
         raise ValueError("a sweep runs in one process: start it without torchrun")
     folder, chosen, wanted = None if run is None else Path(run), seed_list(vae, seeds), combinations(vae, over)
+    if any(combination.of(vae).privacy is not None for combination in wanted):
+        raise ValueError("privacy: every model of a sweep spends by itself, and they are trained together: fit one")
     plan = {} if folder is None else _plan(vae, wanted, chosen)
     if folder is not None:
         _check(folder, plan, resume)
@@ -70,7 +73,7 @@ def sweep(
         storage.write_json(folder / "sweep.json", {"format": storage.FORMAT, "vaekit": __version__, "plan": plan})
     for number, stack in enumerate(stacks):
         stack.fit(None if folder is None else folder / f"stack-{number}", resume, display)
-        _keep(stack, column_names(x))
+        _keep(stack, column_names(annotated(x) or x))
         if any(m.course is None or m.course.ended == "interrupted" for m in stack.members):
             break
     found = [record_of(r, m) for r, m in zip(records, members)]

@@ -206,7 +206,8 @@ class Watched:
             back = [k for k, course in enumerate(self.courses) if course.best_epoch and course.ended in whole]
             self._copy(self.best_weights, learner.state_dict(), back)
         learner.eval().to(memory_format=torch.contiguous_format)  # as a saved model comes back
-        return [replace(course, pace=self.pace) for course in self.courses]
+        spent = self.training.spent
+        return [replace(course, pace=self.pace, spent=spent) for course in self.courses]
 
     def _train(self, asked: threading.Event) -> str:
         """Trains while a member does; how those ended that are left."""

@@ -20,7 +20,7 @@ class Course:
 
     history: a record per epoch. best, best_epoch: the best held-out figure and its epoch, 0 where none was scored.
     failed: the first step whose loss was not finite. ended: "finished", "stopped early", "interrupted" or "diverged";
-    None while it trains. pace: what it ran at.
+    None while it trains. pace: what it ran at. spent: the epsilon of a private training.
     """
 
     history: list[Record] = field(default_factory=list)
@@ -29,6 +29,7 @@ class Course:
     failed: int | None = None
     ended: str | None = None
     pace: Pace | None = None
+    spent: float | None = None
 
     def add(self, record: Record) -> bool:
         """Takes a record in; whether it is the best so far."""
