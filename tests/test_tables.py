@@ -447,7 +447,7 @@ def test_a_polars_column_comes_back_in_its_type(case):
     polars = pytest.importorskip("polars")
     column, kind = POLARS[case](polars)
     table = polars.DataFrame({"x": np.arange(120) / 7, "odd": column})
-    vae = vk.VAE(epochs=1).fit(table)
+    vae = vk.VAE(2, epochs=1).fit(table)
     assert vae.sample(9).schema["odd"] == kind and vae.transform(table).shape == (120, 2)
 
 
@@ -456,7 +456,7 @@ def test_an_arrow_column_comes_back_in_its_type(case):
     pa = pytest.importorskip("pyarrow")
     column, kind = ARROW[case](pa)
     table = pa.table({"x": np.arange(120) / 7, "odd": column})
-    vae = vk.VAE(epochs=1).fit(table)
+    vae = vk.VAE(2, epochs=1).fit(table)
     assert vae.sample(9).schema.field("odd").type == kind and vae.transform(table).shape == (120, 2)
 
 
