@@ -194,6 +194,7 @@ def test_missing_cells_do_not_count_whatever_they_hold(likelihood):
     assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("likelihood", [name for name in LIKELIHOODS if not any(w in name for w in TOGETHER)])
 def test_masses_sum_to_one_and_draws_follow_them(likelihood):
     """Of every cell: over all values or points a thousandth apart; the distribution function of 20,000 draws, and their
@@ -219,6 +220,7 @@ def test_masses_sum_to_one_and_draws_follow_them(likelihood):
         assert (off < 4 * spread / n**0.5 + 0.02 * spread).all(), off / spread  # a warped mean is one of 16 quantiles
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("likelihood", COLUMNS)
 def test_columns_and_their_gradients_stay_finite(likelihood, dtype):

@@ -142,6 +142,7 @@ def test_a_missing_cell_changes_nothing_whatever_stands_there(fitted):
     assert (first.cells[batch.mask == 0] == 0).all()
 
 
+@pytest.mark.slow
 def test_gaps_that_fit_did_not_have_are_left_out_at_prediction():
     frame = mixed(gaps=False)
     vae = vk.VAE(epochs=1).fit(frame)
@@ -150,6 +151,7 @@ def test_gaps_that_fit_did_not_have_are_left_out_at_prediction():
     assert np.isfinite(vae.score_samples(frame.head(6), draws=2)).all()
 
 
+@pytest.mark.slow
 def test_arrow_tables_and_structured_arrays_come_back_as_such():
     frame = mixed(120, gaps=False).drop(columns=["size", "joined"])
     arrow = pytest.importorskip("pyarrow").Table.from_pandas(frame, preserve_index=False)
@@ -161,6 +163,7 @@ def test_arrow_tables_and_structured_arrays_come_back_as_such():
     assert made.shape == (5,) and made.dtype == records.dtype
 
 
+@pytest.mark.slow
 def test_polars_frames_come_back_as_such():
     polars = pytest.importorskip("polars")
     frame = polars.from_pandas(mixed(120))
@@ -186,6 +189,7 @@ def test_a_kind_can_be_said(tmp_path):
     assert again.columns == columns and again.spec_.schema == vae.spec_.schema
 
 
+@pytest.mark.slow
 def test_files_are_tables(tmp_path):
     mixed().to_csv(tmp_path / "x.csv", index=False)
     mixed().drop(columns="size").to_parquet(tmp_path / "x.parquet")
@@ -252,6 +256,7 @@ def test_ordered_levels_have_probabilities_that_sum_to_one():
     assert (plain.log_prob(level).exp() > 0.05).all()
 
 
+@pytest.mark.slow
 def test_counts_are_negative_binomial():
     stats = pytest.importorskip("scipy.stats")
     likelihood = CountColumns([4.0], [10.0]).double()
@@ -262,6 +267,7 @@ def test_counts_are_negative_binomial():
     np.testing.assert_allclose(px.log_prob(x).numpy()[:, 0], want, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_unit_of_a_column_changes_nothing():
     """In millimetres or in kilometres: the same cells, so the same model; no column drowns another by its size."""
     frame = mixed(200, gaps=False)[["age", "visits", "smoker"]]
@@ -390,6 +396,7 @@ TAKEN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", TAKEN)
 def test_a_bad_table_is_taken_and_comes_back_and_is_saved(case, tmp_path):
     table, kind = TAKEN[case]
@@ -451,6 +458,7 @@ def test_a_polars_column_comes_back_in_its_type(case):
     assert vae.sample(9).schema["odd"] == kind and vae.transform(table).shape == (120, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ARROW)
 def test_an_arrow_column_comes_back_in_its_type(case):
     pa = pytest.importorskip("pyarrow")
@@ -460,6 +468,7 @@ def test_an_arrow_column_comes_back_in_its_type(case):
     assert vae.sample(9).schema.field("odd").type == kind and vae.transform(table).shape == (120, 2)
 
 
+@pytest.mark.slow
 def test_ten_thousand_levels_are_left_out_with_a_warning():
     with pytest.warns(SchemaWarning, match="column 'odd' names the rows and is left out"):
         schema = Schema.infer(pd.DataFrame({"x": np.arange(10_000) % 7, "odd": WORDS}))

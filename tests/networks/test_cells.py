@@ -110,6 +110,7 @@ def test_factor_analysis_finds_the_covariance():
     np.testing.assert_allclose(found.mean, 1.0, atol=0.15)
 
 
+@pytest.mark.slow
 def test_the_start_is_of_what_columns_have_in_common():
     """Of a column of levels its score alone says something of a factor at first; of one of categories each level."""
     rng = np.random.default_rng(0)
