@@ -97,7 +97,10 @@ def few_digits(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize("page", [README, LOSS, FRENCH, SWEEPS, WALKS, REPORT, EVALUATION], ids=name)
+SLOW_PAGES = [pytest.param(page, marks=pytest.mark.slow) for page in (SWEEPS, WALKS)]
+
+
+@pytest.mark.parametrize("page", [README, LOSS, FRENCH, *SLOW_PAGES, REPORT, EVALUATION], ids=name)
 def test_code_runs_as_it_is_written(page, few_digits):
     torch.manual_seed(0)
     names = {}
@@ -107,6 +110,7 @@ def test_code_runs_as_it_is_written(page, few_digits):
     assert made.transform(np.zeros((3, 28, 28), "uint8")).shape == (3, 2)
 
 
+@pytest.mark.slow
 def test_code_for_series_runs_as_it_is_written():
     names = {}
     for number, block in enumerate(blocks(SERIES, "python")):
@@ -144,6 +148,7 @@ def run(page):
     return names
 
 
+@pytest.mark.slow
 def test_the_code_on_codes_runs_as_it_is_written():
     names = run(REPRESENTATION)
     assert names["figures"]["linear_probe"].value > 0.5

@@ -157,6 +157,7 @@ def test_every_likelihood_learns_real_digits(name):
     assert held_out(1.0) > held_out(1e3) + 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "objective",
     [

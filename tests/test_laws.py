@@ -44,7 +44,10 @@ def test_a_step_never_waits_for_the_device(objective, latent):
     testing.assert_no_sync(model, batch(model), OBJECTIVES[objective]())
 
 
-@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+@pytest.mark.parametrize(
+    "likelihood",
+    [pytest.param(n, marks=pytest.mark.slow if n == "autoregressive, of levels" else ()) for n in LIKELIHOODS],
+)
 def test_a_step_never_waits_whatever_the_likelihood_with_gaps_or_without(likelihood):
     for masked in (False, True):
         model = build(likelihood=likelihood)

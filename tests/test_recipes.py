@@ -32,6 +32,7 @@ def beside(name, rows):
     return np.arange(rows) % 3 if vk.recipes.RECIPES[name].needs_context else None
 
 
+@pytest.mark.slow
 def test_what_is_left_out_is_the_recipe_s():
     """Of pictures two latents, 50 epochs of batches of 128; of tables by columns and rows; what is said is taken."""
     regime = vk.recipes.Regime

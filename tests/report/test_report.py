@@ -107,6 +107,7 @@ def test_labels_of_other_rows_are_refused(vae):
         report.make(vae, DIGITS[256:], [0, 1, 2])
 
 
+@pytest.mark.slow
 def test_columns_of_numbers_are_shown_by_name():
     pandas = pytest.importorskip("pandas")
     names = [EVIL, *(f"column {i}" for i in range(14))]
