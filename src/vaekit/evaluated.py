@@ -190,8 +190,7 @@ class Evaluated(Fitted):
         codes, for context and real values.
         """
         codes, seed = (self.transform(x), self.transform(test)), self._seed(seed)
-        kept = representation.map_figures(test, codes[1]) if codes[1].shape[1:] == (2,) else {}
-        return {**representation.representation(codes[0], y, codes[1], y_test, seed), **kept}
+        return representation.representation(codes[0], y, codes[1], y_test, seed, test=test)
 
     def disentanglement(
         self, x: object, factors: object, seed: int | None = None, context: object = None

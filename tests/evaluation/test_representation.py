@@ -88,6 +88,17 @@ def test_codes_that_know_nothing_are_at_chance():
 # -- maps ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("rows", ["none", "gaps", "words", "few"])
+def test_rows_without_distances_have_no_figures_of_a_map(rows):
+    rng = np.random.default_rng(0)
+    z, y, x = rng.normal(size=(40, 2)), np.arange(40) % 2, rng.normal(size=(40, 3))
+    held = x[:10] if rows == "few" else x
+    given = {"none": None, "gaps": np.where(x > 1, np.nan, x), "words": x.astype(str), "few": held}[rows]
+    codes, labels = z[: len(held)], y[: len(held)]
+    assert "trustworthiness" in rep.representation(z, y, z, y, test=x)
+    assert "trustworthiness" not in rep.representation(z, y, codes, labels, test=given)
+
+
 @pytest.mark.parametrize("k", [1, 5, 12])
 def test_trustworthiness_is_sklearns(k, monkeypatch):
     manifold = pytest.importorskip("sklearn.manifold")

@@ -202,9 +202,7 @@ def evaluate(args: Namespace) -> Outcome:
         record, lines = {**record, "samples": judged.to_dict()}, [*lines, str(judged)]
     if args.probes:
         codes = [vae.transform(rows.x, rows.context) for rows in (learned, part)]
-        worth = representation.representation(codes[0], learned.labels, codes[1], part.labels, vae.seed)
-        if codes[1].shape[1:] == (2,):
-            worth.update(representation.map_figures(part.x, codes[1]))
+        worth = representation.representation(codes[0], learned.labels, codes[1], part.labels, vae.seed, test=part.x)
         record["probes"] = plain(worth)
         lines.append("codes, by their labels:")
         lines += [f"  {name:<19}  {figure!s:<16}  {figure.meaning}" for name, figure in worth.items()]

@@ -153,18 +153,38 @@ def map_figures(x: ArrayLike, points: ArrayLike, k: int = 5, most: int = 2000) -
     return {name: Figure(value, None, "", meaning) for name, (value, meaning) in kept.items()}
 
 
+def _apart(rows: object, k: int = 5) -> bool:
+    """Whether rows have distances from one another, and more than 2 k of them."""
+    if not isinstance(rows, (np.ndarray, torch.Tensor)) or len(rows) <= 2 * k:
+        return False
+    rows = np.asarray(rows)
+    return rows.dtype.kind in "biuf" and bool(np.isfinite(rows).all())
+
+
 def representation(
-    codes: ArrayLike, labels: ArrayLike, test_codes: ArrayLike, test_labels: ArrayLike, seed: int = 0
+    codes: ArrayLike,
+    labels: ArrayLike,
+    test_codes: ArrayLike,
+    test_labels: ArrayLike,
+    seed: int = 0,
+    *,
+    test: ArrayLike | None = None,
 ) -> dict[str, Figure]:
     """Every figure of codes with labels, by name: the two probes, trained on `codes`, and k-means of the test codes
-    into as many clusters as there are classes."""
+    into as many clusters as there are classes.
+
+    test: the rows of the test codes; with them `map_figures` of codes of two numbers, where the rows are an array
+    whose distances mean something: of numbers, without gaps.
+    """
     z_test, y_test = _labelled(test_codes, test_labels, "test codes")
     found = kmeans(z_test, len(np.unique(y_test)), seed=seed).labels
     shared, ari = normalised_mutual_information(found, y_test), adjusted_rand_index(found, y_test)
+    kept = map_figures(test, z_test) if z_test.shape[1] == 2 and _apart(test) else {}
     return {
         "linear_probe": linear_probe(codes, labels, test_codes, test_labels),
         "neighbour_probe": neighbour_probe(codes, labels, test_codes, test_labels),
         "cluster_accuracy": cluster_accuracy(found, y_test),
         "cluster_information": Figure(shared, None, "", "normalised mutual information of clusters and classes"),
         "cluster_rand": Figure(ari, None, "", "adjusted Rand index of clusters and classes, 0 at chance"),
+        **kept,
     }
