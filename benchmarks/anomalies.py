@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from measure import standard_error
 
 import vaekit as vk
 from vaekit.evaluation import roc_auc
@@ -73,8 +74,7 @@ def main() -> None:
     lines = ["| score | ROC-AUC | standard error over seeds |", "|---|---|---|"]
     for name in found[0]:
         values = np.array([f[name] for f in found])
-        error = values.std(ddof=1) / len(values) ** 0.5 if len(values) > 1 else 0.0
-        lines.append(f"| {name} | {values.mean():.4f} | {error:.4f} |")
+        lines.append(f"| {name} | {values.mean():.4f} | {standard_error(values):.4f} |")
     text = "\n".join([*lines, "", f"{args.seeds} seeds, {platform.machine()}, torch {torch.__version__}"])
     print(text)
     if args.output:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from measure import standard_error
 
 import vaekit as vk
 
@@ -120,10 +121,7 @@ def main() -> None:
             "| method | mean | standard error |",
             "|---|---|---|",
         ]
-        lines += [
-            f"| {n} | {e.mean():.4f} | {e.std(ddof=1) / len(e) ** 0.5 if len(e) > 1 else 0:.4f} |"
-            for n, e in errors.items()
-        ]
+        lines += [f"| {n} | {e.mean():.4f} | {standard_error(e):.4f} |" for n, e in errors.items()]
         lines += [f"| {n} | {v:.3f} | |" for n, v in PUBLISHED.items() if not root]
         coverage = [f[1] for f in found]
         lines += ["", f"90% intervals of {IMPUTATIONS} imputations cover {np.mean(coverage):.1%}", ""]

@@ -12,7 +12,7 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from importlib import metadata
 
 PACKAGES = ("vaekit", "torch", "pythae", "keras", "tensorflow-cpu", "jax", "numpy")
@@ -99,6 +99,11 @@ def machine() -> dict[str, object]:
         "cores": os.cpu_count(),
         "memory_gib": round(memory, 1),
     }
+
+
+def standard_error(values: Sequence[float]) -> float:
+    """Of the mean of these; 0 of one alone."""
+    return statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0
 
 
 def ratio(of: Iterable[dict], to: Iterable[dict], figure: str) -> float | None:

@@ -56,7 +56,7 @@ class VAE(Evaluated):
     ----------
     latent_dim: numbers in z (what a recipe makes of it, where it names another latent); None: the recipe's own, 2, but
         for tables.
-    recipe: a named model, by name or from `vaekit.recipes`; None: the classic "vae" for images, "auto" otherwise.
+    recipe: a named model, by name or from `vaekit.recipes`; None: "vae" for images, "table" for tables, else "auto".
     encoder, decoder, latent, likelihood, objective: parts that replace the recipe's. Networks may be any `nn.Module`
         (or a Keras 3 model on the torch backend); sizes left open are settled. fit trains copies of them; parts that
         already have weights keep them, the rest is built from the seed.

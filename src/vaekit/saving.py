@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import torch
 from torch import nn
 
 from . import __version__, storage
+from .data.frames import as_python
 from .data.spec import DataSpec
 from .estimator import VAE
 from .networks import is_keras
@@ -36,15 +36,13 @@ def settings_of(vae: VAE) -> dict[str, Any]:
         elif name == "validation" and not isinstance(value, (int, float, type(None))):
             given[name] = None  # rows are data, not settings
         elif name == "columns" and value is not None:
-            given[name] = [[column, said if isinstance(said, str) else plain(said)] for column, said in value.items()]
+            given[name] = [
+                [column, said if isinstance(said, str) else [as_python(level) for level in said]]
+                for column, said in value.items()
+            ]
         else:
             given[name] = storage.describe(value, name)
     return given
-
-
-def plain(levels: Sequence[Any]) -> list[Any]:
-    """Levels as Python has them."""
-    return [level.item() if isinstance(level, np.generic) else level for level in levels]
 
 
 def describe(vae: VAE, learner: Learner) -> dict[str, Any]:

@@ -185,7 +185,7 @@ def _of_pandas(table: Any, place: int) -> Raw:
     kind, dtype = column.dtype, str(column.dtype)
     seen = column.notna().to_numpy(dtype=bool)
     if isinstance(kind, pd.CategoricalDtype):
-        levels = tuple(_plain(v) for v in kind.categories)
+        levels = tuple(as_python(v) for v in kind.categories)
         kinds = {_kind(level) for level in levels}
         if len(kinds) > 1 or kinds - {"words", "numbers", "truth values"}:
             raise Unreadable(
@@ -332,7 +332,8 @@ def _kind(value: object) -> str:
     return type(value).__name__
 
 
-def _plain(value: Any) -> Any:
+def as_python(value: Any) -> Any:
+    """A number or truth value of NumPy's as Python has it; others as they are."""
     return value.item() if isinstance(value, np.generic) else value
 
 

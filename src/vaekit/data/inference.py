@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .column import KINDS, LEVELLED, Column, Kind, different, numbers, odd, refuse_infinite
-from .frames import Name, Raw
+from .frames import Name, Raw, as_python
 from .marginals import FINE, LEAST, Marginal, centre_and_spread, resolution, skewness
 
 FEW, SOME = 20, 256
@@ -44,7 +44,7 @@ def infer_column(name: Name, column: Raw, given: str | Sequence[Any] | None, lea
             raise ValueError(f"columns={{{name!r}: {given!r}}}: the column holds {len(distinct)} values, a constant")
         value = distinct[0] if len(distinct) else None
         dated = isinstance(value, np.datetime64)
-        plain = str(value) if dated else value.item() if isinstance(value, np.generic) else value
+        plain = str(value) if dated else as_python(value)
         return replace(common, value=plain, written="constant" if dated else None)
     kind = given or _kind(column, seen, distinct)
     if kind == "constant":
@@ -104,7 +104,7 @@ def _levelled(common: Column, column: Raw, learned: NDArray, kind: Kind, levels:
     seen = column.values[column.seen]
     if seen.dtype.kind == "M":
         raise ValueError(f"column {common.name!r} holds dates, which are no levels: make it words first")
-    met = tuple(v.item() if isinstance(v, np.generic) else v for v in different(seen))
+    met = tuple(as_python(v) for v in different(seen))
     if levels is None and column.levels is not None:
         levels = tuple(v for v in column.levels if v in set(met)) if kind == "category" else column.levels
     levels = met if levels is None else levels
