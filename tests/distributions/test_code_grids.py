@@ -51,7 +51,7 @@ def test_a_code_is_given_exactly_those_before_it(name, grid):
 
 @pytest.mark.parametrize(("name", "grid"), CASES)
 def test_draws_have_the_mass_of_the_grids(name, grid):
-    p, n = prior(name, grid)(scope()), 20_000
+    p, n = prior(name, grid)(scope()), 8_000
     with torch.no_grad():
         drawn, mass = p.draw(scope(1), n), p.log_density(every_grid(grid)).exp()
     place = (drawn.flatten(1) * 2 ** torch.arange(math.prod(grid)).flip(0)).sum(1)
@@ -72,7 +72,7 @@ def test_a_second_stage_of_linear_networks_is_the_normal_it_must_be():
             0.2 + 1.5 * layer.bias,
             1.5**2 * (layer.weight @ layer.weight.T + math.exp(-0.6) * torch.eye(2, dtype=torch.float64)),
         )
-        z, n = torch.tensor([[0.4, -0.7]], dtype=torch.float64), 200_000
+        z, n = torch.tensor([[0.4, -0.7]], dtype=torch.float64), 60_000
         weights = made(scope()).log_density(z.expand(n, -1))
         mean, error = weights.exp().mean(), weights.exp().std() / math.sqrt(n)
         assert abs(float(mean - exact.log_prob(z).exp())) < 4 * float(error) < 0.05 * float(mean)

@@ -82,7 +82,7 @@ def test_a_mixture_is_the_sum_of_its_components():
 
 def test_a_flow_integrates_to_one_inverts_and_has_the_jacobian_of_autograd():
     q = flow()
-    line = torch.linspace(-25, 25, 1251, dtype=torch.float64)
+    line = torch.linspace(-25, 25, 626, dtype=torch.float64)
     grid = torch.cartesian_prod(line, line)
     each = d.CouplingFlow(q.base.map(lambda t: t.expand(len(grid), -1)), q.context.expand(len(grid), -1), q.layers)
     assert float(each.log_prob(grid).exp().sum() * (line[1] - line[0]) ** 2) == pytest.approx(1, abs=1e-4)
@@ -244,11 +244,11 @@ def test_every_closed_form_in_the_table_is_tried():
 @pytest.mark.parametrize("pair", KLS)
 def test_closed_kls_equal_monte_carlo(pair):
     q, p = (make() for make in KLS[pair])
-    closed = d.kl(q, p).sum(1)
-    many = q.map(lambda t: t[:1].expand(N, *t.shape[1:]))
+    closed, n = d.kl(q, p).sum(1), N // 4 if "uniform" in pair else N  # on a sphere a draw is dear
+    many = q.map(lambda t: t[:1].expand(n, *t.shape[1:]))
     z = many.draw(Scope.of(Source(1, dtype=torch.float64)))
     samples = many.log_density(z) - p.log_density(z)
-    assert abs(float(samples.mean() - closed[0])) < 4.5 * float(samples.std()) / math.sqrt(N)
+    assert abs(float(samples.mean() - closed[0])) < 4.5 * float(samples.std()) / math.sqrt(n)
     zero = q.map(lambda t: t[:1])
     if type(q) is type(p):
         same = d.kl(zero, zero.map(lambda t: t[0]))
