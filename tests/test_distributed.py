@@ -31,14 +31,17 @@ def free_port():
         return str(at.getsockname()[1])
 
 
+def place(size):
+    return {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+
+
 def begin(tasks, folder, size=2):
     """Processes that do these tasks of `together.py`, each with its own stdout and stderr."""
-    place = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    shared, pipes = place(size), {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return [
         subprocess.Popen(
             [sys.executable, HERE / "together.py", tasks, folder],
-            env={**ENVIRONMENT, **place, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            env={**ENVIRONMENT, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
             **pipes,
         )
         for rank in range(size)
@@ -46,10 +49,10 @@ def begin(tasks, folder, size=2):
 
 
 def together_do(tasks, folder, size=2):
-    """Folder, after all tasks are done."""
-    processes = begin(tasks, folder, size)
-    outputs = [p.communicate(timeout=120) for p in processes]
-    assert [p.returncode for p in processes] == [0] * size, outputs
+    """Folder, after all tasks are done, by processes that have one process's imports."""
+    words = [sys.executable, HERE / "together.py", tasks, folder, str(size)]
+    done = subprocess.run(words, env={**ENVIRONMENT, **place(size)}, timeout=120, capture_output=True, text=True)
+    assert done.returncode == 0, (done.stdout, done.stderr)
     return folder
 
 

@@ -1,7 +1,11 @@
-"""What several processes do in `test_distributed.py`: each runs `python together.py TASKS FOLDER`."""
+"""What several processes do in `test_distributed.py`: each runs `python together.py TASKS FOLDER`.
+
+With a third word, a number of processes, one process imports what all need and becomes so many.
+"""
 
 import copy
 import json
+import os
 import signal
 import sys
 import threading
@@ -300,10 +304,25 @@ def silent(processes, folder):
     vk.VAE(epochs=1).fit(digits())
 
 
+def become(size):
+    """Returns in each of so many processes; the one that was ends with them, well if all of them did."""
+    import torch._dynamo  # what codebooks and flows import at first use
+
+    children = []
+    for rank in range(size):
+        if not (child := os.fork()):
+            os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+            return
+        children.append(child)
+    sys.exit(any([os.waitpid(child, 0)[1] for child in children]))
+
+
 if __name__ == "__main__":
-    task, folder = sys.argv[1:]
+    task, folder, *size = sys.argv[1:]
     import vaekit.cli
 
+    if size:
+        become(int(*size))
     if task == "silent":
         distributed.TIMEOUT = timedelta(seconds=3)
     for name in task.split(","):
