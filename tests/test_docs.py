@@ -97,10 +97,10 @@ def few_digits(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
 
-SLOW_PAGES = [pytest.param(page, marks=pytest.mark.slow) for page in (SWEEPS, WALKS)]
+SLOW_PAGES = [pytest.param(page, marks=pytest.mark.slow) for page in (SWEEPS, WALKS, REPORT)]
 
 
-@pytest.mark.parametrize("page", [README, LOSS, FRENCH, *SLOW_PAGES, REPORT, EVALUATION], ids=name)
+@pytest.mark.parametrize("page", [README, LOSS, FRENCH, *SLOW_PAGES, EVALUATION], ids=name)
 def test_code_runs_as_it_is_written(page, few_digits):
     torch.manual_seed(0)
     names = {}

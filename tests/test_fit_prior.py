@@ -68,9 +68,14 @@ def test_a_fitted_prior_raises_the_held_out_bound_and_leaves_the_rest_as_it_was(
     assert [r["epoch"] for r in loaded.history_] == list(range(1, 13))
 
 
+@pytest.fixture(scope="module")
+def autoencoder(digits):
+    return model(digits, recipe="rae", latent_dim=4)
+
+
 @pytest.mark.parametrize("name", ["mixture", "flow", "second stage"])
-def test_an_autoencoder_gets_a_prior_to_sample_from(name, digits):
-    vae = model(digits, recipe="rae", latent_dim=4)
+def test_an_autoencoder_gets_a_prior_to_sample_from(name, autoencoder, digits):
+    vae = copy.deepcopy(autoencoder)
     before, kept = distance(vae, digits[HELD]), still(vae)
     vae.fit_prior(digits[:2000], PRIORS[name](), epochs=15)
     assert distance(vae, digits[HELD]) < 0.25 * before
@@ -79,7 +84,14 @@ def test_an_autoencoder_gets_a_prior_to_sample_from(name, digits):
     assert vae.sample(3).shape == (3, 28, 28)
 
 
-@pytest.mark.parametrize("recipe", [vk.recipes.vq(codes=16, positions=4), vk.recipes.conv_vq(codes=16, prior_layers=1)])
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        vk.recipes.vq(codes=16, positions=4),
+        pytest.param(vk.recipes.conv_vq(codes=16, prior_layers=1), marks=pytest.mark.slow),
+    ],
+    ids=["vq", "conv-vq"],
+)
 def test_a_prior_over_codes_is_fitted_and_the_codebook_stays(recipe, digits):
     vae = model(digits[:600], recipe=recipe, latent_dim=4, epochs=2)
     before, kept = vae.evaluate(digits[HELD], draws=1), still(vae)

@@ -102,12 +102,12 @@ def test_a_member_is_the_model_trained_alone(members, settings):
     alone, own, held = copy.deepcopy(learners), wide(seed=1), wide(count=13, seed=2)
     shared = len({s for s, _, _ in grid}) == 1
     seeds, rates = [s for s, _, _ in grid], tuple(lr for _, _, lr in grid)
-    how = dict(patience=patience, threads=1, compiled=False)
-    training = Training(Ensemble(learners, shared), own, 12, 8, Adam(rates, **adam), seeds=seeds)
+    epochs, how = 12 if patience else 4, dict(patience=patience, threads=1, compiled=False)
+    training = Training(Ensemble(learners, shared), own, epochs, 8, Adam(rates, **adam), seeds=seeds)
     courses = fit(training, held, **how)
     stopped = set()
     for learner, member, course, (seed, _, lr) in zip(alone, training.learner.members(), courses, grid):
-        lone = fit(Training(learner, own, 12, 8, Adam(lr, **adam), seed), held, **how)[0]
+        lone = fit(Training(learner, own, epochs, 8, Adam(lr, **adam), seed), held, **how)[0]
         assert (course.ended, course.best_epoch) == (lone.ended, lone.best_epoch)
         assert len(course.history) == len(lone.history)
         for mine, other in zip(timeless(course.history), timeless(lone.history)):
@@ -138,7 +138,7 @@ def test_held_out_rows_are_scored_as_each_member_alone_scores_them(likelihood, m
 
 
 def test_a_sweep_trains_each_model_as_it_would_be_trained_alone(digits):
-    base = quick(epochs=4, clip=1.0, schedule="cosine")
+    base = quick(epochs=2, clip=1.0, schedule="cosine")
     over = {"recipe__beta": [1, 4.0], "lr": [1e-3, 3e-3]}
     sweep = vk.sweep(base, digits, over=over, seeds=[0, 5])
     x, held = split(base, digits)
@@ -348,7 +348,7 @@ def ctrl_c():
     os.kill(os.getpid(), signal.SIGINT)
 
 
-TWO_STACKS = {"latent_dim": [2, 3], "recipe__beta": [1, 4.0], "lr": [1e-2, 3e-1]}
+TWO_STACKS = {"latent_dim": [2, 3], "lr": [1e-2, 3e-1]}
 
 
 def swept(x, folder, resume=False, display=None, batch_size=8, seeds=2):
@@ -386,7 +386,7 @@ def test_a_sweep_that_was_stopped_goes_on_bit_for_bit(step, act, small, whole, t
         stopped = swept(small, folder, display=After(step, act))
     if act is ctrl_c:
         assert stopped.ended == "interrupted" and "interrupted: latent_dim" in str(stopped)
-        first, second = ({row["ended"] for row in part} for part in (stopped.rows[:8], stopped.rows[8:]))
+        first, second = ({row["ended"] for row in part} for part in (stopped.rows[:4], stopped.rows[4:]))
         assert second == {"not begun"} if "interrupted" in first else "interrupted" in second
         for row, vae in zip(stopped.rows, stopped.vaes):
             assert (vae is None) == (row["ended"] == "not begun")

@@ -141,7 +141,10 @@ FITTED = {
 }
 
 
-@pytest.mark.parametrize("name", FITTED)
+TWINS = ("colour, channels first", "real-valued images", "ladder", "hamiltonian", "vamp")  # of others here
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in TWINS else n for n in FITTED])
 def test_every_composition_and_kind_of_data_has_its_report(name):
     vae, x = FITTED[name]
     vae.set_params(epochs=1).fit(x)
