@@ -57,7 +57,7 @@ def test_the_best_critic_of_equal_distributions_says_one_half():
     torch.manual_seed(0)
     critic = ob.AAE(MLP((16,), "tanh")).settled(z_shape=(2,)).critic.double()
     generator, optimiser = torch.Generator().manual_seed(0), torch.optim.Adam(critic.parameters(), 1e-3)
-    for _ in range(300):
+    for _ in range(150):
         codes, prior = torch.randn(2, 512, 2, generator=generator, dtype=torch.float64)
         loss = 0.5 * (ob.mistaken(critic(prior), True) + ob.mistaken(critic(codes), False)).mean()
         optimiser.zero_grad(), loss.backward(), optimiser.step()

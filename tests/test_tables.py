@@ -1,5 +1,6 @@
 """Tables: from a data frame to a model of all its columns, and back."""
 
+import contextlib
 import datetime
 import json
 import math
@@ -50,6 +51,14 @@ KINDS = {
     "height": "real", "income": "positive", "age": "real", "visits": "count", "city": "category", "smoker": "boolean",
     "size": "ordinal", "stars": "ordinal", "joined": "datetime", "born": "datetime", "planet": "constant",
 }  # fmt: skip
+
+
+@contextlib.contextmanager
+def brief_start():
+    """The start of a table's model, cut short where nothing depends on how well it fits."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vaekit.recipes.factors.FITTING", 10)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +183,8 @@ def test_polars_frames_come_back_as_such():
 def test_a_kind_can_be_said(tmp_path):
     frame = mixed()
     columns = {"stars": "category", "age": "count", "visits": "identifier", "city": ["Bern", "Rome", "Oslo"]}
-    vae = vk.VAE(epochs=1, columns=columns).fit(frame)
+    with brief_start():
+        vae = vk.VAE(epochs=1, columns=columns).fit(frame)
     kinds = {c.name: c.kind for c in vae.spec_.schema.columns}
     assert (kinds["stars"], kinds["age"], kinds["visits"], kinds["city"]) == (
         "category",
@@ -451,7 +461,8 @@ ARROW = {
 
 def schema_of_samples(table):
     """The types of a table that is drawn from a model of this one, which reads it, too."""
-    vae = vk.VAE(2, epochs=1).fit(table)
+    with brief_start():
+        vae = vk.VAE(2, epochs=1).fit(table)
     assert vae.transform(table).shape == (120, 2)
     return vae.sample(9).schema
 
@@ -486,7 +497,8 @@ def test_ten_thousand_levels_are_left_out_with_a_warning():
 
 @pytest.fixture(scope="module")
 def good():
-    return vk.VAE(epochs=1).fit(GOOD)
+    with brief_start():
+        return vk.VAE(epochs=1).fit(GOOD)
 
 
 LATER = {
@@ -527,7 +539,8 @@ WIDE = GOOD.assign(
 
 @pytest.fixture(scope="module")
 def wide():
-    return vk.VAE(epochs=1).fit(WIDE)
+    with brief_start():
+        return vk.VAE(epochs=1).fit(WIDE)
 
 
 SAME = {

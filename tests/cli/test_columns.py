@@ -32,6 +32,12 @@ def data(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(autouse=True)
+def brief_start(monkeypatch):
+    """The start of a table's model, cut short: nothing here depends on how well it fits."""
+    monkeypatch.setattr("vaekit.recipes.factors.FITTING", 10)
+
+
 @pytest.fixture
 def known(monkeypatch):
     """An accountant that needs no package: sigma 1, a hundredth of epsilon a step."""

@@ -257,7 +257,7 @@ def people(n=240, seed=0):
 def housed():
     frame = people()
     with pytest.warns(UserWarning, match="name"):
-        return vk.VAE(2, epochs=15, batch_size=32, lr=5e-3, compile=False, threads=1).fit(frame), frame
+        return vk.VAE(2, epochs=5, batch_size=32, lr=1e-2, compile=False, threads=1).fit(frame), frame
 
 
 def test_a_table_is_filled_and_its_seen_cells_are_as_they_were(housed):

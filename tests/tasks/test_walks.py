@@ -132,7 +132,7 @@ def test_a_wrong_walk_is_told(call, message):
 def digits():
     (x, labels), _ = vk.datasets.digits(labels=True)
     return (
-        vk.VAE(latent_dim=2, epochs=100, lr=3e-3, seed=0, validation=0, threads=1, compile=False).fit(x),
+        vk.VAE(latent_dim=2, epochs=25, lr=6e-3, seed=0, validation=0, threads=1, compile=False).fit(x),
         x,
         np.asarray(labels),
     )
