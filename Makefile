@@ -8,6 +8,9 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-com
 # A process per core, each with one thread: small matrices gain nothing from two.
 AT_ONCE := --numprocesses=auto --dist=worksteal
 
+# Without their bytecode, torch and the tests are compiled anew in every process, and tests start many.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo test quick lint bench clean
 
 help:  ## list these targets
