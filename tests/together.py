@@ -4,6 +4,7 @@ With a third word, a number of processes, one process imports what all need and 
 """
 
 import copy
+import importlib
 import json
 import os
 import signal
@@ -306,15 +307,15 @@ def silent(processes, folder):
 
 def become(size):
     """Returns in each of so many processes; the one that was ends with them, well if all of them did."""
-    import torch._dynamo  # what codebooks and flows import at first use
-
+    importlib.import_module("torch._dynamo")  # which codebooks and flows import at first use
     children = []
     for rank in range(size):
         if not (child := os.fork()):
             os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
             return
         children.append(child)
-    sys.exit(any([os.waitpid(child, 0)[1] for child in children]))
+    ends = [os.waitpid(child, 0)[1] for child in children]
+    sys.exit(any(ends))
 
 
 if __name__ == "__main__":

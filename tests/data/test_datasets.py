@@ -3,6 +3,7 @@
 import hashlib
 import lzma
 import sys
+from functools import cache
 from importlib import resources
 
 import numpy as np
@@ -24,10 +25,14 @@ SHIPPED = resources.files("vaekit.data") / "mnist"
 # -- MNIST -----------------------------------------------------------------------------------------
 
 
+@cache
+def content_of(name):
+    return lzma.decompress((SHIPPED / f"{name}.xz").read_bytes())
+
+
 @pytest.mark.parametrize("name", OFFICIAL)
 def test_the_shipped_mnist_is_the_official_one(name):
-    content = lzma.decompress((SHIPPED / f"{name}.xz").read_bytes())
-    assert hashlib.sha256(content).hexdigest() == OFFICIAL[name]
+    assert hashlib.sha256(content_of(name)).hexdigest() == OFFICIAL[name]
 
 
 def test_mnist_ships_in_at_most_9_5_megabytes_with_its_licence():
@@ -42,7 +47,7 @@ def test_mnist_arrays_are_the_files_content_in_its_order():
     assert (x.shape, x_test.shape) == ((60000, 28, 28), (10000, 28, 28))
     assert x.dtype == x_test.dtype == np.uint8
     for array, name in [(x, "train-images-idx3"), (x_test, "t10k-images-idx3")]:
-        content = lzma.decompress((SHIPPED / f"{name}-ubyte.xz").read_bytes())
+        content = content_of(f"{name}-ubyte")
         assert content[:16] == np.array([0x803, *array.shape], dtype=">u4").tobytes()
         assert content[16:] == array.tobytes()
     assert y[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
