@@ -49,10 +49,10 @@ def begin(tasks, folder, size=2):
 
 
 def together_do(tasks, folder, size=2):
-    """Folder, after all tasks are done, by processes that have one process's imports."""
-    words = [sys.executable, HERE / "together.py", tasks, folder, str(size)]
-    done = subprocess.run(words, env={**ENVIRONMENT, **place(size)}, timeout=120, capture_output=True, text=True)
-    assert done.returncode == 0, (done.stdout, done.stderr)
+    """Folder, after all tasks are done."""
+    processes = begin(tasks, folder, size)
+    outputs = [p.communicate(timeout=120) for p in processes]
+    assert [p.returncode for p in processes] == [0] * size, outputs
     return folder
 
 
@@ -65,9 +65,12 @@ def from_ranks(folder, name, size=2):
 
 @pytest.fixture(scope="module", params=[2, pytest.param(3, marks=pytest.mark.slow)])
 def stepped(tmp_path_factory, request):
-    """What each of so many processes has after its steps, by case."""
-    folder = together_do("steps,broken_row", tmp_path_factory.mktemp("steps"), request.param)
-    return lambda case: from_ranks(folder, case, request.param)
+    """What each of so many processes has after its steps, by case; one process imports for all, and forks."""
+    size, folder = request.param, tmp_path_factory.mktemp("steps")
+    words = [sys.executable, HERE / "together.py", "steps,broken_row", folder, str(size)]
+    done = subprocess.run(words, env={**ENVIRONMENT, **place(size)}, timeout=120, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return lambda case: from_ranks(folder, case, size)
 
 
 def assert_same(alone, everyone):
