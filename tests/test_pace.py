@@ -133,12 +133,6 @@ def digits():
     return vk.datasets.mnist()[0][:300]
 
 
-@pytest.fixture(scope="module")
-def tiny(digits):
-    """Every fourth pixel: trials with more threads than cores take long."""
-    return digits[:, ::4, ::4]
-
-
 @pytest.fixture
 def tried(monkeypatch):
     """Everything is tried, compiling costs nothing, and a pace is fast if it is in the list that is returned."""
@@ -161,13 +155,13 @@ def weights(vae):
     return list(vae.module_.state_dict().values())
 
 
-def test_the_fastest_pace_is_found_and_changes_nothing_that_was_not_asked_for(tiny, tried):
+def test_the_fastest_pace_is_found_and_changes_nothing_that_was_not_asked_for(digits, tried):
     fast, seen = tried
     fast.append(Pace(2, False))
-    vae = vk.VAE(epochs=3, lr=3e-3, schedule="cosine").fit(tiny)
+    vae = vk.VAE(epochs=3, lr=3e-3, schedule="cosine").fit(digits)
     assert vae.pace_ == Pace(2, False)
     assert set(seen) == {Pace(4, False), Pace(1, False), Pace(2, False)}  # a short training is not compiled
-    told = vk.VAE(epochs=3, lr=3e-3, schedule="cosine", threads=2, compile=False).fit(tiny)
+    told = vk.VAE(epochs=3, lr=3e-3, schedule="cosine", threads=2, compile=False).fit(digits)
     assert all(torch.equal(a, b) for a, b in zip(weights(vae), weights(told)))
 
 
@@ -180,16 +174,16 @@ def test_a_training_of_a_few_steps_is_not_tried(digits, tried, monkeypatch):
     assert tried[1]
 
 
-def test_a_long_training_is_compiled_where_this_is_faster(tiny, tried, monkeypatch):
+def test_a_long_training_is_compiled_where_this_is_faster(digits, tried, monkeypatch):
     fast, seen = tried
     monkeypatch.setattr("vaekit.training.pace.WORTH_COMPILING", 0.0)
     fast += [Pace(1, False), Pace(1, True)]
-    assert vk.VAE(epochs=2).fit(tiny).pace_ == Pace(1, False)  # no faster: as it was
+    assert vk.VAE(epochs=2).fit(digits).pace_ == Pace(1, False)  # no faster: as it was
     assert seen[-1] == Pace(1, True)
     fast[:] = [Pace(4, True)]
-    assert vk.VAE(epochs=2).fit(tiny).pace_ == Pace(4, True)
+    assert vk.VAE(epochs=2).fit(digits).pace_ == Pace(4, True)
     fast[:] = [Pace(2, True)]
-    assert vk.VAE(epochs=2, compile=True).fit(tiny).pace_ == Pace(2, True)
+    assert vk.VAE(epochs=2, compile=True).fit(digits).pace_ == Pace(2, True)
 
 
 def test_modules_that_may_keep_a_state_are_not_compiled_unasked(digits, tried, monkeypatch):
