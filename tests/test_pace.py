@@ -17,7 +17,7 @@ from vaekit.training.adam import Moments
 from vaekit.training.compiled import Program
 from vaekit.training.pace import Pace, ours
 
-QUICK = ("bernoulli", "gaussian", "gaussian optimal", "categorical", "negative binomial", "warped", "mixed")
+QUICK = ("gaussian", "gaussian optimal", "categorical", "negative binomial", "warped", "mixed")
 """Likelihoods of every make: of one number each, of a scale from the batch, of levels, of counts, of several kinds."""
 CASES = [
     pytest.param(o, latent, "bernoulli", marks=() if o == "elbo" and latent in ("normal", "vamp") else pytest.mark.slow)
