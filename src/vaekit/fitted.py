@@ -16,21 +16,16 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from .core import Batch, Noise, Scope, Source, Still
-from .data.annotated import annotated, beside_of
 from .data.beside import Beside, sampled, spread
-from .data.frames import as_table, container_of, in_order, joined
+from .data.frames import as_table, joined
 from .data.gaps import filled, partial_cells, partial_row, with_given
-from .data.labels import Classes
-from .data.rows import AbstractRows, as_rows
-from .data.schema import Schema
-from .data.spec import DataSpec, has_gaps
-from .data.stored import Stored, as_data
+from .data.rows import AbstractRows
 from .distributions import Distribution, Library
-from .manners import Manners, NotFittedError, available
-from .model import VAEModule
+from .manners import available
 from .networks import SequenceEncoder
 from .networks.sequences import until_last
 from .objectives import Objective
+from .reading import Reading
 from .tasks import complete, impute, sample_given, walks
 from .tasks.weighing import DRAWS
 
@@ -44,62 +39,14 @@ FEW = 30
 """Effective draws below which `sample(given=...)` says so."""
 
 
-class Fitted(Manners):
+class Fitted(Reading):
     """The half of an estimator that uses its model; `fit` is the other half's.
 
-    It reads the settings `seed`, `seeds` and `missing`, and what fit leaves: `module_`, `objective_`, `spec_`.
+    It reads the setting `seeds`, too, and of what fit leaves `objective_`.
     """
 
-    seed: int
     seeds: int | None
-    missing: bool
-    module_: VAEModule
     objective_: Objective
-    spec_: DataSpec
-
-    def _rows(self, x: object, schema: Schema | None = None, gaps: bool = False) -> tuple[Tensor | Stored, str]:
-        """Checked rows, and the name of their type: of a table with this schema its cells."""
-        return as_data(x, allow_missing=gaps or self.missing) if schema is None else (schema.rows_of(x), "float32")
-
-    def _fitted(self) -> VAEModule:
-        if not hasattr(self, "module_"):
-            raise NotFittedError("this VAE is not fitted yet: call fit(x) first, or vaekit.load(run)")
-        return self.module_
-
-    def _seen(self, x: object, context: object = None, gaps: bool = False) -> AbstractRows:
-        """Rows like those the model was fitted to, with their context. gaps: cells may be missing that never were."""
-        self._fitted()
-        x, context = self._named(x, context)
-        data, _ = self._rows(x, self.spec_.schema, gaps)
-        if tuple(data.shape[1:]) != self.spec_.shape:
-            got, want = tuple(data.shape[1:]), self.spec_.shape
-            if len(want) == 1 and len(got) == 1:
-                raise ValueError(
-                    f"X has {got[0]} features, but VAE is expecting {want[0]} features as input: pass the columns "
-                    "that it was fitted to"
-                )
-            raise ValueError(f"expected rows of {want}, as in fit, got rows of {got}: reshape them")
-        gaps = gaps or (self.spec_.schema is not None and has_gaps(data))
-        return self._placed(data, context, self.spec_.with_missing() if gaps else self.spec_)
-
-    def _placed(self, data: Tensor | Stored, context: object, spec: DataSpec) -> AbstractRows:
-        """Checked rows where the model is."""
-        model, beside = self._fitted(), Beside.of(len(data), context=spread(context, len(data), self.spec_))
-        return as_rows(data, spec, next(model.parameters()).device, beside).checked(model.likelihood.check)
-
-    def _named(self, x: object, context: object) -> tuple[object, object]:
-        """Rows and their context: of annotated data, and of a data frame that is read as an array, the columns that the
-        model reads, in its order; of the former the column of obs that is named, unless it is a class."""
-        data, names = annotated(x), getattr(self, "feature_names_in_", None)
-        if data is None:
-            as_array = names is not None and self.spec_.schema is None and container_of(x) is not None
-            return in_order(x, names) if as_array else x, context
-        context = beside_of(data, context, lambda word: self._knows(word))
-        return data if names is None or np.array_equal(names, data.names) else data.picked(names), context
-
-    def _knows(self, word: str) -> bool:
-        """Whether this is a class of the context."""
-        return isinstance(self.spec_.context, Classes) and word in self.spec_.context.levels
 
     def _gather(self, rows: AbstractRows, f: Callable[[Batch], Tensor]) -> Tensor:
         with torch.no_grad():
