@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from .data.beside import NOTHING, Beside, spread
 from .data.frames import as_table, container_of, in_order, take
 from .data.inference import Columns
 from .data.labels import Classes
+from .data.patterns import Patterns
 from .data.rows import AbstractRows, as_rows
 from .data.schema import Schema
 from .data.spec import DataSpec, has_gaps
@@ -25,6 +27,7 @@ from .manners import Manners, NotFittedError
 from .model import VAEModule
 from .networks import SequenceEncoder
 from .recipes import RECIPES, Recipe, as_recipe
+from .training.privacy import Privacy
 
 
 class Reading(Manners):
@@ -40,6 +43,7 @@ class Reading(Manners):
     latent: AbstractLatent | None
     likelihood: Likelihood | None
     columns: Columns | None
+    privacy: Privacy | None
     validation: float | object
     warm_start: bool
     device: str
@@ -96,6 +100,8 @@ class Reading(Manners):
             spec, labelled = known, self.module_.latent.labelled
         else:
             raise ValueError(f"warm_start: the model was fitted to rows of {known.shape}, got {tuple(x.shape[1:])}")
+        if known is None and self.privacy is None and spec.gappy:
+            spec = replace(spec, patterns=self._patterns(x, data, schema, ~out))
         beside = Beside.of(len(out), y if labelled else None, context)
         spec = spec if known is not None else beside.inferred(spec, ~out)
         if held is not None and tuple(held.shape[1:]) != spec.shape:
@@ -141,6 +147,13 @@ class Reading(Manners):
         series = isinstance(encoder, SequenceEncoder)
         spec = spec.for_likelihood(likelihood.support, x, own_layout=own, series=series)
         return spec, (self.latent or parts.latent).labelled
+
+    def _patterns(self, x: Tensor | Stored, data: object, schema: Schema | None, trained: Tensor) -> Patterns:
+        """The patterns of gaps of training rows x, which are these of the data."""
+        if schema is not None and schema.partial:
+            absent = torch.from_numpy(schema.absent(data))[trained]
+            x = torch.cat([x, torch.zeros(absent.shape).masked_fill(absent, torch.nan)], 1)
+        return Patterns.of(x)
 
     def _recipe(self, spec: DataSpec) -> Recipe:
         default = "vae" if spec.is_image and spec.kind in ("bytes", "unit", "binary") else "auto"
