@@ -109,6 +109,8 @@ def test_rows_without_gaps_are_drawn_without(frame):
     whole = frame.drop(columns="mark").dropna()
     vae = vk.VAE(2, recipe="auto", **QUICK).fit(whole)
     assert vae.spec_.patterns is None and vae.sample(30, gaps=True).equals(vae.sample(30))
+    watched = vk.VAE(2, recipe="auto", validation=frame.drop(columns="mark"), **QUICK).fit(whole)
+    assert watched.spec_.missing and not watched.sample(30, gaps=True).isna().any().any()
     array = np.random.default_rng(0).integers(0, 9, (60, 3))
     counts = vk.VAE(2, recipe="auto", missing=True, **QUICK).fit(array)
     assert np.array_equal(counts.sample(30, gaps=True), counts.sample(30))

@@ -100,14 +100,14 @@ class Reading(Manners):
             spec, labelled = known, self.module_.latent.labelled
         else:
             raise ValueError(f"warm_start: the model was fitted to rows of {known.shape}, got {tuple(x.shape[1:])}")
-        if known is None and self.privacy is None and spec.gappy:
-            spec = replace(spec, patterns=self._patterns(x, data, schema, ~out))
         beside = Beside.of(len(out), y if labelled else None, context)
         spec = spec if known is not None else beside.inferred(spec, ~out)
         if held is not None and tuple(held.shape[1:]) != spec.shape:
             raise ValueError(f"validation rows have shape {tuple(held.shape[1:])}, the training rows {spec.shape}")
         if spec.schema is not None and held is not None and has_gaps(held):
             spec = spec.with_missing()
+        if known is None and spec.gappy and self.privacy is None:
+            spec = replace(spec, patterns=self._patterns(x, data, schema, ~out))
         device = self._device()
         rows = as_rows(x, spec, device, beside[~out])
         return rows, None if held is None else as_rows(held, spec, device, beside[out] if out.any() else NOTHING)
