@@ -5,11 +5,10 @@ import pytest
 import torch
 
 import vaekit as vk
-from vaekit.core import Batch
 from vaekit.latents import Latent, NaturalNormal, StandardNormal
 from vaekit.likelihoods import Bernoulli, Categorical, Gaussian, Mixed, Ordinal
 from vaekit.networks import MLP, FactorEncoder, SetEncoder, SkipMLP
-from vaekit.recipes.factors import factor_analysis, start_from_factors
+from vaekit.recipes.factors import factor_analysis
 
 
 def built(kind, out, cells=5):
@@ -105,24 +104,43 @@ def test_factor_analysis_finds_the_covariance():
     x = rng.normal(size=(4000, 2)) @ loadings.T + noise * rng.normal(size=(4000, 6)) + 1.0
     mask = rng.random(x.shape) < 0.6
     found = factor_analysis(torch.from_numpy(x), torch.from_numpy(mask), 2, steps=200)
-    covariance = (found.loadings @ found.loadings.T + torch.diag(found.noise)).numpy()
+    (block,) = found.blocks
+    covariance = (found.loadings @ found.loadings.T + torch.diag(block.noise.flatten())).numpy()
     np.testing.assert_allclose(covariance, loadings @ loadings.T + np.diag(noise**2), atol=0.4)
     np.testing.assert_allclose(found.mean, 1.0, atol=0.15)
 
 
-@pytest.mark.slow
-def test_the_start_is_of_what_columns_have_in_common():
-    """Of a column of levels its score alone says something of a factor at first; of one of categories each level."""
+def test_noise_is_free_within_a_column():
+    """Of columns of two and three features whose own links are far stronger than those between them, factors find the
+    latter, exactly, by `L L^T = W_c^T Psi_c^-1 W_c` per column."""
+    rng = np.random.default_rng(1)
+    owners, n = [0, 0, 1, 1, 1, 2], 20_000
+    loadings = 0.4 * rng.normal(size=(6, 1))
+    roots = [rng.normal(size=(w, w)) for w in (2, 3, 1)]
+    own = np.concatenate([rng.normal(size=(n, len(r))) @ r.T for r in roots], 1)
+    x = rng.normal(size=(n, 1)) @ loadings.T + own
+    found = factor_analysis(torch.from_numpy(x), torch.ones(n, 6), 1, owners, steps=150, ridge=0.0)
+    between = np.array(owners)[:, None] != np.array(owners)
+    made = (found.loadings @ found.loadings.T).numpy()
+    np.testing.assert_allclose(made[between], (loadings @ loadings.T)[between], atol=0.04)
+    for block in found.blocks:
+        for column, places in zip(block.columns, block.places):
+            w, psi = found.loadings[places], roots[column] @ roots[column].T
+            np.testing.assert_allclose(
+                w @ w.T + block.noise[block.columns == column][0], psi + loadings[places] @ loadings[places].T, atol=0.3
+            )
+            told, white = found.told()[places], found.whitened()[places]
+            torch.testing.assert_close(white.T @ white, w.T @ told)
+
+
+def test_columns_without_links_have_no_factors():
+    """Levels of one column exclude one another: that is its own noise, and no factor."""
     rng = np.random.default_rng(0)
-    z = rng.normal(size=500)
-    likelihood = Mixed([Ordinal([4, 4]), Categorical(3, shape=(1,))])
-    x = [np.digitize(z + 0.5 * rng.normal(size=500), [-1, 0, 1]) for _ in range(2)]
-    x = torch.from_numpy(np.stack([*x, np.digitize(z, [-0.5, 0.5])], 1)).float()
-    model = vk.VAEModule(FactorEncoder(), Latent(NaturalNormal(1), StandardNormal()), SkipMLP(), likelihood)
-    model = model.settled((3,))
-    start_from_factors(model, Batch(x), 0)
-    told = model.encoder.factors.abs().sum(1) > 0
-    assert told.tolist() == [True] * 2 + [False] * 8 + [True] * 3
+    levels = [rng.integers(k, size=10_000) for k in (5, 4, 6)]
+    x = torch.from_numpy(np.concatenate([np.eye(int(own.max()) + 1)[own] for own in levels], 1))
+    owners = [0] * 5 + [1] * 4 + [2] * 6
+    told = [factor_analysis(x, torch.ones_like(x), 2, own).whitened().square().sum() for own in (owners, None)]
+    assert told[0] < 0.5 < 10.0 < told[1]  # chance alone gives some 6 * sqrt(12 / 10,000)
 
 
 @pytest.mark.slow

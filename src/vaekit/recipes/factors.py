@@ -20,45 +20,110 @@ LEAST, RIDGE = 1e-2, 10.0
 
 
 @dataclass(frozen=True)
-class Factors:
-    """`x = W z + mu + noise`, z ~ N(0, I): loadings (F, d), mean (F,), noise (F,), its variances."""
+class Block:
+    """Columns of as many features each: `places` (C, w) are theirs among all features, `columns` (C,) theirs among all
+    columns, and `noise` (C, w, w) covariances of what factors leave of them."""
 
-    loadings: Tensor
-    mean: Tensor
+    columns: Tensor
+    places: Tensor
     noise: Tensor
 
 
-def factor_analysis(x: Tensor, mask: Tensor, size: int, steps: int = STEPS, ridge: float = RIDGE) -> Factors:
+@dataclass(frozen=True)
+class Factors:
+    """`x = W z + mu + noise`, z ~ N(0, I): loadings (F, d), mean (F,), and the noise, of every column its own."""
+
+    loadings: Tensor
+    mean: Tensor
+    blocks: list[Block]
+
+    def whitened(self) -> Tensor:
+        """(F, d): `L_c^-1 W_c` of every column c, `L_c L_c^T` its noise's covariance."""
+        return self._solved(lambda loadings, root: torch.linalg.solve_triangular(root, loadings, upper=False))
+
+    def told(self) -> Tensor:
+        """(F, d): `Psi_c^-1 W_c` of every column c, Psi_c its noise's covariance."""
+        return self._solved(torch.cholesky_solve)
+
+    def _solved(self, solve: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        made = torch.empty_like(self.loadings)
+        for block in self.blocks:
+            made[block.places] = solve(self.loadings[block.places], torch.linalg.cholesky(block.noise))
+        return made
+
+
+def factor_analysis(
+    x: Tensor,
+    mask: Tensor,
+    size: int,
+    owners: Sequence[int] | None = None,
+    steps: int = STEPS,
+    ridge: float = RIDGE,
+) -> Factors:
     """Factors of rows (N, F) with gaps where mask is 0, by expectation-maximisation (Rubin & Thayer 1982; of seen cells
     only, as in Little & Rubin 2019, chapter 11).
 
-    E: `q(z | x)` of each row from its seen cells. M: of each feature the regression on z over the rows that have it,
-    with `ridge` rows' worth of shrinkage, and what is left as its noise.
+    owners: the number of each feature's column. Features of a column are seen together, and their noise is free within
+    it, so that factors are what columns have in common and not what binds the levels of one (Browne 1979, "The
+    maximum-likelihood solution in inter-battery factor analysis", for two columns); None: a column per feature.
+
+    E: `q(z | x)` of each row from its seen cells. M: of each column the regression on z over the rows that have it,
+    with `ridge` rows' worth of shrinkage, and what is left as its noise, in every direction `LEAST` of the variance.
     """
     x, mask = torch.where(mask > 0, x, 0.0).double(), mask.double()
     count = mask.sum(0).clamp(min=1)
     mean = x.sum(0) / count
-    variance = ((x - mean).square() * mask).sum(0) / count
-    least = LEAST * variance.clamp(min=1e-6)
-    noise, generator = variance.clamp(min=1e-6).clone(), torch.Generator().manual_seed(0)
+    variance = (((x - mean).square() * mask).sum(0) / count).clamp(min=1e-6)
+    generator, eye = torch.Generator().manual_seed(0), torch.eye(size, dtype=x.dtype, device=x.device)
     start = torch.randn(x.shape[1], size, generator=generator, dtype=torch.float64).to(x.device)
-    loadings, eye = 0.3 * variance.sqrt().unsqueeze(1) * start, torch.eye(size, dtype=x.dtype, device=x.device)
-    shrink = ridge * torch.block_diag(eye, torch.zeros(1, 1, dtype=x.dtype, device=x.device))
+    blocks = _blocks(range(x.shape[1]) if owners is None else owners, variance)
+    seen = torch.empty(len(x), sum(len(b.columns) for b in blocks), dtype=x.dtype, device=x.device)
+    for b in blocks:
+        seen[:, b.columns] = mask[:, b.places[:, 0]]
+    squares_of_x = [torch.einsum("ncv,ncw->cvw", x[:, b.places], x[:, b.places]) for b in blocks]
+    shrink = torch.block_diag(ridge * eye, torch.zeros(1, 1).to(eye)) + 1e-9 * torch.eye(size + 1).to(eye)
+    found = Factors(0.3 * variance.sqrt().unsqueeze(1) * start, mean, blocks)
     for _ in range(steps):
-        scaled = loadings / noise.unsqueeze(1)
-        squares = (loadings.unsqueeze(2) * scaled.unsqueeze(1)).flatten(1)
-        covariance = torch.linalg.inv((mask @ squares).unflatten(1, (size, size)) + eye)
-        z = (covariance @ (((x - mean) * mask) @ scaled).unsqueeze(2)).squeeze(2)
+        told, squares = found.told(), torch.empty(seen.shape[1], size, size).to(x)
+        for b in found.blocks:
+            squares[b.columns] = found.loadings[b.places].mT @ told[b.places]
+        covariance = torch.linalg.inv((seen @ squares.flatten(1)).unflatten(1, (size, size)) + eye)
+        z = (covariance @ (((x - found.mean) * mask) @ told).unsqueeze(2)).squeeze(2)
         known = torch.cat([z, torch.ones_like(z[:, :1])], 1)
         second = known.unsqueeze(2) * known.unsqueeze(1)
         second[:, :size, :size] += covariance
-        gram = (mask.T @ second.flatten(1)).unflatten(1, (size + 1, size + 1))
-        cross = x.T @ known
-        fit = torch.linalg.solve(gram + shrink + 1e-9 * torch.eye(size + 1).to(gram), cross.unsqueeze(2)).squeeze(2)
-        left = x.square().sum(0) - 2 * (fit * cross).sum(1) + torch.einsum("fi,fij,fj->f", fit, gram, fit)
-        noise = torch.maximum(left / count, least)
-        loadings, mean = fit[:, :size], fit[:, size]
-    return Factors(loadings, mean, noise)
+        grams, crosses = (seen.T @ second.flatten(1)).unflatten(1, (size + 1, size + 1)), x.T @ known
+        fit, blocks = torch.empty_like(crosses), []
+        for b, square in zip(found.blocks, squares_of_x):
+            gram, cross = grams[b.columns], crosses[b.places]
+            own = fit[b.places] = torch.linalg.solve(gram + shrink, cross.mT).mT
+            both = own @ cross.mT
+            left = (square - both - both.mT + own @ gram @ own.mT) / count[b.places].unsqueeze(2)
+            blocks.append(replace(b, noise=_at_least(LEAST, left, variance[b.places])))
+        found = Factors(fit[:, :size], fit[:, size], blocks)
+    return found
+
+
+def _at_least(share: float, covariance: Tensor, variance: Tensor) -> Tensor:
+    """Covariances (C, w, w) that have in every direction this share of the variances (C, w) or more."""
+    scale = variance.sqrt().unsqueeze(2)
+    values, vectors = torch.linalg.eigh(covariance / (scale * scale.mT))
+    return scale * scale.mT * ((vectors * values.clamp(min=share).unsqueeze(1)) @ vectors.mT)
+
+
+def _blocks(owners: Sequence[int], variance: Tensor) -> list[Block]:
+    """Columns of equal width together, each with independent noise."""
+    places: dict[int, list[int]] = {}
+    for place, owner in enumerate(owners):
+        places.setdefault(owner, []).append(place)
+    by_width: dict[int, list[tuple[int, list[int]]]] = {}
+    for column, own in enumerate(places.values()):
+        by_width.setdefault(len(own), []).append((column, own))
+    blocks = []
+    for same in by_width.values():
+        columns, own = (torch.tensor(told, device=variance.device) for told in zip(*same))
+        blocks.append(Block(columns, own, variance[own].diag_embed()))
+    return blocks
 
 
 def start_from_factors(model: VAEModule, batch: Batch, seed: int) -> None:
@@ -69,32 +134,19 @@ def start_from_factors(model: VAEModule, batch: Batch, seed: int) -> None:
         return
     seen = torch.ones_like(batch.x) if batch.mask is None else batch.mask
     features = model.likelihood.features(batch.x, batch.mask).flatten(1)
-    mask = seen.flatten(1)[:, encoder.owner[: len(encoder.owners)]]  # what is after them is context
-    own = _own(features, mask, encoder.owners)
-    factors = factor_analysis(features[:, own], mask[:, own], encoder.size)
+    own = len(encoder.owners)  # what is after them is context
+    found = factor_analysis(features, seen.flatten(1)[:, encoder.owner[:own]], encoder.size, encoder.owners)
+    told = found.told()
     with torch.no_grad():
-        noise = factors.noise.unsqueeze(1)
         for parameter, values in (
-            (encoder.factors, factors.loadings / noise.sqrt()),
-            (encoder.means, factors.loadings / noise),
-            (encoder.shifts, -factors.mean.unsqueeze(1) * factors.loadings / noise),
+            (encoder.factors, found.whitened()),
+            (encoder.means, told),
+            (encoder.shifts, -found.mean.unsqueeze(1) * told),
         ):
             parameter.zero_()
-            parameter[own] = values.to(parameter.dtype)
+            parameter[:own] = values.to(parameter.dtype)
     if isinstance(decoder, SkipMLP):
         _fit_linear(model, batch, seed)
-
-
-def _own(features: Tensor, mask: Tensor, owners: Sequence[int]) -> Tensor:
-    """The places of the features that say something of their own: not those of a level beside its score among the
-    others, which would take up the factors that columns have in common."""
-    first: dict[int, int] = {}
-    places = []
-    for place, cell in enumerate(owners):
-        leading = first.setdefault(cell, place)
-        if place == leading or len(features[mask[:, leading] > 0, leading].unique()) <= 2:
-            places.append(place)
-    return torch.tensor(places, device=features.device)
 
 
 def _fit_linear(model: VAEModule, batch: Batch, seed: int) -> None:
