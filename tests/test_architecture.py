@@ -18,7 +18,7 @@ ROOMS = [
     {"objectives"},
     {"recipes"},
     {"training", "manners"},
-    {"evaluation", "tasks"},
+    {"evaluation", "tasks", "reading"},
     {"fitted"},
     {"evaluated"},
     {"estimator"},

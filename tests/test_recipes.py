@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import vaekit as vk
+from vaekit.data.spec import DataSpec
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +51,14 @@ def test_what_is_left_out_is_the_recipe_s():
     said = vk.VAE(2, recipe="table", epochs=1, batch_size=50, lr=0.5, validation=0, threads=1, compile=False).fit(x)
     last = said.history_[-1]
     assert (said.module_.latent.shape, last["epoch"], last["step"]) == ((2,), 1, 4)
+
+
+def test_a_recipe_says_whether_its_likelihood_follows_a_table_s_columns():
+    table = np.array([(0.5 * i, i % 7 / 3) for i in range(40)], dtype=[("a", float), ("b", float)])
+    spec = DataSpec.of_table(vk.data.Schema.infer(table))
+    for name, entry in vk.recipes.RECIPES.items():
+        likelihood = vk.recipes.Recipe(name).build(2, spec).likelihood
+        assert entry.of_columns == (likelihood.support == "columns"), name
 
 
 QUICK = ("vae", "auto", "beta-vae", "iwae", "vamp", "ladder", "vq", "conditional", "m2", "spherical", "aae")

@@ -73,3 +73,17 @@ def test_what_is_left_out_because_it_is_large_is_filled_larger():
 def test_an_optimal_scale_is_refused():
     with pytest.raises(ValueError, match="another learned one"):
         vk.likelihoods.SelfMaskedGaussian("optimal")
+
+
+def test_the_chance_that_a_cell_is_there_is_what_its_density_is_multiplied_by():
+    likelihood = vk.likelihoods.SelfMaskedGaussian(shape=(2,))
+    with torch.no_grad():
+        likelihood.offset.copy_(torch.tensor([0.5, -0.4])), likelihood.slope.copy_(torch.tensor([-2.0, 1.5]))
+    x, parameters = torch.randn(5, 2), torch.randn(5, *likelihood.in_shape)
+    px = likelihood(parameters)
+    whole = torch.distributions.Normal(px.loc, px.scale).log_prob(x)
+    torch.testing.assert_close(likelihood.chance_seen(x).log(), px.log_prob(x) - whole, atol=1e-5, rtol=1e-5)
+    apart = vk.likelihoods.Mixed([likelihood, vk.likelihoods.Gaussian(shape=(1,))])
+    chance = apart.chance_seen(torch.cat([x, x[:, :1]], 1))
+    torch.testing.assert_close(chance[:, :2], likelihood.chance_seen(x))
+    assert chance[:, 2].isnan().all() and vk.likelihoods.Gaussian().chance_seen(x) is None

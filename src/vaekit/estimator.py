@@ -4,33 +4,32 @@ from __future__ import annotations
 
 import copy
 import logging
+import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import torch
-from numpy.random import default_rng  # at the beginning: a Ctrl-C while numpy.random is imported is lost
-from torch import Tensor, nn
+from torch import nn
 
 from .core import Component
 from .data.annotated import annotated, beside_of
 from .data.arrays import column_names
-from .data.beside import NOTHING, Beside, context_shape
-from .data.frames import as_table, container_of, take
+from .data.beside import context_shape
 from .data.inference import Columns
-from .data.rows import AbstractRows, as_rows
-from .data.schema import Schema
-from .data.spec import DataSpec, has_gaps
-from .data.stored import Stored
+from .data.rows import AbstractRows
+from .data.spec import DataSpec
 from .evaluated import Evaluated
 from .evaluation.health import FEWEST
 from .latents import AbstractLatent, Prior, StandardNormal
 from .likelihoods import Likelihood
+from .likelihoods.unit import reading
 from .model import VAEModule
-from .networks import MLP, Network, SequenceEncoder, as_network, ends_in, initialise
+from .networks import MLP, Network, as_network, ends_in, initialise
 from .objectives import Objective, PriorFit
-from .recipes import RECIPES, Parts, Pretraining, Recipe, Regime, as_recipe
+from .recipes import RECIPES, Parts, Pretraining, Recipe, Regime
 from .training import Adam, Learner, Training, fit, join
 from .training.display import display_for
 from .training.distributed import Processes
@@ -187,8 +186,7 @@ class VAE(Evaluated):
         self._check_privacy()
         rows, held = self._split(x, y, context)
         folder, display = None if run is None else Path(run), display or display_for(self.verbose)
-        for fitted in ("members_", "feature_names_in_"):
-            vars(self).pop(fitted, None)
+        vars(self).pop("members_", None)
         if self._several():
             from .sweeps import fit_seeds
 
@@ -197,9 +195,8 @@ class VAE(Evaluated):
             self.members_ = members
         else:
             self._train(self._learner(rows), rows, held, folder, resume, display)
-        if names is not None:
-            for vae in (self, *self.__dict__.get("members_", [])):
-                vae.feature_names_in_ = names
+        for vae in (self, *self.__dict__.get("members_", [])):
+            vae._name(names)
         if folder is not None:
             processes.first(lambda: self.save(folder))
         if not isinstance(display, Silent) and processes.rank == 0:
@@ -294,7 +291,7 @@ class VAE(Evaluated):
         self._seen(x, context)  # refuses other rows than it was fitted to
         rows, held = self._split(x, None, context, self.spec_)
         folder, display = None if run is None else Path(run), display or display_for(self.verbose)
-        epochs, members = self._regime(rows).epochs if epochs is None else epochs, self.__dict__.get("members_", [])
+        members = self.__dict__.get("members_", [])
         self._fit_prior(prior, rows, held, epochs, folder, resume, display)
         for first in members[:1]:
             vars(first).update({n: v for n, v in vars(self).items() if n.endswith("_") and n != "members_"})
@@ -310,7 +307,7 @@ class VAE(Evaluated):
         prior: Prior,
         rows: AbstractRows,
         held: AbstractRows | None,
-        epochs: int,
+        epochs: int | None,
         folder: Path | None,
         resume: bool,
         display: Display,
@@ -325,6 +322,7 @@ class VAE(Evaluated):
         settings = {**self._fitting(), "patience": None if model.latent.ratio == "none" else self.patience}
         with holding(learner, learner.players()["prior"]):
             regime = self._regime(rows)
+            epochs = regime.epochs if epochs is None else epochs
             training = Training(learner, rows, epochs, regime.batch_size, self._adam(regime), self.seed)
             course = fit(training, held, folder=folder, resume=resume, display=display, **settings)[0]
         before = len(self.history_)
@@ -337,12 +335,17 @@ class VAE(Evaluated):
     def _adopt(self, learner: Learner, spec: DataSpec, course: Course) -> None:
         learner.to(memory_format=torch.channels_last)  # as in training: what is loaded gives the same numbers, as fast
         self.module_, self.objective_, self.spec_ = learner.model.eval(), learner.objective, spec
-        columns = spec.shape[:1] if spec.schema is None else (len(spec.schema.columns),)
-        self.n_features_in_ = columns[0] if len(spec.shape) == 1 else int(np.prod(spec.shape))
-        if spec.schema is not None and all(isinstance(name, str) for name in spec.schema.names):
-            self.feature_names_in_ = np.array(spec.schema.names, dtype=object)
+        self.n_features_in_ = math.prod(spec.shape) if spec.schema is None else len(spec.schema.columns)
         self.history_, self.ended_, self.best_epoch_ = course.history, course.ended, course.best_epoch
         self.pace_, self.epsilon_ = course.pace, course.spent
+
+    def _name(self, names: Sequence[str] | None) -> None:
+        """Keeps the names of the columns: those given, or a table's own, where these are words."""
+        if names is None and self.spec_.schema is not None and all(isinstance(n, str) for n in self.spec_.schema.names):
+            names = self.spec_.schema.names
+        vars(self).pop("feature_names_in_", None)
+        if names is not None:
+            self.feature_names_in_ = np.array(names, dtype=object)
 
     def _regime(self, rows: AbstractRows) -> Regime:
         """The recipe's, with what the estimator says itself."""
@@ -359,122 +362,6 @@ class VAE(Evaluated):
             raise ValueError(f'precision={self.precision!r}: expected "fp32" or "bf16"')
         return torch.bfloat16 if self.precision == "bf16" else None
 
-    def _device(self) -> torch.device:
-        if self.device != "auto":
-            return torch.device(self.device)
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-    def held_out(self, x: object) -> Any:
-        """The rows that `fit(x)` holds out to watch itself; None where `validation` is 0."""
-        data = self._opened(x)
-        if container_of(data) is not None:
-            share = self.validation
-            if not isinstance(share, (int, float)):
-                return share
-            out = self.holds_out(len(data)).numpy()
-            return take(data, out) if 0 < out.sum() < len(out) else None
-        held = self._split(x)[1]
-        return held if held is None else held.x.cpu().numpy() if isinstance(held.x, Tensor) else held.x
-
-    def _split(
-        self, data: object, y: object = None, context: object = None, spec: DataSpec | None = None
-    ) -> tuple[AbstractRows, AbstractRows | None]:
-        """Training rows and held-out rows; what is inferred from the data, without a spec, is so from the former."""
-        data, given = self._opened(data), self.validation
-        schema = self._schema(data) if spec is None else spec.schema
-        x, dtype = self._rows(data, schema)
-        held: Tensor | Stored | None = None
-        out, total = torch.zeros(len(x), dtype=torch.bool), len(x)
-        if isinstance(given, (int, float)):
-            if not 0 <= given < 1:
-                raise ValueError(f"validation={given}: expected a share of the rows in [0, 1), or rows")
-            count = round(len(x) * given)
-            if count and count < len(x):
-                out = self.holds_out(len(x))
-                held, x = x[out], x[~out]
-        elif given is not None and context is not None:
-            raise ValueError("validation rows have no context of their own: hold out a share, validation=0.1")
-        elif given is not None:
-            held = self._rows(given if schema is None else self._opened(given), schema)[0]
-        if spec is None:
-            spec = self._spec(x, dtype, schema)
-            beside = Beside.of(total, y if self._labelled(spec) else None, context)
-            spec = spec if self._goes_on() else beside.inferred(spec, ~out)
-        else:
-            beside = Beside.of(total, None, context)
-        if held is not None and tuple(held.shape[1:]) != spec.shape:
-            raise ValueError(f"validation rows have shape {tuple(held.shape[1:])}, the training rows {spec.shape}")
-        if spec.schema is not None and held is not None and has_gaps(held):
-            spec = spec.with_missing()
-        device = self._device()
-        rows = as_rows(x, spec, device, beside[~out])
-        if held is None:
-            return rows, None
-        return rows, as_rows(held, spec, device, beside[out] if bool(out.any()) else NOTHING)
-
-    def holds_out(self, rows: int) -> Tensor:
-        """(rows,): which of so many rows `fit` holds out, where `validation` is a share."""
-        out = torch.zeros(rows, dtype=torch.bool)
-        out[default_rng([self.seed, 2**31 + 1]).permutation(rows)[: round(rows * self.validation)]] = True
-        return out
-
-    def _goes_on(self) -> bool:
-        return self.warm_start and hasattr(self, "module_")
-
-    def _opened(self, data: object) -> object:
-        """The data, read into memory where they are the file of a table."""
-        table = as_table(data) if self._reads_tables() else None
-        return data if table is None else table
-
-    def _reads_tables(self) -> bool:
-        """Whether the likelihood is left to follow the columns; one that is named reads a data frame as an array."""
-        if self.likelihood is not None:
-            return False
-        recipe = as_recipe(self.recipe or "table")
-        entry = RECIPES[recipe.name]
-        return entry.of_columns or entry.builder(self.latent_dim or 2, **recipe.settings).likelihood is None
-
-    def _schema(self, data: object) -> Schema | None:
-        """The schema of a table, its scales those of the rows that are trained on; None for an array."""
-        if self._goes_on():
-            return self.spec_.schema
-        if container_of(data) is None or not self._reads_tables():
-            if self.columns is not None:
-                raise ValueError(
-                    "columns=... is of tables, got an array: pass a data frame, pandas.DataFrame(x, columns=[...]), "
-                    "and no likelihood"
-                )
-            return None
-        share, rows = self.validation, len(data)
-        held = isinstance(share, (int, float)) and 0 < round(rows * share) < rows
-        return Schema.infer(data, self.columns, ~self.holds_out(rows).numpy() if held else None)
-
-    def _spec(self, x: Tensor | Stored, dtype: str, schema: Schema | None) -> DataSpec:
-        if self._goes_on():
-            if tuple(x.shape[1:]) != self.spec_.shape:
-                raise ValueError(
-                    f"warm_start: the model was fitted to rows of {self.spec_.shape}, got {tuple(x.shape[1:])}"
-                )
-            return self.spec_
-        spec = DataSpec.infer(x, dtype) if schema is None else DataSpec.of_table(schema)
-        if self.missing:
-            spec = spec.with_missing()
-        own = any(p is not None and not isinstance(p, Component) for p in (self.encoder, self.decoder))
-        parts = self._recipe(spec).build(self.latent_dim, spec)
-        likelihood, encoder = self.likelihood or parts.likelihood, self.encoder or parts.encoder
-        series = isinstance(encoder, SequenceEncoder)
-        return spec.for_likelihood(likelihood.support, x, own_layout=own, series=series)
-
-    def _labelled(self, spec: DataSpec) -> bool:
-        """Whether the model reads labels."""
-        return (self.latent or self._recipe(spec).build(self.latent_dim, spec).latent).labelled
-
-    def _recipe(self, spec: DataSpec) -> Recipe:
-        default = "vae" if spec.is_image and spec.kind in ("bytes", "unit", "binary") else "auto"
-        return as_recipe(self.recipe or ("table" if spec.schema is not None else default))
-
     def _parts(self, spec: DataSpec) -> Parts:
         """The recipe's parts, replaced by the given ones (copied: fit never changes what it was given)."""
         recipe = self._recipe(spec)
@@ -490,7 +377,7 @@ class VAE(Evaluated):
         parts = vars(recipe.build(self.latent_dim, spec))
         parts = {**parts, **{n: copy.deepcopy(v) for n, v in given.items() if v is not None}}
         if self.decoder is not None and not isinstance(self.decoder, Component):
-            parts["likelihood"] = _reading(self.decoder, parts["likelihood"], fixed=self.likelihood is not None)
+            parts["likelihood"] = reading(parts["likelihood"], ends_in(self.decoder), fixed=self.likelihood is not None)
         if parts["context"] is None and len(context_shape(spec)) > 1:
             parts["context"] = MLP((128,))
         return Parts(**parts)
@@ -541,11 +428,6 @@ class VAE(Evaluated):
         prepare(model, rows, self.seed, sample=CODES)
         return model
 
-    @property
-    def recipe_(self) -> Recipe:
-        """The recipe in use: the one asked for, or the data's default."""
-        return self._recipe(self.spec_)
-
 
 def _counts(rows: AbstractRows, model: VAEModule) -> dict[str, int]:
     """What an objective may ask of the rows. Raises ValueError for labels of another number of classes."""
@@ -561,23 +443,3 @@ def _counts(rows: AbstractRows, model: VAEModule) -> dict[str, int]:
 
 def _networks(part: object) -> list[Network]:
     return [m for m in part.modules() if isinstance(m, Network)] if isinstance(part, nn.Module) else []
-
-
-def _reading(decoder: nn.Module, likelihood: Likelihood, fixed: bool) -> Likelihood:
-    """The likelihood that reads what the user's decoder ends in: probabilities, after a sigmoid.
-
-    Raises ValueError where a decoder ends in an activation whose values are no logits, or a fixed likelihood reads
-    logits where it gives probabilities.
-    """
-    ending = ends_in(decoder)
-    if ending is None or getattr(likelihood, "reads", None) != "logits":
-        return likelihood
-    name = type(likelihood).__name__
-    if ending != "sigmoid":
-        raise ValueError(
-            f"the decoder ends in {ending} but {name} reads logits, of any size: leave out its last activation, or "
-            "pass a likelihood that reads such values, as Gaussian() does"
-        )
-    if fixed:
-        raise ValueError(f'the decoder ends in sigmoid but {name} reads logits: pass {name}(reads="probs")')
-    return type(likelihood)(**{**likelihood.arguments(), "reads": "probs"})

@@ -37,22 +37,25 @@ from .evaluation.samples import Features, Judgement, judge
 from .evaluation.tables import TableJudgement, judge_table
 from .fitted import CHUNK, Fitted
 from .training.fitting import interruptible
-from .training.privacy import Privacy
 
 if TYPE_CHECKING:
     from .report import Report
+
+WITHOUT_GAPS = (
+    "this model keeps no patterns of gaps, so that the new rows are whole: column_pairs, missing_cells and told_apart "
+    "see it"
+)
 
 
 class Evaluated(Fitted):
     """The part of an estimator that judges its model.
 
-    It reads the settings `patience`, `verbose` and `privacy`, and of what fit leaves `history_`, `ended_`,
-    `best_epoch_` and `epsilon_`, too.
+    It reads the settings `patience` and `verbose`, too, and of what fit leaves `history_`, `ended_`,
+    `best_epoch_` and `epsilon_`.
     """
 
     patience: int | None
     verbose: bool
-    privacy: Privacy | None
     epsilon_: float | None
     history_: list[dict[str, Any]]
     ended_: str
@@ -227,8 +230,9 @@ class Evaluated(Fitted):
     ) -> TableJudgement:
         """New rows of a table beside the rows that it was fitted to and test rows; see `vaekit.evaluation.judge_table`.
 
-        n: how many; None: as many as there are training rows. The columns are what the schema says. Raises ValueError
-        for a model that was not fitted to a table.
+        n: how many; None: as many as there are training rows. The columns are what the schema says, and where these
+        had gaps, so have the new rows, see `sample(gaps=True)`; a note tells where the model does not know which.
+        Raises ValueError for a model that was not fitted to a table.
         """
         self._fitted()
         if self.spec_.schema is None:
@@ -240,8 +244,10 @@ class Evaluated(Fitted):
         kept = {what: {c.name: t[c.name] for c in own if c.name in t} for what, t in tables.items()}
         count = n or max((len(c.values) for c in kept["training"].values()), default=0)
         levels = [c.name for c in own if c.levels]
-        made = self.sample(count, seed)
-        return judge_table(kept["training"], made, test=kept.get("test"), target=target, levels=levels, seed=seed)
+        known = self.spec_.patterns is not None or not self.spec_.gappy
+        made = self.sample(count, seed, gaps=known)
+        found = judge_table(kept["training"], made, test=kept.get("test"), target=target, levels=levels, seed=seed)
+        return found if known else replace(found, notes=(*found.notes, WITHOUT_GAPS))
 
     def detector(self, normal: object, draws: int = 20, seed: int | None = None) -> Detector:
         """What scores rows by how odd they are beside normal ones (M, ...), such as fit held out; see `Detector`.

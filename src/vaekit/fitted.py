@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import repeat
@@ -12,25 +13,21 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from .core import Batch, Noise, Scope, Source, Still
-from .data.annotated import annotated, beside_of
 from .data.beside import Beside, sampled, spread
-from .data.frames import as_table, container_of, in_order, joined
+from .data.frames import as_table, joined
 from .data.gaps import filled, partial_cells, partial_row, with_given
-from .data.labels import Classes
-from .data.rows import AbstractRows, as_rows
-from .data.schema import Schema
-from .data.spec import DataSpec, has_gaps
-from .data.stored import Stored, as_data
+from .data.rows import AbstractRows
 from .distributions import Distribution, Library
-from .manners import Manners, NotFittedError, available
-from .model import VAEModule
+from .manners import available
 from .networks import SequenceEncoder
 from .networks.sequences import until_last
 from .objectives import Objective
+from .reading import Reading
 from .tasks import complete, impute, sample_given, walks
 from .tasks.weighing import DRAWS
 
@@ -42,64 +39,18 @@ GIVEN_DRAWS = 4096
 """Draws of z for the columns that `sample` is given; as many as there are rows, if these are more."""
 FEW = 30
 """Effective draws below which `sample(given=...)` says so."""
+GAPS = 2**31 + 3
+"""Beside the seed, that of the gaps in drawn rows: these are the same with and without."""
 
 
-class Fitted(Manners):
+class Fitted(Reading):
     """The half of an estimator that uses its model; `fit` is the other half's.
 
-    It reads the settings `seed`, `seeds` and `missing`, and what fit leaves: `module_`, `objective_`, `spec_`.
+    It reads the setting `seeds`, too, and of what fit leaves `objective_`.
     """
 
-    seed: int
     seeds: int | None
-    missing: bool
-    module_: VAEModule
     objective_: Objective
-    spec_: DataSpec
-
-    def _rows(self, x: object, schema: Schema | None = None, gaps: bool = False) -> tuple[Tensor | Stored, str]:
-        """Checked rows, and the name of their type: of a table with this schema its cells."""
-        return as_data(x, allow_missing=gaps or self.missing) if schema is None else (schema.rows_of(x), "float32")
-
-    def _fitted(self) -> VAEModule:
-        if not hasattr(self, "module_"):
-            raise NotFittedError("this VAE is not fitted yet: call fit(x) first, or vaekit.load(run)")
-        return self.module_
-
-    def _seen(self, x: object, context: object = None, gaps: bool = False) -> AbstractRows:
-        """Rows like those the model was fitted to, with their context. gaps: cells may be missing that never were."""
-        self._fitted()
-        x, context = self._named(x, context)
-        data, _ = self._rows(x, self.spec_.schema, gaps)
-        if tuple(data.shape[1:]) != self.spec_.shape:
-            got, want = tuple(data.shape[1:]), self.spec_.shape
-            if len(want) == 1 and len(got) == 1:
-                raise ValueError(
-                    f"X has {got[0]} features, but VAE is expecting {want[0]} features as input: pass the columns "
-                    "that it was fitted to"
-                )
-            raise ValueError(f"expected rows of {want}, as in fit, got rows of {got}: reshape them")
-        gaps = gaps or (self.spec_.schema is not None and has_gaps(data))
-        return self._placed(data, context, self.spec_.with_missing() if gaps else self.spec_)
-
-    def _placed(self, data: Tensor | Stored, context: object, spec: DataSpec) -> AbstractRows:
-        """Checked rows where the model is."""
-        model, beside = self._fitted(), Beside.of(len(data), context=spread(context, len(data), self.spec_))
-        return as_rows(data, spec, next(model.parameters()).device, beside).checked(model.likelihood.check)
-
-    def _named(self, x: object, context: object) -> tuple[object, object]:
-        """Rows and their context: of annotated data, and of a data frame that is read as an array, the columns that the
-        model reads, in its order; of the former the column of obs that is named, unless it is a class."""
-        data, names = annotated(x), getattr(self, "feature_names_in_", None)
-        if data is None:
-            as_array = names is not None and self.spec_.schema is None and container_of(x) is not None
-            return in_order(x, names) if as_array else x, context
-        context = beside_of(data, context, lambda word: self._knows(word))
-        return data if names is None or np.array_equal(names, data.names) else data.picked(names), context
-
-    def _knows(self, word: str) -> bool:
-        """Whether this is a class of the context."""
-        return isinstance(self.spec_.context, Classes) and word in self.spec_.context.levels
 
     def _gather(self, rows: AbstractRows, f: Callable[[Batch], Tensor]) -> Tensor:
         with torch.no_grad():
@@ -220,34 +171,71 @@ class Fitted(Manners):
         mean: bool | None = None,
         context: object = None,
         given: Mapping[Any, Any] | None = None,
+        gaps: bool = False,
     ) -> Any:
         """n new rows, in the data's own units, shape and dtype: z from the prior, then p(x | z). Of a table, a table,
-        with its types, levels, bounds and rounding, and no cell missing.
+        with its types, levels, bounds and rounding, and, without `gaps`, no cell missing.
 
         mean: take the mean of p(x | z) instead of a draw; None: only where log p is not a likelihood of the data
         (see `caveat_`), such as grey levels under the cross-entropy, whose draws would be black-and-white noise.
         context: of each row, or one for all; classes that are not given are drawn as often as fit met them.
         given: values of columns, by number or name: rows are drawn from p(the others | these), by importance
         resampling, see `vaekit.tasks.sample_given`; it is told where few draws count.
+        gaps: cells are missing as they were in the training rows, by patterns that fit kept (`vaekit.data.patterns`),
+        drawn whole, so that gaps go together as they did, and independently of what the cells hold; unless the
+        likelihood says by what chance a cell is missing given that, as `SelfMaskedGaussian` does, which is then drawn.
+        Given columns are there. Rows and their seen cells are the same with and without. Raises ValueError where the
+        rows had gaps and no patterns were kept: with `privacy`, and in files of before.
         """
         model = self._fitted()
         if n < 1:
             raise ValueError(f"sample({n}): expected at least one row")
-        if given is not None:
-            return self._sample_given(given, n, self._seed(seed), mean, context)
         seed = self._seed(seed)
+        if given is not None:
+            return self._sample_given(given, n, seed, mean, context, gaps)
+        holes = self._gaps(n, seed) if gaps else None
         noise, given = Source.like(model, seed), self._context(sampled(context, n, seed, self.spec_), n)
         take_mean = self._takes_mean(mean)
         rows = []
         with torch.no_grad():
-            for start, own in zip(range(0, n, CHUNK), given):
-                px = model.decode(model.generate(min(CHUNK, n - start), noise, own), own)
-                rows.append(self.spec_.decode(self._single(px) if take_mean else px.draw(Scope.of(noise))))
+            for start, known in zip(range(0, n, CHUNK), given):
+                px = model.decode(model.generate(min(CHUNK, n - start), noise, known), known)
+                x = self._single(px) if take_mean else px.draw(Scope.of(noise))
+                own = None if holes is None else holes[start : start + len(x)]
+                rows.append(self.spec_.decode(*self._holed(x, own, seed, start)))
         return joined(rows)
 
-    def _sample_given(self, given: Mapping[Any, Any], n: int, seed: int, mean: bool | None, context: object) -> Any:
+    def _gaps(self, n: int, seed: int, seen: NDArray | tuple[int, ...] = ()) -> NDArray | None:
+        """(n, cells), bool: patterns of gaps in which the cells `seen` are there; None where fit met no gap."""
+        if not self.spec_.gappy:
+            return None
+        if self.spec_.patterns is not None:
+            return self.spec_.patterns.draw(n, [seed, GAPS], seen)
+        raise ValueError(
+            "gaps=True: expected a model that keeps the patterns of gaps in the rows of fit, got one that was saved "
+            "before these were kept, or trained with privacy, where they would tell of single rows: fit again without "
+            "privacy, or draw whole rows, gaps=False"
+        )
+
+    def _holed(self, x: Tensor, gaps: NDArray | None, seed: int, start: int = 0) -> tuple[Tensor, NDArray | None]:
+        """Rows (B, *model_shape) from the `start`-th on with gaps (B, cells), as `decode` reads them: NaN in their
+        place, and where the `partial` columns of a table are absent."""
+        if gaps is None:
+            return x, None
+        spec, cells = self.spec_, math.prod(self.spec_.shape)
+        gone = spec.laid_out(torch.from_numpy(gaps[:, :cells]).reshape(-1, *spec.shape))
+        chance = self.module_.likelihood.chance_seen(x.to(next(self.module_.parameters()).device))
+        if chance is not None:
+            drawn = torch.from_numpy(np.random.default_rng([seed, GAPS, start]).random(chance.shape))
+            gone = torch.where(chance.cpu().isnan(), gone, drawn >= chance.cpu())
+        return x.cpu().masked_fill(gone, torch.nan), gaps[:, cells:]
+
+    def _sample_given(
+        self, given: Mapping[Any, Any], n: int, seed: int, mean: bool | None, context: object, gaps: bool
+    ) -> Any:
         schema, names = self.spec_.schema, self.__dict__.get("feature_names_in_")
         row = partial_row(given, self.spec_.shape, names) if schema is None else partial_cells(given, schema)
+        holes = self._gaps(n, seed, np.flatnonzero(~np.isnan(row))) if gaps else None
         take_mean = self._takes_mean(mean)
         settings = {"draws": max(GIVEN_DRAWS, n), "seed": seed, "mean": take_mean}
         rows = self._placed(torch.from_numpy(row), context, self.spec_.with_missing())
@@ -260,9 +248,10 @@ class Fitted(Manners):
                 made.draws,
                 effective,
             )
+        x, absent = self._holed(made.x, holes, seed)
         if schema is not None:
-            return with_given(schema, made.x.double().numpy(), given)
-        drawn = self.spec_.decode(made.x) if take_mean else self._in_units(made.x)
+            return with_given(schema, x.double().numpy(), given, absent)
+        drawn = self.spec_.decode(x) if take_mean else self._in_units(x)
         return np.where(np.isnan(row), drawn, row).astype(drawn.dtype)
 
     def impute(

@@ -7,7 +7,6 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -140,8 +139,7 @@ def load(path: str | Path, *, device: str = "auto", **modules: nn.Module) -> VAE
     history, ended = storage.read_lines(path / "history.jsonl"), fitted.get("ended", "finished")
     course = Course(history, best_epoch=fitted.get("best_epoch", 0), ended=ended, spent=fitted.get("epsilon"))
     vae._adopt(learner.to(vae._device()), spec, course)
-    if config.get("feature_names"):
-        vae.feature_names_in_ = np.array(config["feature_names"], dtype=object)
+    vae._name(config.get("feature_names"))
     if config.get("members"):
         first = copy.copy(vae)
         first.seeds = None

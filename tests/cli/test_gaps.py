@@ -50,6 +50,18 @@ def test_arrays_are_filled_several_times(runs, capsys):
     assert np.loadtxt(runs / "whole.csv", delimiter=",", skiprows=1).shape == (180, 4)
 
 
+def test_rows_are_drawn_with_gaps(runs, capsys):
+    import pandas as pd
+
+    whole, made = runs / "whole.csv", runs / "gappy.csv"
+    for words, out in (([], whole), (["--gaps"], made)):
+        assert told(capsys, "sample", str(runs / "table"), "-n", "90", *words, "-o", str(out))[0] == 0
+    assert (
+        not pd.read_csv(whole).isna().any().any()
+        and 0.1 < pd.read_csv(made)[["a", "b", "c"]].isna().mean().mean() < 0.3
+    )
+
+
 def test_rows_are_drawn_given_columns(runs, capsys):
     import pandas as pd
 

@@ -347,6 +347,7 @@ def _sample(parser: Parser) -> None:
         metavar="COLUMN=VALUE",
         help="rows that have this value; may be repeated (default: any)",
     )
+    parser.add_argument("--gaps", action="store_true", help="missing cells as in the training rows (default: none)")
     parser.add_argument("--seed", type=whole(0), metavar="N", help="of the draws (default: the run's)")
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--mean", action="store_true", default=None, help="means of p(x | z) (default for grey levels)")

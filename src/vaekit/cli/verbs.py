@@ -252,7 +252,7 @@ def sample(args: Namespace) -> Outcome:
     vae = loaded(args)
     default = Path(args.run, "samples").with_suffix(outputs.suffix(vae.spec_))
     path = outputs.chosen(args.output, default, *_kinds(vae))
-    known = {"mean": args.mean, "context": _asked(vae, args), "given": _given(vae, args.given)}
+    known = {"mean": args.mean, "context": _asked(vae, args), "given": _given(vae, args.given), "gaps": args.gaps}
     rows = vae.sample(args.rows, seed=args.seed, **known)
     if vae.spec_.schema is not None:
         outputs.frame(path, rows)

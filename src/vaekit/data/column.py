@@ -159,12 +159,13 @@ class Column:
             return self._made(dates, seen)
         return self._made(values, seen)
 
-    def constant(self, rows: int) -> Made:
-        """The column of a constant."""
+    def constant(self, rows: int, absent: NDArray | None = None) -> Made:
+        """The column of a constant; absent: (rows,), where it is missing."""
         if self.value is None:
             return self._made(np.full(rows, np.nan), np.zeros(rows, dtype=bool))
         value = np.datetime64(self.value, "us") if self.written == "constant" else self.value
-        return self._made(np.full(rows, value, dtype=object if isinstance(value, str) else None), np.ones(rows, bool))
+        seen = np.ones(rows, dtype=bool) if absent is None else ~absent
+        return self._made(np.full(rows, value, dtype=object if isinstance(value, str) else None), seen)
 
     def _made(self, values: NDArray, seen: NDArray) -> Made:
         return Made(self.name, values, seen, self.dtype, self.type_levels, self.type_ordered)

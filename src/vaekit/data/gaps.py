@@ -56,14 +56,9 @@ def partial_cells(given: Mapping[Any, Any], schema: Schema) -> NDArray:
     return cells
 
 
-def with_given(schema: Schema, cells: NDArray, given: Mapping[Any, Any]) -> Any:
-    """Cells (N, C) as a table whose given columns hold just these values."""
-    places = {c.name: i for i, c in enumerate(schema.cells)}
-    made = [
-        c.decode(cells[:, places[c.name]]) if c.modelled else c.constant(len(cells))
-        for c in schema.columns
-        if c.kind != "identifier"
-    ]
+def with_given(schema: Schema, cells: NDArray, given: Mapping[Any, Any], absent: NDArray | None = None) -> Any:
+    """Cells (N, C) as a table whose given columns hold just these values; absent: as in `Schema.decode`."""
+    made = schema.made(cells, absent)
     fixed = [replace(m, values=np.repeat(_array(given[m.name]), len(cells))) if m.name in given else m for m in made]
     return build(schema.container, fixed)
 

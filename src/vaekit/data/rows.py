@@ -178,8 +178,7 @@ def _encoded(raw: Tensor, spec: DataSpec, dtype: torch.dtype) -> tuple[Tensor, T
     if spec.missing:
         seen = ~raw.isnan()
         raw = torch.where(seen, raw, 0.0)
-        mask = seen.to(dtype)
-        mask = (mask.movedim(-1, 1) if spec.channels_last else mask).reshape(-1, *spec.model_shape)
+        mask = spec.laid_out(seen.to(dtype))
     return spec.encode(raw, dtype), mask
 
 

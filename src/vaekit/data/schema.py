@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..suggest import nearest
 from .column import KINDS, SHOWN, Column, SchemaWarning
-from .frames import Name, build, container_of, names_of, opened, raw
+from .frames import Made, Name, build, container_of, names_of, opened, raw
 from .inference import Columns, infer_column
 
 ORDER = ("real", "datetime", "positive", "count", "ordinal", "boolean", "category")
@@ -122,16 +122,33 @@ class Schema:
             cells[:, i] = c.encode(raw(table, place[c.name], c.name))
         return cells
 
-    def decode(self, cells: NDArray) -> Any:
+    @property
+    def partial(self) -> tuple[Column, ...]:
+        """The constants that are missing in some rows: they have gaps, though no cells."""
+        return tuple(c for c in self.columns if c.kind == "constant" and c.value is not None and c.missing > 0)
+
+    def absent(self, table: object) -> NDArray:
+        """(N, P), bool: where the `partial` columns of a table are missing."""
+        table = opened(table)
+        names = names_of(table)
+        return np.stack([~raw(table, names.index(c.name), c.name).seen for c in self.partial], 1)
+
+    def decode(self, cells: NDArray, absent: NDArray | None = None) -> Any:
         """Cells (N, C) as a table like the one that came in, without the columns that were left out; a cell that is
-        NaN is missing there."""
+        NaN is missing there, and so are the `partial` columns where they are absent, (N, P)."""
+        return build(self.container, self.made(cells, absent))
+
+    def made(self, cells: NDArray, absent: NDArray | None = None) -> list[Made]:
+        """The columns of that table."""
         cells = np.asarray(cells, dtype=np.float64)
         if cells.ndim != 2 or cells.shape[1] != len(self.cells):
             raise ValueError(f"expected cells (N, {len(self.cells)}), got {cells.shape}: pass what encode gives")
         place = {c.name: i for i, c in enumerate(self.cells)}
+        gone = {} if absent is None else {c.name: own for c, own in zip(self.partial, absent.T)}
         kept = [c for c in self.columns if c.kind != "identifier"]
-        made = [c.decode(cells[:, place[c.name]]) if c.modelled else c.constant(len(cells)) for c in kept]
-        return build(self.container, made)
+        return [
+            c.decode(cells[:, place[c.name]]) if c.modelled else c.constant(len(cells), gone.get(c.name)) for c in kept
+        ]
 
     def numbers(self, table: object) -> NDArray:
         """(N, C), float64: the cells in the columns' own units, levels by their number, dates in seconds since 1970."""

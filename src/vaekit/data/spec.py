@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from .labels import Classes
+from .patterns import Patterns
 from .schema import Schema
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ DESCRIPTIONS: dict[Kind, str] = {
 }
 
 
-BESIDE = ("labels", "context", "schema")
+BESIDE = ("labels", "context", "schema", "patterns")
 PIECE = 2**17
 """Cells looked at at a time: what is inferred from data does not take a second copy of them."""
 
@@ -79,6 +81,7 @@ class DataSpec:
     `encode` maps data to the model: `(x - offset) / scale`, images with their channels first; `decode` maps back
     into the data's own units, shape and dtype. offset and scale: one number, or one per column. labels, context: of
     what was given beside the rows, see `vaekit.data.beside`. schema: of a table, whose cells the rows are.
+    patterns: of the gaps in the rows of fit, over the cells of a row and, of a table, its `Schema.partial` columns.
     """
 
     kind: Kind
@@ -93,6 +96,7 @@ class DataSpec:
     labels: Classes | None = None
     context: Classes | DataSpec | None = None
     schema: Schema | None = None
+    patterns: Patterns | None = None
 
     @classmethod
     def of_table(cls, schema: Schema) -> DataSpec:
@@ -136,6 +140,13 @@ class DataSpec:
     def integer(self) -> bool:
         """Whether the data are whole numbers."""
         return self.kind in ("binary", "bytes", "count")
+
+    @property
+    def gappy(self) -> bool:
+        """Whether the rows of fit had gaps; where their patterns were not kept, whether they may have had some."""
+        if self.patterns is not None:
+            return bool(self.patterns)
+        return (self.missing and "float" in self.dtype) or (self.schema is not None and bool(self.schema.partial))
 
     @property
     def is_image(self) -> bool:
@@ -247,13 +258,17 @@ class DataSpec:
         else:
             x = x - self.offset[0] if self.offset[0] else x
             x = x / self.scale[0] if self.scale[0] != 1 else x
+        return self.laid_out(x)
+
+    def laid_out(self, x: Tensor) -> Tensor:
+        """(B, *shape) -> (B, *model_shape)."""
         return (x.movedim(-1, 1) if self.channels_last else x).reshape(len(x), *self.model_shape)
 
-    def decode(self, x: Tensor) -> Any:
+    def decode(self, x: Tensor, absent: NDArray | None = None) -> Any:
         """(B, *model_shape) -> rows in the data's own units, shape and dtype, whole numbers rounded and clipped; a
-        table of cells."""
+        table of cells, for absent see `Schema.decode`."""
         if self.schema is not None:
-            return self.schema.decode(x.cpu().double().numpy())
+            return self.schema.decode(x.cpu().double().numpy(), absent)
         x = x.movedim(1, -1) if self.channels_last else x
         x = x.reshape(len(x), *self.shape).cpu().double()
         values = (x * x.new_tensor(self.scale) + x.new_tensor(self.offset)).numpy()
@@ -283,7 +298,7 @@ class DataSpec:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> DataSpec:
-        makers = {"schema": Schema.from_dict}
+        makers = {"schema": Schema.from_dict, "patterns": Patterns.from_dict}
         beside = {
             k: makers.get(k, Classes.from_dict if "levels" in values[k] else cls.from_dict)(values[k])
             for k in BESIDE

@@ -114,6 +114,11 @@ class Likelihood(Component):
         """The x that is explained this time."""
         return x
 
+    def chance_seen(self, x: Tensor) -> Tensor | None:
+        """(B, *shape): by what chance each cell is there, given what it holds, where p(x | z) says so: NaN for cells,
+        None for likelihoods, that do not."""
+        return None
+
     def floor(self, x: Tensor, mask: Tensor | None = None) -> Tensor | None:
         """(B,), nats: what no -log p of the x that is explained can be below in expectation, for any model; None where
         that is not known."""

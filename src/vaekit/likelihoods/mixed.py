@@ -91,6 +91,13 @@ class Mixed(Likelihood):
     def observe(self, x: Tensor, scope: Scope) -> Tensor:
         return self._beside(lambda part, own: part.observe(own, scope), x)
 
+    def chance_seen(self, x: Tensor) -> Tensor:
+        def of(part: Likelihood, own: Tensor) -> Tensor:
+            chance = part.chance_seen(own)
+            return torch.full_like(own, torch.nan) if chance is None else chance
+
+        return self._beside(of, x)
+
     def check(self, x: Any) -> None:
         first = 0
         for part, own in zip(self.parts, torch.as_tensor(x).split(self.sizes, 1), strict=True):

@@ -75,6 +75,9 @@ class Modalities(Likelihood):
         self._known_shape()
         return (sum(self.feature_widths) + len(self.widths),)
 
+    def chance_seen(self, x: Tensor) -> Tensor | None:
+        return self.likelihood.chance_seen(x)
+
     def distribution(self, parameters: Tensor) -> Distribution:
         if not isinstance(self.likelihood, Mixed):  # which stacks the numbers of a cell, not those of a part
             own = parameters.split(self.parameter_widths, 1)

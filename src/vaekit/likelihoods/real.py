@@ -135,3 +135,6 @@ class SelfMaskedGaussian(Gaussian):
         px = super().distribution(parameters)
         offset, slope = (t.expand_as(px.loc) for t in (self.offset, self.slope))
         return distributions.SelfMaskedNormal(px.loc, px.scale, offset, slope)
+
+    def chance_seen(self, x: Tensor) -> Tensor:
+        return torch.sigmoid(self.offset + self.slope * x)

@@ -25,6 +25,25 @@ def to_logits(parameters: Tensor, reads: str) -> Tensor:
     return torch.logit(wide, 1e-7)
 
 
+def reading(likelihood: Likelihood, ending: str | None, fixed: bool) -> Likelihood:
+    """The likelihood that reads what a decoder with this last activation gives: probabilities, after a sigmoid.
+
+    Raises ValueError where a decoder ends in an activation whose values are no logits, or a fixed likelihood reads
+    logits where it gives probabilities.
+    """
+    if ending is None or getattr(likelihood, "reads", None) != "logits":
+        return likelihood
+    name = type(likelihood).__name__
+    if ending != "sigmoid":
+        raise ValueError(
+            f"the decoder ends in {ending} but {name} reads logits, of any size: leave out its last activation, or "
+            "pass a likelihood that reads such values, as Gaussian() does"
+        )
+    if fixed:
+        raise ValueError(f'the decoder ends in sigmoid but {name} reads logits: pass {name}(reads="probs")')
+    return type(likelihood)(**{**likelihood.arguments(), "reads": "probs"})
+
+
 class Bernoulli(Likelihood):
     """`x log p + (1 - x) log(1 - p)` in every cell.
 

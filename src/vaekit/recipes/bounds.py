@@ -25,7 +25,7 @@ def dreg(latent_dim: int, k: int = 5, hidden: tuple[int, ...] = (200, 200)) -> P
     return on_binarised(latent_dim, hidden, IWAE(k, gradient="dreg"))
 
 
-@recipe("Mattei & Frellsen 2019, arXiv:1812.02633")
+@recipe("Mattei & Frellsen 2019, arXiv:1812.02633", of_columns=True)
 def miwae(latent_dim: int, k: int = 20, hidden: tuple[int, ...] = (128, 128)) -> Parts:
     """The importance-weighted bound over observed cells: for data with missing ones (missing=True)."""
     return dense(plain(latent_dim), hidden, heads=2, objective=IWAE(k))

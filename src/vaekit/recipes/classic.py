@@ -19,7 +19,7 @@ def vae_tanh(latent_dim: int, hidden: tuple[int, ...] = (128,), scale: float | s
     return dense(plain(latent_dim), hidden, heads=2, likelihood=Gaussian(scale, mean="tanh"))
 
 
-@recipe("Kingma & Welling 2014, arXiv:1312.6114; the likelihood follows the data")
+@recipe("Kingma & Welling 2014, arXiv:1312.6114; the likelihood follows the data", of_columns=True)
 def auto(latent_dim: int, hidden: tuple[int, ...] = (128,)) -> Parts:
     """Dense networks and a normal code; the likelihood is a proper one of the kind of data."""
     return dense(plain(latent_dim), hidden, heads=2)
@@ -42,7 +42,7 @@ def conv(latent_dim: int, channels: tuple[int, ...] = (32, 64, 128), hidden: int
     )
 
 
-@recipe("He et al. 2016, arXiv:1603.05027; Salimans et al. 2017, arXiv:1701.05517")
+@recipe("He et al. 2016, arXiv:1603.05027; Salimans et al. 2017, arXiv:1701.05517", of_columns=True)
 def residual(latent_dim: int, channels: tuple[int, ...] = (32, 64, 128), blocks: int = 1) -> Parts:
     """Residual convolutional networks; the likelihood follows the data (8-bit images: mixture of logistics)."""
     return Parts(

@@ -62,7 +62,7 @@ def conv_two_level_vamp(
     )
 
 
-@recipe("Child 2021, arXiv:2011.10650")
+@recipe("Child 2021, arXiv:2011.10650", of_columns=True)
 def very_deep(
     latent_dim: int,
     rungs: int | tuple[tuple[int, int], ...] = 2,
@@ -85,7 +85,7 @@ def very_deep(
     )
 
 
-@recipe("Child 2021, arXiv:2011.10650; Sønderby et al. 2016, arXiv:1602.02282")
+@recipe("Child 2021, arXiv:2011.10650; Sønderby et al. 2016, arXiv:1602.02282", of_columns=True)
 def very_deep_dense(
     latent_dim: int,
     blocks: int = 4,

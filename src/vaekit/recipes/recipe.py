@@ -128,7 +128,8 @@ class Recipe:
 class Entry:
     """A recipe in the table: its builder, paper, one-line description and the defaults of its settings.
 
-    needs_context: whether it is fitted with context only. of_columns: whether its likelihood follows a table's columns.
+    needs_context: whether it is fitted with context only. of_columns: whether its likelihood follows the data,
+    and so a table's columns; where a recipe names one, a data frame is read as an array.
     latent_dim: of the data, how many numbers z has, and regime: of the number of rows, how it is trained, both where
     the estimator does not say.
     """

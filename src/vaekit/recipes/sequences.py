@@ -17,19 +17,19 @@ def series(latent_dim: int, steps: Steps, warm_up: int) -> Parts:
     return Parts(plain(latent_dim), SequenceEncoder(steps), SequenceDecoder(steps), objective=objective)
 
 
-@recipe("Fabius & van Amersfoort 2014, arXiv:1412.6581")
+@recipe("Fabius & van Amersfoort 2014, arXiv:1412.6581", of_columns=True)
 def recurrent(latent_dim: int, width: int = 128, layers: int = 1, cell: str = "gru", warm_up: int = 500) -> Parts:
     """Series (N, T, C) by gated recurrent networks; padding and gaps are NaN; the likelihood follows the data."""
     return series(latent_dim, Recurrent(width, layers, cell), warm_up)
 
 
-@recipe("Yang et al. 2017, arXiv:1702.08139; Bai et al. 2018, arXiv:1803.01271")
+@recipe("Yang et al. 2017, arXiv:1702.08139; Bai et al. 2018, arXiv:1803.01271", of_columns=True)
 def temporal_conv(latent_dim: int, width: int = 64, layers: int = 4, warm_up: int = 500) -> Parts:
     """The same by dilated convolutions over time."""
     return series(latent_dim, TemporalConv(width, layers), warm_up)
 
 
-@recipe("Vaswani et al. 2017, arXiv:1706.03762; Petrovich et al. 2021, arXiv:2104.05670")
+@recipe("Vaswani et al. 2017, arXiv:1706.03762; Petrovich et al. 2021, arXiv:2104.05670", of_columns=True)
 def transformer(latent_dim: int, width: int = 64, layers: int = 2, heads: int = 4, warm_up: int = 500) -> Parts:
     """The same by self-attention."""
     return series(latent_dim, Transformer(width, layers, heads), warm_up)

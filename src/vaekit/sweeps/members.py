@@ -145,7 +145,8 @@ def _without_values(description: Any) -> Any:
 
 def seen_by(vae: VAE, rows: AbstractRows, held: AbstractRows | None) -> tuple[AbstractRows, AbstractRows | None]:
     """Rows that another estimator has split, as this one reads them: its likelihood has a space of its own."""
-    spec, device = vae._spec(rows.x, rows.spec.dtype, rows.spec.schema), vae._device()
+    spec, device = vae._inferred(rows.x, rows.spec.dtype, rows.spec.schema)[0], vae._device()
+    spec = replace(spec, patterns=rows.spec.patterns)
     return as_rows(rows.x, spec, device), None if held is None else as_rows(held.x, spec, device)
 
 

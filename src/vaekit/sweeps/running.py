@@ -147,7 +147,6 @@ def _keep(stack: Stack, columns: Any) -> None:
     """Saves the fitted members of a stack."""
     for member in stack.members:
         if member.fitted is not None:
-            if columns is not None:
-                member.vae.feature_names_in_ = columns
+            member.vae._name(columns)
             if member.home is not None:
                 member.vae.save(member.home)

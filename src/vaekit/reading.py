@@ -1,0 +1,218 @@
+"""What the user gives, as rows: those that a model is fitted to, those held out from them, those that it is used on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.random import default_rng  # at the beginning: a Ctrl-C while numpy.random is imported is lost
+from torch import Tensor, nn
+
+from .core import Component
+from .data.annotated import annotated, beside_of
+from .data.beside import NOTHING, Beside, spread
+from .data.frames import as_table, container_of, in_order, take
+from .data.inference import Columns
+from .data.labels import Classes
+from .data.patterns import Patterns
+from .data.rows import AbstractRows, as_rows
+from .data.schema import Schema
+from .data.spec import DataSpec, has_gaps
+from .data.stored import Stored, as_data
+from .latents import AbstractLatent
+from .likelihoods import Likelihood
+from .manners import Manners, NotFittedError
+from .model import VAEModule
+from .networks import SequenceEncoder
+from .recipes import RECIPES, Recipe, as_recipe
+from .training.privacy import Privacy
+
+
+class Reading(Manners):
+    """The part of an estimator that reads data.
+
+    It reads the settings that say what the data are, which rows are held out, and what model is asked for; and of what
+    fit leaves `module_` and `spec_`.
+    """
+
+    latent_dim: int | None
+    encoder: nn.Module | None
+    decoder: nn.Module | None
+    latent: AbstractLatent | None
+    likelihood: Likelihood | None
+    columns: Columns | None
+    privacy: Privacy | None
+    validation: float | object
+    warm_start: bool
+    device: str
+    seed: int
+    module_: VAEModule
+    spec_: DataSpec
+
+    # -- rows to fit to ------------------------------------------------------------------------------
+
+    def held_out(self, x: object) -> Any:
+        """The rows that `fit(x)` holds out to watch itself; None where `validation` is 0."""
+        data = self._opened(x)
+        if container_of(data) is not None:
+            if not isinstance(self.validation, (int, float)):
+                return self.validation
+            out = self._out(len(data)).numpy()
+            return take(data, out) if out.any() else None
+        held = self._split(x)[1]
+        return held if held is None else held.x.cpu().numpy() if isinstance(held.x, Tensor) else held.x
+
+    def holds_out(self, rows: int) -> Tensor:
+        """(rows,): which of so many rows `fit` holds out, where `validation` is a share."""
+        out = torch.zeros(rows, dtype=torch.bool)
+        out[default_rng([self.seed, 2**31 + 1]).permutation(rows)[: round(rows * self.validation)]] = True
+        return out
+
+    def _out(self, rows: int) -> Tensor:
+        """The same; none where rows of their own are held out, or a share of them comes to none or to all."""
+        out = torch.zeros(rows, dtype=torch.bool)
+        if isinstance(self.validation, (int, float)):
+            if not 0 <= self.validation < 1:
+                raise ValueError(f"validation={self.validation}: expected a share of the rows in [0, 1), or rows")
+            out = self.holds_out(rows)
+        return out & ~out.all()
+
+    def _split(
+        self, data: object, y: object = None, context: object = None, spec: DataSpec | None = None
+    ) -> tuple[AbstractRows, AbstractRows | None]:
+        """Training rows and held-out rows; what is inferred from the data, without a spec, is so from the former."""
+        data, given = self._opened(data), self.validation
+        known = self.spec_ if spec is None and self._goes_on() else spec
+        schema = self._schema(data) if known is None else known.schema
+        x, dtype = self._rows(data, schema)
+        out, held = self._out(len(x)), None
+        if out.any():
+            held, x = x[out], x[~out]
+        elif given is not None and not isinstance(given, (int, float)):
+            if context is not None:
+                raise ValueError("validation rows have no context of their own: hold out a share, validation=0.1")
+            held = self._rows(given if schema is None else self._opened(given), schema)[0]
+        if known is None:
+            spec, labelled = self._inferred(x, dtype, schema)
+        elif tuple(x.shape[1:]) == known.shape:
+            spec, labelled = known, self.module_.latent.labelled
+        else:
+            raise ValueError(f"warm_start: the model was fitted to rows of {known.shape}, got {tuple(x.shape[1:])}")
+        beside = Beside.of(len(out), y if labelled else None, context)
+        spec = spec if known is not None else beside.inferred(spec, ~out)
+        if held is not None and tuple(held.shape[1:]) != spec.shape:
+            raise ValueError(f"validation rows have shape {tuple(held.shape[1:])}, the training rows {spec.shape}")
+        if spec.schema is not None and held is not None and has_gaps(held):
+            spec = spec.with_missing()
+        if known is None and spec.gappy and self.privacy is None:
+            spec = replace(spec, patterns=self._patterns(x, data, schema, ~out))
+        device = self._device()
+        rows = as_rows(x, spec, device, beside[~out])
+        return rows, None if held is None else as_rows(held, spec, device, beside[out] if out.any() else NOTHING)
+
+    def _goes_on(self) -> bool:
+        return self.warm_start and hasattr(self, "module_")
+
+    def _opened(self, data: object) -> object:
+        """The data, read into memory where they are the file of a table."""
+        table = as_table(data) if self._reads_tables else None
+        return data if table is None else table
+
+    @property
+    def _reads_tables(self) -> bool:
+        """Whether the likelihood is left to follow the columns; one that is named reads a data frame as an array."""
+        return self.likelihood is None and RECIPES[as_recipe(self.recipe or "table").name].of_columns
+
+    def _schema(self, data: object) -> Schema | None:
+        """The schema of a table, its scales those of the rows that are trained on; None for an array."""
+        if container_of(data) is not None and self._reads_tables:
+            return Schema.infer(data, self.columns, ~self._out(len(data)).numpy())
+        if self.columns is not None:
+            raise ValueError(
+                "columns=... is of tables, got an array: pass a data frame, pandas.DataFrame(x, columns=[...]), "
+                "and no likelihood"
+            )
+        return None
+
+    def _inferred(self, x: Tensor | Stored, dtype: str, schema: Schema | None) -> tuple[DataSpec, bool]:
+        """What rows are, and whether the model that is asked for reads labels."""
+        spec = DataSpec.infer(x, dtype) if schema is None else DataSpec.of_table(schema)
+        if self.missing:
+            spec = spec.with_missing()
+        own = any(p is not None and not isinstance(p, Component) for p in (self.encoder, self.decoder))
+        parts = self._recipe(spec).build(self.latent_dim, spec)
+        likelihood, encoder = self.likelihood or parts.likelihood, self.encoder or parts.encoder
+        series = isinstance(encoder, SequenceEncoder)
+        spec = spec.for_likelihood(likelihood.support, x, own_layout=own, series=series)
+        return spec, (self.latent or parts.latent).labelled
+
+    def _patterns(self, x: Tensor | Stored, data: object, schema: Schema | None, trained: Tensor) -> Patterns:
+        """The patterns of gaps of training rows x, which are these of the data."""
+        if schema is not None and schema.partial:
+            absent = torch.from_numpy(schema.absent(data))[trained]
+            x = torch.cat([x, torch.zeros(absent.shape).masked_fill(absent, torch.nan)], 1)
+        return Patterns.of(x)
+
+    def _recipe(self, spec: DataSpec) -> Recipe:
+        default = "vae" if spec.is_image and spec.kind in ("bytes", "unit", "binary") else "auto"
+        return as_recipe(self.recipe or ("table" if spec.schema is not None else default))
+
+    @property
+    def recipe_(self) -> Recipe:
+        """The recipe in use: the one asked for, or the data's default."""
+        return self._recipe(self.spec_)
+
+    def _rows(self, x: object, schema: Schema | None = None, gaps: bool = False) -> tuple[Tensor | Stored, str]:
+        """Checked rows, and the name of their type: of a table with this schema its cells."""
+        return as_data(x, allow_missing=gaps or self.missing) if schema is None else (schema.rows_of(x), "float32")
+
+    def _device(self) -> torch.device:
+        if self.device != "auto":
+            return torch.device(self.device)
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+    # -- rows to use the model on -----------------------------------------------------------------------
+
+    def _fitted(self) -> VAEModule:
+        if not hasattr(self, "module_"):
+            raise NotFittedError("this VAE is not fitted yet: call fit(x) first, or vaekit.load(run)")
+        return self.module_
+
+    def _seen(self, x: object, context: object = None, gaps: bool = False) -> AbstractRows:
+        """Rows like those the model was fitted to, with their context. gaps: cells may be missing that never were."""
+        self._fitted()
+        x, context = self._named(x, context)
+        data, _ = self._rows(x, self.spec_.schema, gaps)
+        if tuple(data.shape[1:]) != self.spec_.shape:
+            got, want = tuple(data.shape[1:]), self.spec_.shape
+            if len(want) == 1 and len(got) == 1:
+                raise ValueError(
+                    f"X has {got[0]} features, but VAE is expecting {want[0]} features as input: pass the columns "
+                    "that it was fitted to"
+                )
+            raise ValueError(f"expected rows of {want}, as in fit, got rows of {got}: reshape them")
+        gaps = gaps or (self.spec_.schema is not None and has_gaps(data))
+        return self._placed(data, context, self.spec_.with_missing() if gaps else self.spec_)
+
+    def _placed(self, data: Tensor | Stored, context: object, spec: DataSpec) -> AbstractRows:
+        """Checked rows where the model is."""
+        model, beside = self._fitted(), Beside.of(len(data), context=spread(context, len(data), self.spec_))
+        return as_rows(data, spec, next(model.parameters()).device, beside).checked(model.likelihood.check)
+
+    def _named(self, x: object, context: object) -> tuple[object, object]:
+        """Rows and their context: of annotated data, and of a data frame that is read as an array, the columns that the
+        model reads, in its order; of the former the column of obs that is named, unless it is a class."""
+        data, names = annotated(x), getattr(self, "feature_names_in_", None)
+        if data is None:
+            as_array = names is not None and self.spec_.schema is None and container_of(x) is not None
+            return in_order(x, names) if as_array else x, context
+        context = beside_of(data, context, lambda word: self._knows(word))
+        return data if names is None or np.array_equal(names, data.names) else data.picked(names), context
+
+    def _knows(self, word: str) -> bool:
+        """Whether this is a class of the context."""
+        return isinstance(self.spec_.context, Classes) and word in self.spec_.context.levels
