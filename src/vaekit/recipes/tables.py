@@ -8,10 +8,13 @@ from ..data.spec import DataSpec
 from ..latents import FlowPrior, Latent, NaturalNormal, StandardNormal
 from ..likelihoods import of_table
 from ..networks import FactorEncoder, SkipMLP
+from ..objectives import IWAE
 from .factors import start_from_factors
 from .recipe import Parts, Regime, likelihood_for, recipe
 
 MOST_LATENTS = 16
+DRAWS = 5
+"""Of z for each row and step."""
 EPOCHS, VISITS, FEWEST_EPOCHS = 60, 6_000_000, 10
 """Of a table; how often its rows are visited in all, at most, and in how many epochs at least."""
 BATCH, LARGEST_BATCH, BATCHES = 128, 4096, 256
@@ -48,5 +51,6 @@ def table(latent_dim: int, hidden: tuple[int, ...] = (64,), components: int = 1,
         FactorEncoder(hidden=hidden),
         SkipMLP(hidden[::-1]),
         likelihood=lambda spec: likelihood_for(spec) if spec.schema is None else of_table(spec.schema, components),
+        objective=IWAE(DRAWS),
         start=start_from_factors,
     )
