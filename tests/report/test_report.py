@@ -14,7 +14,7 @@ import vaekit as vk
 from vaekit import report
 from vaekit.data.datasets import digest
 from vaekit.evaluation import likelihood, score_rows
-from vaekit.report import figures
+from vaekit.report import describe, figures
 from vaekit.report.codes import drawn_codes, followed, prior_codes, told_shares
 from vaekit.report.page import measured
 from vaekit.report.sections import rows
@@ -337,3 +337,11 @@ def test_importing_vaekit_leaves_matplotlib_alone():
 )
 def test_a_figure_is_written_to_the_second_digit_of_its_error(value, error, shown):
     assert measured(likelihood.Figure(value, error, "nats", "")) == shown
+
+
+def test_numbers_that_data_gave_are_told_in_few_letters():
+    """A setting of few values in few digits, of many, as the levels of columns are, their number."""
+    few, many = vk.likelihoods.CountColumns([2.65395348837], [3.57]), vk.likelihoods.Ordinal([4] * 9)
+    assert describe.part_line(few) == "CountColumns([2.65], [3.57])"
+    assert "9 values" in describe.part_line(many)
+    assert describe.part_line(vk.networks.MLP((64,))) == "MLP((64,))"

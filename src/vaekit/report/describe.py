@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 SAID = ("hidden", "channels")
 """Sizes that are worth a word even where they are the defaults."""
+MOST_SHOWN = 6
+"""Numbers of a setting that are shown one by one, at most."""
 OWN = ("encoder", "decoder", "latent", "likelihood", "objective")
 
 
@@ -97,8 +99,27 @@ def _value(value: Any) -> str:
         return f"{float(value):g}" if value.dim() == 0 else f"tensor {tuple(value.shape)}"
     if not (value is None or _plain(value)):
         return f"{type(value).__name__} {getattr(value, 'shape', '')}".strip()
+    if isinstance(value, (tuple, list)):
+        return _sequence(value)
     text = repr(value)
     return text if len(text) <= 48 else f"{text[:47]}…"
+
+
+def _sequence(value: Sequence[Any]) -> str:
+    """Few values in few digits; of many, as the knots and levels of columns are, their number."""
+    if (count := _count(value)) > MOST_SHOWN:
+        return f"{count} values"
+    inside = [_sequence(v) if isinstance(v, (tuple, list)) else _number(v) for v in value]
+    text = ", ".join(inside)
+    return f"[{text}]" if isinstance(value, list) else f"({text},)" if len(inside) == 1 else f"({text})"
+
+
+def _count(value: Any) -> int:
+    return sum(map(_count, value)) if isinstance(value, (tuple, list)) else 1
+
+
+def _number(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else repr(value)
 
 
 def tree(vae: VAE) -> str:
