@@ -4,7 +4,7 @@
 
 After Child 2021, arXiv:2011.10650, made of dense layers: two blocks of 20 codes along a residual path, each told from
 above and from x. No paper has these figures: the question is whether the hierarchy is ahead of every flat model. The
-rate is warmed up over 5,000 steps in all of them: a flat model without that ends three nats higher.
+rate is warmed up over 5,000 steps in all of them: without that the flat dense model ended at 90.6 nats for 86.0.
 """
 
 from __future__ import annotations

@@ -112,7 +112,7 @@ def test_factor_analysis_finds_the_covariance():
 
 def test_noise_is_free_within_a_column():
     """Of columns of two and three features whose own links are far stronger than those between them, factors find the
-    latter, exactly, by `L L^T = W_c^T Psi_c^-1 W_c` per column."""
+    latter; what is read of a column, `L^-1 W` with L L^T = Psi, has the precision `W^T Psi^-1 W`."""
     rng = np.random.default_rng(1)
     owners, n = [0, 0, 1, 1, 1, 2], 20_000
     loadings = 0.4 * rng.normal(size=(6, 1))

@@ -16,7 +16,8 @@ from ..networks import FactorEncoder, SkipMLP
 STEPS, FITTING = 60, 300
 """Of expectation-maximisation, and of the gradient that brings the linear decoder to the codes."""
 LEAST, RIDGE = 1e-2, 10.0
-"""Share of a feature's variance that is noise at least; rows' worth of a prior N(0, noise) on each loading."""
+"""Share of the variance that is noise at least, in every direction of a column; rows' worth of a prior N(0, noise) on
+each loading."""
 
 
 @dataclass(frozen=True)
