@@ -5,7 +5,9 @@
 
 Fair's survey of 1978 (statsmodels' `fair`): eight columns and, as the target, whether there were any affairs. Every
 seed parts the rows anew, three quarters to learn from, and is that of the models, too. Judged by `judge_table` on the
-rows left out, beside the floor: as many of the rows learned from.
+rows left out, beside the floor: as many of the rows learned from. A model draws as many rows as it is asked for, so
+what can be learned of a target is told twice: from as many rows as were learned from (`learned`), and from four times
+as many (`learned_4x`); all other figures are of as many. Real rows are no more than there are.
 
     vaekit         vk.VAE(seed=seed).fit(frame), with no other setting
     TVAE           as its authors ship it (ctgan), every column given as levels: what it makes of numbers is no number
@@ -22,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import environments
@@ -31,10 +34,13 @@ import pandas as pd
 import torch
 
 import vaekit as vk
-from vaekit.evaluation import TableJudgement, judge_table
+from vaekit.evaluation import judge_table
+from vaekit.evaluation.columns import as_columns
+from vaekit.evaluation.usefulness import learned_target
 
 SHARE = 0.75
 TARGET = "affair"
+MORE = 4
 FIGURES = ("told_apart", "learned", "column_shapes", "column_pairs", "copied", "nearer", "distance")
 HERE = Path(__file__).parent
 
@@ -56,7 +62,7 @@ def parted(frame: pd.DataFrame, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def vaekit(learned: pd.DataFrame, seed: int) -> pd.DataFrame:
-    return vk.VAE(seed=seed, threads=1, compile=False).fit(learned).sample(len(learned), seed=seed)
+    return vk.VAE(seed=seed, threads=1, compile=False).fit(learned).sample(MORE * len(learned), seed=seed)
 
 
 def tvae(learned: pd.DataFrame, seed: int) -> pd.DataFrame:
@@ -69,7 +75,7 @@ def tvae(learned: pd.DataFrame, seed: int) -> pd.DataFrame:
             HERE / "contenders" / "tvae.py",
             source,
             out,
-            str(len(learned)),
+            str(MORE * len(learned)),
             str(seed),
         ]
         subprocess.run(call, check=True, stdout=subprocess.DEVNULL)
@@ -78,20 +84,39 @@ def tvae(learned: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 
 def copy(learned: pd.DataFrame, seed: int) -> pd.DataFrame:
-    return learned.sample(len(learned), replace=True, random_state=seed)
+    return learned.sample(MORE * len(learned), replace=True, random_state=seed)
 
 
 CONTENDERS = {"vaekit": vaekit, "tvae": tvae, "copy": copy}
 
 
-def table(found: dict[str, list[TableJudgement]], seconds: dict[str, list[float]]) -> str:
+@dataclass(frozen=True)
+class Judged:
+    """Figures by name, and those of real rows in their place."""
+
+    figures: dict[str, float]
+    floor: dict[str, float]
+
+
+def judged(learned: pd.DataFrame, made: pd.DataFrame, test: pd.DataFrame, seed: int) -> Judged:
+    """made: `MORE` times as many rows as were learned from."""
+    own = judge_table(learned, made.iloc[: len(learned)], test=test, target=TARGET, seed=seed)
+    columns = as_columns({"real": learned, "synthetic": made, "test": test})
+    place = columns["real"].place(TARGET)
+    more = learned_target(columns["synthetic"], columns["test"], place, seed).value
+    figures, floor = {n: own[n] for n in FIGURES}, {n: own.floor[n].value for n in FIGURES}
+    return Judged(figures | {"learned_4x": more}, floor)
+
+
+def table(found: dict[str, list[Judged]], seconds: dict[str, list[float]]) -> str:
     """Means over the seeds with their standard errors, in Markdown; the floor last."""
-    lines = [f"| | {' | '.join(FIGURES)} | seconds |", f"|---|{'---|' * (len(FIGURES) + 1)}"]
-    for name, own in found.items():
-        cells = [_mean([j[f] for j in own]) for f in FIGURES]
-        lines.append(f"| {name} | {' | '.join(cells)} | {statistics.median(seconds[name]):.0f} |")
+    names = (*FIGURES[:2], "learned_4x", *FIGURES[2:])
+    lines = [f"| | {' | '.join(names)} | seconds |", f"|---|{'---|' * (len(names) + 1)}"]
+    for contender, own in found.items():
+        cells = [_mean([j.figures[n] for j in own]) for n in names]
+        lines.append(f"| {contender} | {' | '.join(cells)} | {statistics.median(seconds[contender]):.0f} |")
     first = next(iter(found.values()))
-    floor = [_mean([j.floor[f].value for j in first]) for f in FIGURES]
+    floor = [_mean([j.floor[n] for j in first]) if n in FIGURES else "–" for n in names]
     return "\n".join([*lines, f"| floor: real rows | {' | '.join(floor)} | |"])
 
 
@@ -108,7 +133,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     frame, chosen = fair(), {n: make for n, make in CONTENDERS.items() if n not in args.without}
-    found: dict[str, list[TableJudgement]] = {n: [] for n in chosen}
+    found: dict[str, list[Judged]] = {n: [] for n in chosen}
     seconds: dict[str, list[float]] = {n: [] for n in chosen}
     for seed in range(args.seeds):
         learned, test = parted(frame, seed)
@@ -116,8 +141,8 @@ def main() -> None:
             start = time.perf_counter()
             made = make(learned, seed)
             seconds[name].append(time.perf_counter() - start)
-            found[name].append(judge_table(learned, made, test=test, target=TARGET, seed=seed))
-            shown = {f: round(found[name][-1][f], 4) for f in FIGURES}
+            found[name].append(judged(learned, made, test, seed))
+            shown = {n: round(value, 4) for n, value in found[name][-1].figures.items()}
             print(f"seed {seed}, {name}: {json.dumps(shown)}, {seconds[name][-1]:.0f} s", file=sys.stderr, flush=True)
     where = measure.machine()
     text = "\n".join(

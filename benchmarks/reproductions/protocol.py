@@ -51,8 +51,9 @@ class Contest:
     """Models, how they are trained, and what is compared.
 
     pairs: of names, of which the first should be ahead of the second. epochs, or seconds of one core: of training, the
-    learning rate down to 0 at their end. elbo: whether -ELBO is compared, a mean over the draws, and not the bound of
-    -log p(x) that these draws give.
+    learning rate down to 0 at their end. bf16: whether the products inside the networks are computed in bfloat16 while
+    training; weights, losses and scores are float32. elbo: whether -ELBO is compared, a mean over the draws, and not
+    the bound of -log p(x) that these draws give.
     """
 
     title: str
@@ -62,6 +63,7 @@ class Contest:
     epochs: int | None = None
     seconds: float | None = None
     batch_size: int = 120
+    bf16: bool = False
     draws: int = 500
     test_rows: int = 2000
     elbo: bool = False
@@ -103,7 +105,8 @@ def contest(contest: Contest) -> None:
         lines += ["", "| row by row | nats |", "|---|---|"]
         lines += [f"| {a} ahead of {b} | {_mean(scores[b].nats - scores[a].nats)} |" for a, b in pairs]
     rows = f"{args.rows:,} training rows, the first {args.test_rows:,} test rows, seed {args.seed}"
-    _publish(contest.title, lines, f"{rows}; {contest.adam}, batches of {contest.batch_size}")
+    batches = f"batches of {contest.batch_size}{', bfloat16' if contest.bf16 else ''}"
+    _publish(contest.title, lines, f"{rows}; {contest.adam}, {batches}")
 
 
 def _scored(contest: Contest, args: argparse.Namespace, name: str) -> Scored:
@@ -131,6 +134,7 @@ def _trained(
     """Trains by compiled steps; the clock starts once they are compiled."""
     parts = entry.parts(DataSpec.infer(x, "uint8"))
     model = vk.VAEModule(parts.encoder, parts.latent, parts.decoder, Bernoulli(binarise="dynamic"))
+    model.low_precision = torch.bfloat16 if contest.bf16 else None
     size, adam, told = contest.batch_size, contest.adam, 0
     for training in vk.train(model, x, parts.objective, epochs=epochs or 10**6, batch_size=size, adam=adam, seed=seed):
         if training.taken <= 2:

@@ -418,11 +418,12 @@ class VAE(Evaluated):
         learner = Learner(with_prior(model, StandardNormal(), rows), pretraining.objective).to(rows.device)
         regime = self._regime(rows)
         epochs, adam = min(pretraining.epochs, regime.epochs), self._adam(regime)
+        learner.model.low_precision = self._low_precision()
         training = Training(learner, rows, epochs, regime.batch_size, adam, self.seed, processes=Processes())
-        for _ in training:
-            if training.epoch_ended:
-                training.check()
-                log.info("pre-training, epoch %d of %d: %s", training.epoch, epochs, training.metrics())
+        log.info("pre-training, %d epochs", epochs)
+        if fit(training, **self._fitting() | {"patience": None})[0].ended == "interrupted":
+            raise KeyboardInterrupt
+        log.info("pre-training ended; the model starts from what it learned")
         own = model.latent.get_submodule(model.latent.own_prior)
         model = with_prior(learner.model, own, rows).to(rows.device)
         prepare(model, rows, self.seed, sample=CODES)

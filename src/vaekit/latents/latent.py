@@ -62,7 +62,7 @@ class AbstractLatent(Component):
         raise NotImplementedError
 
     def emit(self, z: Tensor, above: Tensor | None = None) -> Tensor:
-        """(B, *emitted_shape): what the decoder reads of z; z itself, but where the latent is a path to the decoder."""
+        """(B, *emitted_shape): what the decoder reads of z: itself, but on a sphere, or where the latent is a path."""
         return z
 
     def settled(
@@ -195,6 +195,9 @@ class Latent(AbstractLatent):
         p = self._prior(scope, above)
         own_per_row = self.prior.reads_above and above is not None
         return p.draw(scope) if own_per_row else p.draw(scope, rows)
+
+    def emit(self, z: Tensor, above: Tensor | None = None) -> Tensor:
+        return self.posterior.emit(z)
 
     def log_prior(self, z: Tensor, scope: Scope, above: Tensor | None = None) -> Tensor:
         return self._prior(scope, above).log_density(z)

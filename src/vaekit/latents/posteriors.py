@@ -42,6 +42,10 @@ class Posterior(Component):
     def forward(self, evidence: Tensor) -> dist.Distribution:
         raise NotImplementedError
 
+    def emit(self, z: Tensor) -> Tensor:
+        """What the decoder reads of z."""
+        return z
+
     def updates(self) -> dict[str, Tensor]:
         """New values of buffers after a step."""
         return {}

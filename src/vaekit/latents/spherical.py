@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
 
 from .. import distributions as dist
 from ..core import Scope
@@ -12,11 +13,15 @@ from ..distributions.spherical import Rotational, unit
 from .posteriors import Posterior, positive_size
 from .priors import Prior
 
+MOST = 10_000.0
+"""Of a concentration."""
+
 
 class _Spherical(Posterior):
-    """Reads a direction, divided by its norm, and one number k: kappa = 1 + softplus(k), at most 10,000.
+    """Reads a direction, divided by its norm, and one number k: kappa = exp(k), at most 10,000.
 
-    size: numbers in z, one more than the sphere has dimensions.
+    The decoder reads sqrt(size) z, whose numbers have a variance of 1 over the sphere, as those of N(0, I) have, for
+    which its first weights are made. size: numbers in z, one more than the sphere has dimensions.
     """
 
     space = "sphere"
@@ -34,14 +39,18 @@ class _Spherical(Posterior):
 
     def forward(self, evidence: Tensor) -> Rotational:
         direction, k = evidence.split([self.size, 1], -1)
-        return self.family(unit(direction), 1 + softplus(k.squeeze(-1)).clamp(max=9999.0))
+        return self.family(unit(direction), k.squeeze(-1).clamp(max=math.log(MOST)).exp())
+
+    def emit(self, z: Tensor) -> Tensor:
+        return math.sqrt(self.size) * z
 
 
 class VonMisesFisher(_Spherical):
     """`q(z) = exp(kappa mu z) / C(kappa)` on the unit sphere in `size` dimensions.
 
     Davidson et al. 2018, arXiv:1804.00891, whose sphere S^m has size = m + 1. Reads mu, divided by its norm, and one
-    number k: kappa = 1 + softplus(k), at most 10,000.
+    number k: kappa = exp(k), at most 10,000, where the paper takes 1 + softplus(k), which reaches the hundreds late.
+    The decoder reads sqrt(size) z.
     """
 
     family = dist.VonMisesFisher

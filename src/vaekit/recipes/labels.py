@@ -17,7 +17,7 @@ from ..latents import (
 )
 from ..networks import MLP
 from ..objectives import ELBO, ClassELBO
-from .recipe import Parts, Pretraining, classic, plain, recipe
+from .recipe import Parts, Pretraining, Regime, classic, plain, recipe
 
 
 @recipe("Sohn et al. 2015, NeurIPS", needs_context=True)
@@ -45,11 +45,11 @@ def m2(latent_dim: int, classes: int = 10, alpha: float = 0.1, hidden: tuple[int
     return classic(latent, hidden, objective=ClassELBO(alpha))
 
 
-@recipe("Jiang et al. 2017, arXiv:1611.05148")
+@recipe("Jiang et al. 2017, arXiv:1611.05148", regime=lambda rows: Regime(lr=2e-3))
 def vade(
     latent_dim: int,
     clusters: int = 10,
-    pretraining: int = 20,
+    pretraining: int = 40,
     covariance: str = "full",
     hidden: tuple[int, ...] = (500, 500),
 ) -> Parts:
