@@ -10,7 +10,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .frames import Made, Name, Raw
+from .frames import Name, Raw
+from .making import Made
 from .marginals import Marginal
 
 Kind = Literal["real", "positive", "count", "category", "ordinal", "boolean", "datetime", "constant", "identifier"]

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..suggest import nearest
-from .frames import Made, Raw, build, container_of
+from .frames import Raw, container_of
+from .making import Made, build
 from .schema import Schema
 
 Place = int | str | tuple[int, ...]

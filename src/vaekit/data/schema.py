@@ -14,8 +14,9 @@ from torch import Tensor
 
 from ..suggest import nearest
 from .column import KINDS, SHOWN, Column, SchemaWarning
-from .frames import Made, Name, build, container_of, names_of, opened, raw
+from .frames import Name, container_of, names_of, opened, raw
 from .inference import Columns, infer_column
+from .making import Made, build
 
 ORDER = ("real", "datetime", "positive", "count", "ordinal", "boolean", "category")
 """The kinds that are modelled, in the order of their cells."""
