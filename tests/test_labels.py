@@ -17,6 +17,7 @@ from vaekit.latents.clustering import fit_mixture
 from vaekit.networks import MLP, ConvEncoder
 from vaekit.objectives import ELBO, ClassELBO
 from vaekit.training import Ensemble, Learner, Sources
+from vaekit.training.fitting import Course
 
 CLASSES = 3
 """Of the labelled composition."""
@@ -166,6 +167,25 @@ def test_vade_parts_three_kinds_of_rows():
     told = vae.predict(x)
     agree = [np.bincount(kind[told == c], minlength=3).max() for c in range(3) if (told == c).any()]
     assert sum(agree) / len(x) > 0.9
+
+
+def test_pre_training_shows_its_epochs_and_ends_at_ctrl_c(caplog, monkeypatch):
+    x = (np.random.default_rng(0).random((64, 6)) < 0.5).astype(np.uint8)
+    recipe = vk.recipes.vade(clusters=2, pretraining=3, hidden=(4,))
+    settings = {"epochs": 3, "batch_size": 32, "threads": 1, "compile": False}
+    with caplog.at_level("INFO", "vaekit"):
+        vk.VAE(2, recipe=recipe, **settings).fit(x)
+    assert sum(r.message.startswith("epoch 3/3") for r in caplog.records) == 2
+    begun = []
+
+    def interrupted(training, *args, **known):
+        begun.append(type(training.learner.model.latent.prior).__name__)
+        return [Course(ended="interrupted")]
+
+    monkeypatch.setattr("vaekit.estimator.fit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        vk.VAE(2, recipe=recipe, **settings).fit(x)
+    assert begun == ["StandardNormal"]
 
 
 # -- labels as they are given ----------------------------------------------------------------------

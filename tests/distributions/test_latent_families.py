@@ -180,6 +180,13 @@ def test_discrete_codes_cannot_be_moved_along_a_gradient():
         lt.Hamiltonian(lt.Latent(lt.Binary(2), lt.BinaryPrior()))
 
 
+@pytest.mark.parametrize("rows", [(7, 1), (1,), (2, 7, 1), ()])
+def test_normals_of_full_covariance_are_torch_s_whether_rows_share_them_or_not(rows):
+    loc, lower, x = tensor(4, 3), triangle(4, 3), tensor(*rows, 1, 3, seed=3) if rows else tensor(4, 3, seed=3)
+    want = torch.distributions.MultivariateNormal(loc, scale_tril=lower).log_prob(x)
+    torch.testing.assert_close(d.MultivariateNormal(loc, lower).log_prob(x), want, rtol=1e-12, atol=1e-12)
+
+
 def slow(steps, size, rate=1.0):
     return lt.AutoregressivePrior(steps, rate, steps * size).double()(None)
 

@@ -166,3 +166,25 @@ def test_what_cannot_work_on_a_sphere_is_refused(call, message):
     with pytest.raises(ValueError) as error:
         call()
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("size", [2, 3, 11])
+@pytest.mark.parametrize("posterior", [lt.VonMisesFisher, lt.PowerSpherical])
+def test_a_decoder_reads_numbers_whose_mean_square_over_the_sphere_is_one(posterior, size):
+    latent = lt.Latent(posterior(size), lt.UniformSphere(size))
+    z = latent.generate(500, Scope.of(Source(0)))
+    torch.testing.assert_close(z.square().sum(1), torch.ones(500))
+    torch.testing.assert_close(latent.emit(z), math.sqrt(size) * z)
+    assert float(latent.emit(z).square().mean()) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("posterior", [lt.VonMisesFisher, lt.PowerSpherical])
+@pytest.mark.parametrize(("k", "kappa"), [(-80.0, 0.0), (0.0, 1.0), (3.0, math.e**3), (60.0, 1e4)])
+def test_a_concentration_is_told_by_its_logarithm_and_kept_finite(posterior, k, kappa):
+    evidence = torch.cat([torch.randn(5, 4, generator=torch.Generator().manual_seed(0)), torch.full((5, 1), k)], 1)
+    evidence.requires_grad_()
+    q = posterior(4)(evidence)
+    torch.testing.assert_close(q.concentration, torch.full((5,), kappa), rtol=1e-5, atol=1e-6)
+    z, log_q = q.draw_with_log_density(Scope.of(Source(0)))
+    (z.sum() + log_q.sum()).backward()
+    assert torch.isfinite(log_q).all() and torch.isfinite(evidence.grad).all()
