@@ -15,13 +15,15 @@ from .priors import Prior
 
 MOST = 10_000.0
 """Of a concentration."""
+SPREAD = 2.0
+"""Root mean square, over the sphere, of the numbers that a decoder reads: by these it learns fastest."""
 
 
 class _Spherical(Posterior):
     """Reads a direction, divided by its norm, and one number k: kappa = exp(k), at most 10,000.
 
-    The decoder reads sqrt(size) z, whose numbers have a variance of 1 over the sphere, as those of N(0, I) have, for
-    which its first weights are made. size: numbers in z, one more than the sphere has dimensions.
+    The decoder reads 2 sqrt(size) z, as numbers of size 1 / sqrt(size) teach it late. size: numbers in z, one more than
+    the sphere has dimensions.
     """
 
     space = "sphere"
@@ -42,7 +44,7 @@ class _Spherical(Posterior):
         return self.family(unit(direction), k.squeeze(-1).clamp(max=math.log(MOST)).exp())
 
     def emit(self, z: Tensor) -> Tensor:
-        return math.sqrt(self.size) * z
+        return SPREAD * math.sqrt(self.size) * z
 
 
 class VonMisesFisher(_Spherical):
@@ -50,7 +52,7 @@ class VonMisesFisher(_Spherical):
 
     Davidson et al. 2018, arXiv:1804.00891, whose sphere S^m has size = m + 1. Reads mu, divided by its norm, and one
     number k: kappa = exp(k), at most 10,000, where the paper takes 1 + softplus(k), which reaches the hundreds late.
-    The decoder reads sqrt(size) z.
+    The decoder reads 2 sqrt(size) z.
     """
 
     family = dist.VonMisesFisher
