@@ -263,8 +263,9 @@ def test_long_scoring_is_compiled_and_gives_the_same_scores(digits, tried, monke
 # -- bf16 ----------------------------------------------------------------------------------------------
 
 
-def test_in_bf16_the_networks_products_are_coarse_and_nothing_else_is():
-    model = build("ladder")
+@pytest.mark.parametrize("composition", ["ladder", "very deep"])
+def test_in_bf16_the_networks_products_are_coarse_and_nothing_else_is(composition):
+    model = build(composition)
     model.float().train()
     model.low_precision = torch.bfloat16
     rows = Batch(batch(model).x.float())
@@ -277,6 +278,18 @@ def test_in_bf16_the_networks_products_are_coarse_and_nothing_else_is():
     model.low_precision = torch.bfloat16
     model.eval()  # scores are in fp32
     assert torch.equal(model(rows, Source.like(model)).log_lik, exact.log_lik)
+
+
+def test_in_bf16_the_networks_along_a_top_down_path_are_too():
+    model = build("very deep").float().train()
+    x = torch.randn(4, *model.latent.evidence_shape)
+    exact = model.latent.blocks[0].residual(x)
+    model.low_precision = torch.bfloat16
+    coarse = model.latent.blocks[0].residual(x)
+    assert coarse.dtype == torch.float32 and not torch.equal(coarse, exact)
+    torch.testing.assert_close(coarse, exact, rtol=0.1, atol=0.05)
+    model.low_precision = None
+    assert torch.equal(model.latent.blocks[0].residual(x), exact)
 
 
 def test_a_loop_of_ones_own_trains_in_the_precision_that_its_model_asks_for():

@@ -14,8 +14,10 @@ from .core import Batch, Component, Draw, Noise, Pass, Scope, prefixed
 from .distributions import Distribution, sum_cells
 from .latents import AbstractLatent
 from .latents.ladder import pairs
+from .latents.topdown import Bottleneck
 from .likelihoods import Likelihood
 from .networks import Network, as_network
+from .networks.network import through
 
 CONTEXT = 32
 """Numbers that a network of the context gives, unless it says how many."""
@@ -40,8 +42,8 @@ class VAEModule(Component):
     likelihood. context: a network that reads what is known beside a row into a vector; None: it is read as it is. Any
     of the user's own `nn.Module`s may stand as encoder or decoder. Sizes left open in the parts are settled by
     `settled(shape)`. An encoder with `reads_mask` reads which cells are there before what the likelihood lets it read.
-    low_precision: a type, such as torch.bfloat16, that the products inside encoder and decoder are computed in while
-    training; what they give, and everything after, is in the data's own.
+    low_precision: a type, such as torch.bfloat16, that the products inside encoder, decoder and the networks of a
+    `TopDown` are computed in while training; what they give, and everything after, is in the data's own.
     """
 
     def __init__(
@@ -53,10 +55,21 @@ class VAEModule(Component):
         context: Network | None = None,
     ):
         super().__init__()
-        self.low_precision: torch.dtype | None = None
         self.encoder = encoder if isinstance(encoder, Component) else as_network(encoder)
         self.decoder = decoder if isinstance(decoder, Component) else as_network(decoder)
         self.latent, self.likelihood, self.context = latent, likelihood, context
+        self.low_precision = None
+
+    @property
+    def low_precision(self) -> torch.dtype | None:
+        return self._low_precision
+
+    @low_precision.setter
+    def low_precision(self, dtype: torch.dtype | None) -> None:
+        self._low_precision = dtype
+        for module in self.latent.modules():
+            if isinstance(module, Bottleneck):
+                module.low_precision = dtype
 
     @property
     def entangled(self) -> bool:
@@ -203,11 +216,7 @@ class VAEModule(Component):
         return torch.cat([seen.reshape(len(x), -1, *features.shape[2:]), features], 1)
 
     def _through(self, network: nn.Module, x: Tensor) -> Tensor:
-        if self.low_precision is None or not self.training:
-            return network(x)
-        # The cache of cast weights is a state that neither vmap nor a traced step may see.
-        with torch.autocast(x.device.type, self.low_precision, cache_enabled=False):
-            return network(x).to(x.dtype)
+        return through(network, x, self.low_precision if self.training else None)
 
     def _encode_pseudo(self, inputs: Tensor, context: Tensor | None) -> Tensor:
         if context is None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any, Self
 
+import torch
 from torch import Tensor, nn
 
 from ..core import Component
@@ -28,6 +29,15 @@ def activation(name: str) -> nn.Module:
         near = get_close_matches(str(name).lower(), ACTIVATIONS, 1, 0.0)[0]
         raise ValueError(f"activation={name!r}: expected one of {', '.join(ACTIVATIONS)}; did you mean {near!r}?")
     return ACTIVATIONS[name]()
+
+
+def through(network: nn.Module, x: Tensor, low_precision: torch.dtype | None) -> Tensor:
+    """network(x), its products in a type of low precision where one is given, what they give in that of x."""
+    if low_precision is None:
+        return network(x)
+    # The cache of cast weights is a state that neither vmap nor a traced step may see.
+    with torch.autocast(x.device.type, low_precision, cache_enabled=False):
+        return network(x).to(x.dtype)
 
 
 def as_shape(shape: int | Sequence[int] | None) -> Shape | None:
