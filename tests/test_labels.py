@@ -1,5 +1,6 @@
 """Classes and context: bounds with the class summed out, clusters, conditional models, and what users hold of them."""
 
+import io
 import math
 
 import numpy as np
@@ -17,6 +18,7 @@ from vaekit.latents.clustering import fit_mixture
 from vaekit.networks import MLP, ConvEncoder
 from vaekit.objectives import ELBO, ClassELBO
 from vaekit.training import Ensemble, Learner, Sources
+from vaekit.training.display import Lines
 from vaekit.training.fitting import Course
 
 CLASSES = 3
@@ -169,14 +171,15 @@ def test_vade_parts_three_kinds_of_rows():
     assert sum(agree) / len(x) > 0.9
 
 
-def test_pre_training_shows_its_epochs_and_ends_at_ctrl_c(caplog, monkeypatch):
+def test_pre_training_shows_its_epochs_and_ends_at_ctrl_c(monkeypatch):
     x = (np.random.default_rng(0).random((64, 6)) < 0.5).astype(np.uint8)
     recipe = vk.recipes.vade(clusters=2, pretraining=3, hidden=(4,))
     settings = {"epochs": 3, "batch_size": 32, "threads": 1, "compile": False}
-    with caplog.at_level("INFO", "vaekit"):
-        vk.VAE(2, recipe=recipe, **settings).fit(x)
-    assert sum(r.message.startswith("epoch 3/3") for r in caplog.records) == 2
-    begun = []
+    shown, begun = io.StringIO(), []
+    vk.VAE(2, recipe=recipe, **settings).fit(x, display=Lines(shown))
+    told = [line.partition("  ")[0] for line in shown.getvalue().splitlines()]
+    epochs = ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
+    assert told[:8] == ["pre-training: 3 epochs", *epochs, "training", *epochs]
 
     def interrupted(training, *args, **known):
         begun.append(type(training.learner.model.latent.prior).__name__)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import logging
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -38,8 +37,6 @@ from .training.history import Course
 from .training.loop import prepare
 from .training.prior import holding, start_prior, with_prior
 from .training.privacy import Privacy, PrivateTraining
-
-log = logging.getLogger("vaekit")
 
 FEW, SHARE = 500, 80
 """How many rows `fit` looks at for the two lines on the model's health, at most, and of how many that it trained on one
@@ -194,7 +191,7 @@ class VAE(Evaluated):
             vars(self).update({name: value for name, value in vars(members[0]).items() if name.endswith("_")})
             self.members_ = members
         else:
-            self._train(self._learner(rows), rows, held, folder, resume, display)
+            self._train(self._learner(rows, display), rows, held, folder, resume, display)
         for vae in (self, *self.__dict__.get("members_", [])):
             vae._name(names)
         if folder is not None:
@@ -382,13 +379,14 @@ class VAE(Evaluated):
             parts["context"] = MLP((128,))
         return Parts(**parts)
 
-    def _learner(self, rows: AbstractRows) -> Learner:
+    def _learner(self, rows: AbstractRows, display: Display | None = None) -> Learner:
         """The model to train on these rows with its objective: a new one, or the last one where that goes on."""
-        learner = Learner(self.module_, self.objective_).to(rows.device) if self._goes_on() else self._built(rows)
+        again = self._goes_on()
+        learner = Learner(self.module_, self.objective_).to(rows.device) if again else self._built(rows, display)
         learner.model.low_precision = self._low_precision()
         return learner
 
-    def _built(self, rows: AbstractRows) -> Learner:
+    def _built(self, rows: AbstractRows, display: Display | None) -> Learner:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             parts = self._parts(rows.spec)
@@ -410,9 +408,11 @@ class VAE(Evaluated):
                 return learner
             if self.privacy is not None:
                 raise ValueError("this model cannot be trained privately: its recipe pre-trains it without noise")
-        return Learner(self._pretrained(learner.model, parts.pretraining, rows), learner.objective)
+        return Learner(self._pretrained(learner.model, parts.pretraining, rows, display), learner.objective)
 
-    def _pretrained(self, model: VAEModule, pretraining: Pretraining, rows: AbstractRows) -> VAEModule:
+    def _pretrained(
+        self, model: VAEModule, pretraining: Pretraining, rows: AbstractRows, display: Display | None
+    ) -> VAEModule:
         """A new model that was trained for another objective and with N(0, I) for its prior, whose own one then starts
         from the codes that it has."""
         learner = Learner(with_prior(model, StandardNormal(), rows), pretraining.objective).to(rows.device)
@@ -420,10 +420,11 @@ class VAE(Evaluated):
         epochs, adam = min(pretraining.epochs, regime.epochs), self._adam(regime)
         learner.model.low_precision = self._low_precision()
         training = Training(learner, rows, epochs, regime.batch_size, adam, self.seed, processes=Processes())
-        log.info("pre-training, %d epochs", epochs)
-        if fit(training, **self._fitting() | {"patience": None})[0].ended == "interrupted":
+        display = display if display is not None and join().rank == 0 else Silent()
+        display.tell(f"pre-training: {epochs} epochs")
+        if fit(training, display=display, **self._fitting() | {"patience": None})[0].ended == "interrupted":
             raise KeyboardInterrupt
-        log.info("pre-training ended; the model starts from what it learned")
+        display.tell("training")
         own = model.latent.get_submodule(model.latent.own_prior)
         model = with_prior(learner.model, own, rows).to(rows.device)
         prepare(model, rows, self.seed, sample=CODES)
