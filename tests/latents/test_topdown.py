@@ -119,6 +119,21 @@ def test_weights_of_q_alone_do_not_reach_what_is_generated():
     assert reached == set(latent.generative())
 
 
+def test_codes_of_one_pixel_stand_between_convolutional_networks():
+    """Whose smallest map is larger: the encoder's last layer and the decoder's first are dense then."""
+    torch.manual_seed(0)
+    latent = lt.TopDown([(1, 2)], channels=3, width=4, bottleneck=3)
+    model = VAEModule(ConvEncoder((4, 8)), latent, ConvDecoder((8, 4)), lk.Bernoulli(binarise="dynamic"))
+    model = model.settled((12, 8)).double()
+    x = torch.rand(5, 12, 8, dtype=FLOAT64, generator=torch.Generator().manual_seed(1))
+    out = model(Batch(x), Source.like(model))
+    assert out.draw.z.shape == (5, 6) and out.cells.shape == (5, 12, 8)
+    out.log_lik.sum().backward()
+    assert all(p.grad is not None for p in (*model.encoder.parameters(), *model.decoder.parameters()))
+    with pytest.raises(ValueError, match="not 2 x 1"):
+        VAEModule(ConvEncoder((4, 8)), lt.TopDown([((2, 1), 1)]), ConvDecoder((8, 4)), lk.Bernoulli()).settled((12, 8))
+
+
 def test_residual_networks_begin_smaller_the_deeper():
     def scales(blocks):
         torch.manual_seed(0)

@@ -100,6 +100,11 @@ class ConvNetwork(Network):
                 f"{width}), or another number of channels than {self.channels}"
             )
 
+    @staticmethod
+    def _is_map(shape: Shape, size: tuple[int, int]) -> bool:
+        """Whether a row's shape is a map, and not numbers: a single pixel, of a larger smallest map, is numbers."""
+        return len(shape) == 3 and (shape[1:] != (1, 1) or size == (1, 1))
+
     def encoder(self, blocks: int) -> nn.Sequential:
         """The layers of an encoder from the image `in_shape` to `out_shape`, flat or a map (C, h, w)."""
         assert self.in_shape is not None and self.out_shape is not None
@@ -108,7 +113,7 @@ class ConvNetwork(Network):
         for n_in, n_out in zip((image[0], *self.channels), self.channels):
             # kernel 4 at stride 2 and padding 1 gives floor(size / 2) and reads each pixel equally often
             layers += [nn.Conv2d(n_in, n_out, 4, stride=2, padding=1), *stage(n_out, self.activation, blocks)]
-        if len(self.out_shape) == 3:
+        if self._is_map(self.out_shape, size):
             self.check_map("out_shape", self.out_shape, self.in_shape)
             return nn.Sequential(*layers, nn.Conv2d(self.channels[-1], self.out_shape[0], 1))
         widths = (self.channels[-1] * prod(size), *self.widths, prod(self.out_shape))
@@ -118,12 +123,13 @@ class ConvNetwork(Network):
         """The layers of a decoder from `in_shape`, flat or a map (C, h, w), to the image `out_shape`."""
         assert self.in_shape is not None and self.out_shape is not None
         image, size = image_shape(self.out_shape), self.map_size(self.out_shape)
-        if len(self.in_shape) == 3:
+        if self._is_map(self.in_shape, size):
             self.check_map("in_shape", self.in_shape, self.out_shape)
             layers: list[nn.Module] = [nn.Conv2d(self.in_shape[0], self.channels[0], 3, padding=1)]
         else:
             widths = (prod(self.in_shape), *self.widths, self.channels[0] * prod(size))
-            layers = [*dense(widths, self.activation), nn.Unflatten(1, (self.channels[0], *size))]
+            flat = [nn.Flatten()] if len(self.in_shape) == 3 else []
+            layers = [*flat, *dense(widths, self.activation), nn.Unflatten(1, (self.channels[0], *size))]
         left = len(self.channels)
         for n_in, n_out in zip(self.channels, (*self.channels[1:], image[0])):
             left -= 1
@@ -156,9 +162,9 @@ def as_map(network: nn.Module, shape: Shape) -> nn.Module:
 class ConvEncoder(ConvNetwork):
     """Images (C, H, W) of at least 2^len(channels) pixels a side -> `out_shape`, by convolutions of stride 2.
 
-    A flat `out_shape` is reached through a dense layer of width `hidden` (None: straight); a map (C', h, w),
-    as a codebook reads, by a 1x1 convolution, where (h, w) must be `map_size(in_shape)`: ValueError names it
-    otherwise.
+    A flat `out_shape`, or one of a single pixel, is reached through a dense layer of width `hidden` (None: straight);
+    a map (C', h, w), as a codebook reads, by a 1x1 convolution, where (h, w) must be `map_size(in_shape)`: ValueError
+    names it otherwise.
 
     >>> ConvEncoder(in_shape=(3, 33, 64), out_shape=20)(torch.zeros(5, 3, 33, 64)).shape
     torch.Size([5, 20])
