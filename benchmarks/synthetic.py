@@ -41,6 +41,7 @@ from vaekit.evaluation.usefulness import learned_target
 SHARE = 0.75
 TARGET = "affair"
 MORE = 4
+LEARNED_MORE = f"learned_{MORE}x"
 FIGURES = ("told_apart", "learned", "column_shapes", "column_pairs", "copied", "nearer", "distance")
 HERE = Path(__file__).parent
 
@@ -105,12 +106,12 @@ def judged(learned: pd.DataFrame, made: pd.DataFrame, test: pd.DataFrame, seed: 
     place = columns["real"].place(TARGET)
     more = learned_target(columns["synthetic"], columns["test"], place, seed).value
     figures, floor = {n: own[n] for n in FIGURES}, {n: own.floor[n].value for n in FIGURES}
-    return Judged(figures | {"learned_4x": more}, floor)
+    return Judged(figures | {LEARNED_MORE: more}, floor)
 
 
 def table(found: dict[str, list[Judged]], seconds: dict[str, list[float]]) -> str:
     """Means over the seeds with their standard errors, in Markdown; the floor last."""
-    names = (*FIGURES[:2], "learned_4x", *FIGURES[2:])
+    names = (*FIGURES[:2], LEARNED_MORE, *FIGURES[2:])
     lines = [f"| | {' | '.join(names)} | seconds |", f"|---|{'---|' * (len(names) + 1)}"]
     for contender, own in found.items():
         cells = [_mean([j.figures[n] for j in own]) for n in names]

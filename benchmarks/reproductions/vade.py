@@ -33,8 +33,8 @@ def accuracy(told: np.ndarray, y: np.ndarray) -> float:
 def run(seed: int, args: argparse.Namespace) -> float:
     x, (x_test, y_test) = vk.datasets.mnist()[0], vk.datasets.mnist(labels=True)[1]
     x = x[np.random.default_rng(seed).permutation(len(x))[: args.rows]]
-    recipe, settings = vk.recipes.vade(pretraining=args.pretraining), {"validation": 0, "precision": "bf16"}
-    vae = vk.VAE(10, recipe=recipe, epochs=args.epochs, threads=1, seed=seed, **settings)
+    recipe = vk.recipes.vade(pretraining=args.pretraining)
+    vae = vk.VAE(10, recipe=recipe, epochs=args.epochs, validation=0, precision="bf16", threads=1, seed=seed)
     return accuracy(vae.fit(x).predict(x_test), y_test)
 
 

@@ -16,7 +16,7 @@ from .priors import Prior
 MOST = 10_000.0
 """Of a concentration."""
 SPREAD = 2.0
-"""Root mean square, over the sphere, of the numbers that a decoder reads: by these it learns fastest."""
+"""Root mean square, over the sphere, of the numbers that a decoder reads; see docs/experiments.md."""
 
 
 class _Spherical(Posterior):
