@@ -1,7 +1,9 @@
 """Classes and context: bounds with the class summed out, clusters, conditional models, and what users hold of them."""
 
+import copy
 import io
 import math
+import signal
 
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ from vaekit.networks import MLP, ConvEncoder
 from vaekit.objectives import ELBO, ClassELBO
 from vaekit.training import Ensemble, Learner, Sources
 from vaekit.training.display import Lines
-from vaekit.training.fitting import Course
+from vaekit.training.fitting import Course, Silent
 
 CLASSES = 3
 """Of the labelled composition."""
@@ -189,6 +191,33 @@ def test_pre_training_shows_its_epochs_and_ends_at_ctrl_c(monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         vk.VAE(2, recipe=recipe, **settings).fit(x)
     assert begun == ["StandardNormal"]
+
+
+class Stopping(Silent):
+    """Ctrl-C after so many epochs. seen: all that ended."""
+
+    def __init__(self, after):
+        self.after, self.seen = after, 0
+
+    def epoch(self, training, record):
+        self.seen += 1
+        if self.seen == self.after:
+            signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("seeds", [None, 2])
+def test_pre_training_goes_on_where_it_was_interrupted(tmp_path, seeds):
+    x = (np.random.default_rng(0).random((64, 6)) < 0.5).astype(np.uint8)
+    recipe = vk.recipes.vade(clusters=2, pretraining=5, hidden=(4,))
+    vae = vk.VAE(2, recipe=recipe, epochs=6, batch_size=32, threads=1, compile=False, seeds=seeds)
+    whole = copy.copy(vae).fit(x)
+    with pytest.raises(KeyboardInterrupt):
+        vae.fit(x, run=tmp_path, display=Stopping(2))
+    rest = Stopping(None)
+    vae.fit(x, run=tmp_path, resume=True, display=rest)
+    assert rest.seen == (3 + 6 if seeds is None else 3 + 5 + 6)
+    for name, tensor in vae.module_.state_dict().items():
+        assert torch.equal(tensor, whole.module_.state_dict()[name]), name
 
 
 # -- labels as they are given ----------------------------------------------------------------------

@@ -280,6 +280,23 @@ def test_in_bf16_the_networks_products_are_coarse_and_nothing_else_is(compositio
     assert torch.equal(model(rows, Source.like(model)).log_lik, exact.log_lik)
 
 
+def test_in_bf16_every_network_of_a_ladder_is_coarse_in_training():
+    model, given = build("ladder").float(), []
+    layers = [m for m in model.latent.modules() if isinstance(m, torch.nn.Linear)]
+    for layer in layers:
+        layer.register_forward_hook(lambda layer, inputs, out: given.append(out.dtype))
+    rows = Batch(batch(model).x.float())
+    for precision, training, expected in (
+        (torch.bfloat16, True, torch.bfloat16),
+        (torch.bfloat16, False, torch.float32),
+        (None, True, torch.float32),
+    ):
+        given.clear()
+        model.low_precision = precision
+        model.train(training)(rows, Source.like(model))
+        assert given == [expected] * len(layers)
+
+
 def test_in_bf16_the_networks_along_a_top_down_path_are_too():
     model = build("very deep").float().train()
     x = torch.randn(4, *model.latent.evidence_shape)

@@ -191,7 +191,7 @@ class VAE(Evaluated):
             vars(self).update({name: value for name, value in vars(members[0]).items() if name.endswith("_")})
             self.members_ = members
         else:
-            self._train(self._learner(rows, display), rows, held, folder, resume, display)
+            self._train(self._learner(rows, folder, resume, display), rows, held, folder, resume, display)
         for vae in (self, *self.__dict__.get("members_", [])):
             vae._name(names)
         if folder is not None:
@@ -379,14 +379,19 @@ class VAE(Evaluated):
             parts["context"] = MLP((128,))
         return Parts(**parts)
 
-    def _learner(self, rows: AbstractRows, display: Display | None = None) -> Learner:
-        """The model to train on these rows with its objective: a new one, or the last one where that goes on."""
-        again = self._goes_on()
-        learner = Learner(self.module_, self.objective_).to(rows.device) if again else self._built(rows, display)
+    def _learner(self, rows: AbstractRows, folder: Path | None, resume: bool, display: Display) -> Learner:
+        """The model to train on these rows with its objective: a new one, or the last one where that goes on.
+
+        folder, resume, display: of the training to come; one before it has a folder of its own in there.
+        """
+        if self._goes_on():
+            learner = Learner(self.module_, self.objective_).to(rows.device)
+        else:
+            learner = self._built(rows, folder, resume, display)
         learner.model.low_precision = self._low_precision()
         return learner
 
-    def _built(self, rows: AbstractRows, display: Display | None) -> Learner:
+    def _built(self, rows: AbstractRows, folder: Path | None, resume: bool, display: Display) -> Learner:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             parts = self._parts(rows.spec)
@@ -408,10 +413,17 @@ class VAE(Evaluated):
                 return learner
             if self.privacy is not None:
                 raise ValueError("this model cannot be trained privately: its recipe pre-trains it without noise")
-        return Learner(self._pretrained(learner.model, parts.pretraining, rows, display), learner.objective)
+        model = self._pretrained(learner.model, parts.pretraining, rows, folder, resume, display)
+        return Learner(model, learner.objective)
 
     def _pretrained(
-        self, model: VAEModule, pretraining: Pretraining, rows: AbstractRows, display: Display | None
+        self,
+        model: VAEModule,
+        pretraining: Pretraining,
+        rows: AbstractRows,
+        folder: Path | None,
+        resume: bool,
+        display: Display,
     ) -> VAEModule:
         """A new model that was trained for another objective and with N(0, I) for its prior, whose own one then starts
         from the codes that it has."""
@@ -420,9 +432,11 @@ class VAE(Evaluated):
         epochs, adam = min(pretraining.epochs, regime.epochs), self._adam(regime)
         learner.model.low_precision = self._low_precision()
         training = Training(learner, rows, epochs, regime.batch_size, adam, self.seed, processes=Processes())
-        display = display if display is not None and join().rank == 0 else Silent()
+        first = join().rank == 0  # every process trains all of it; one tells and writes
+        folder, display = folder / "pretraining" if folder and first else None, display if first else Silent()
         display.tell(f"pre-training: {epochs} epochs")
-        if fit(training, display=display, **self._fitting() | {"patience": None})[0].ended == "interrupted":
+        settings = {**self._fitting(), "patience": None}
+        if fit(training, folder=folder, resume=resume, display=display, **settings)[0].ended == "interrupted":
             raise KeyboardInterrupt
         display.tell("training")
         own = model.latent.get_submodule(model.latent.own_prior)

@@ -14,10 +14,9 @@ from .core import Batch, Component, Draw, Noise, Pass, Scope, prefixed
 from .distributions import Distribution, sum_cells
 from .latents import AbstractLatent
 from .latents.ladder import pairs
-from .latents.topdown import Bottleneck
 from .likelihoods import Likelihood
 from .networks import Network, as_network
-from .networks.network import through
+from .networks.network import LowPrecision
 
 CONTEXT = 32
 """Numbers that a network of the context gives, unless it says how many."""
@@ -35,7 +34,7 @@ def joined(shape: tuple[int, ...], context: int) -> tuple[int, ...]:
     return (shape[0] + context, *shape[1:])
 
 
-class VAEModule(Component):
+class VAEModule(Component, LowPrecision):
     """p(x | z) p(z) with its inference network q(z | x).
 
     encoder: what the likelihood lets it read -> evidence. latent: evidence -> z. decoder: z -> the parameters of the
@@ -43,7 +42,7 @@ class VAEModule(Component):
     of the user's own `nn.Module`s may stand as encoder or decoder. Sizes left open in the parts are settled by
     `settled(shape)`. An encoder with `reads_mask` reads which cells are there before what the likelihood lets it read.
     low_precision: a type, such as torch.bfloat16, that the products inside encoder, decoder and the networks of a
-    `TopDown` are computed in while training; what they give, and everything after, is in the data's own.
+    hierarchy are computed in while training; what they give, and everything after, is in the data's own.
     """
 
     def __init__(
@@ -67,9 +66,9 @@ class VAEModule(Component):
     @low_precision.setter
     def low_precision(self, dtype: torch.dtype | None) -> None:
         self._low_precision = dtype
-        for module in self.latent.modules():
-            if isinstance(module, Bottleneck):
-                module.low_precision = dtype
+        for part in self.latent.modules():
+            if isinstance(part, LowPrecision):
+                part.low_precision = dtype
 
     @property
     def entangled(self) -> bool:
@@ -118,7 +117,7 @@ class VAEModule(Component):
 
     def read(self, context: Tensor | None) -> Tensor | None:
         """(B, C): the context as the other parts see it."""
-        return context if self.context is None or context is None else self._through(self.context, context).flatten(1)
+        return context if self.context is None or context is None else self.through(self.context, context).flatten(1)
 
     @property
     def _flat(self) -> bool:
@@ -201,7 +200,7 @@ class VAEModule(Component):
 
     def _encode(self, inputs: Tensor, context: Tensor | None) -> Tensor:
         flat = context is not None and self._flat
-        return self._through(self.encoder, join(inputs.flatten(1) if flat else inputs, context))
+        return self.through(self.encoder, join(inputs.flatten(1) if flat else inputs, context))
 
     @property
     def _shows_mask(self) -> bool:
@@ -215,9 +214,6 @@ class VAEModule(Component):
         seen = torch.ones_like(x) if mask is None else mask
         return torch.cat([seen.reshape(len(x), -1, *features.shape[2:]), features], 1)
 
-    def _through(self, network: nn.Module, x: Tensor) -> Tensor:
-        return through(network, x, self.low_precision if self.training else None)
-
     def _encode_pseudo(self, inputs: Tensor, context: Tensor | None) -> Tensor:
         if context is None:
             return self._encode(inputs, None)
@@ -230,7 +226,7 @@ class VAEModule(Component):
     def _decode(self, z: Tensor, context: Tensor | None, emitted: Tensor | None = None) -> Distribution:
         """The same of the context as the other parts see it. emitted: what the latent emits of z, where it is known."""
         emitted = self.latent.emit(z, context) if emitted is None else emitted
-        return self.likelihood(self._through(self.decoder, join(emitted, context)))
+        return self.likelihood(self.through(self.decoder, join(emitted, context)))
 
     def prior_scope(self, noise: Noise, context: Tensor | None = None) -> Scope:
         """What a prior may call: the noise and the encoder."""

@@ -265,8 +265,8 @@ def place(plan: Plan, output: str | None, overwrite: bool) -> Path:
 
 def clear(folder: Path) -> None:
     """Removes the files of a run, the checkpoint first, and what a killed writer left; then the folders, if empty."""
-    for member in folder.glob("seed-*"):
-        clear(member)
+    for part in (*folder.glob("seed-*"), *folder.glob("pretraining")):
+        clear(part)
     for parent, names in ((folder / "checkpoint", CHECKPOINT), (folder, FILES)):
         if not parent.is_dir():
             continue

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core import Bound, Component, Draw, Scope, prefixed
+from ..networks.network import LowPrecision
 from .latent import AbstractLatent, Ratio
 
 
@@ -21,7 +22,7 @@ def pairs(read: Callable[[Tensor, Tensor], Tensor], inputs: Tensor, above: Tenso
     return read(left, right).unflatten(0, (rows, count))
 
 
-class Rung(AbstractLatent):
+class Rung(AbstractLatent, LowPrecision):
     """A latent with a network of its own that reads the evidence and the codes above.
 
     The network gives the evidence of the latent inside: `infer` is `latent.infer(network([evidence, above]))`.
@@ -78,15 +79,14 @@ class Rung(AbstractLatent):
             network = network.settled(in_shape=(width + (above or 0),), out_shape=latent.evidence_shape)
         return self if latent is self.latent and network is self.network else type(self)(latent, network)
 
-    @staticmethod
-    def _read(network: Callable[[Tensor], Tensor], evidence: Tensor, above: Tensor | None) -> Tensor:
-        return network(evidence if above is None else torch.cat([evidence, above], 1))
+    def _read(self, network: Callable[[Tensor], Tensor], evidence: Tensor, above: Tensor | None) -> Tensor:
+        return self.through(network, evidence if above is None else torch.cat([evidence, above], 1))
 
     def _scope(self, scope: Scope, above: Tensor | None) -> Scope:
         def encode(inputs: Tensor) -> Tensor:
             evidence = scope.encode(inputs)
             if above is None:
-                return self.network(evidence)
+                return self.through(self.network, evidence)
             if evidence.dim() == 3:  # (B, K, width): read with each row's context already
                 given = above.unsqueeze(1).expand(-1, evidence.shape[1], -1)
                 return self._read(self.network, evidence.flatten(0, 1), given.flatten(0, 1)).unflatten(

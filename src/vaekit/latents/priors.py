@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from .. import distributions as dist
 from ..core import Component, Scope
+from ..networks.network import LowPrecision
 from .clustering import fit_mixture
 from .posteriors import Posterior
 
@@ -257,7 +258,7 @@ def some_rows(inputs: Tensor, count: int, scope: Scope) -> Tensor:
     return inputs[order].repeat(-(-count // len(inputs)), *[1] * (inputs.dim() - 1))[:count]
 
 
-class Conditional(Prior):
+class Conditional(Prior, LowPrecision):
     """A learned conditional prior: `family(network(above))`."""
 
     reads_above = True
@@ -282,4 +283,4 @@ class Conditional(Prior):
         return self if network is self.network else type(self)(network, self.family)
 
     def forward(self, scope: Scope, above: Tensor | None = None) -> dist.Distribution:
-        return self.family(self.network(above))
+        return self.family(self.through(self.network, above))

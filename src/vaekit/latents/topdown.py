@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from ..core import Bound, Component, Draw, Scope
 from ..distributions import Normal, kl
-from ..networks.network import activation, through
+from ..networks.network import LowPrecision, activation
 from .latent import AbstractLatent
 
 Size = tuple[int, int]
@@ -27,15 +27,12 @@ class Pointwise(nn.Linear):
         return super().forward(x.movedim(1, -1)).movedim(-1, 1)
 
 
-class Bottleneck(nn.Module):
+class Bottleneck(LowPrecision):
     """`(activation, convolution)` four times, of 1x1, 3x3, 3x3 and 1x1 pixels: Child 2021, figure 3.
 
     The weights begin as He et al. 2015 have them, so that four layers pass on what they read. kernel: 1 where a map is
-    too small for 3x3. scale: of the last layer's weights; 0 makes it give zeros at first. low_precision: of a
-    `VAEModule`, which sets it.
+    too small for 3x3. scale: of the last layer's weights; 0 makes it give zeros at first.
     """
-
-    low_precision: torch.dtype | None = None
 
     def __init__(self, n_in: int, between: int, n_out: int, name: str, kernel: int, scale: float):
         super().__init__()
@@ -53,7 +50,7 @@ class Bottleneck(nn.Module):
             layers[-1].weight.mul_(scale)
 
     def forward(self, x: Tensor) -> Tensor:
-        return through(self.layers, x, self.low_precision if self.training else None)
+        return self.through(self.layers, x)
 
 
 def normal(parameters: Tensor) -> Normal:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from typing import Any, Self
 
@@ -31,13 +31,21 @@ def activation(name: str) -> nn.Module:
     return ACTIVATIONS[name]()
 
 
-def through(network: nn.Module, x: Tensor, low_precision: torch.dtype | None) -> Tensor:
-    """network(x), its products in a type of low precision where one is given, what they give in that of x."""
-    if low_precision is None:
-        return network(x)
-    # The cache of cast weights is a state that neither vmap nor a traced step may see.
-    with torch.autocast(x.device.type, low_precision, cache_enabled=False):
-        return network(x).to(x.dtype)
+class LowPrecision(nn.Module):
+    """A part whose networks may compute their products in a type of low precision while it trains.
+
+    low_precision: that type, such as torch.bfloat16; None: the data's own. A `VAEModule` sets it in its parts.
+    """
+
+    low_precision: torch.dtype | None = None
+
+    def through(self, network: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        """network(x), in the type of x."""
+        if self.low_precision is None or not self.training:
+            return network(x)
+        # The cache of cast weights is a state that neither vmap nor a traced step may see.
+        with torch.autocast(x.device.type, self.low_precision, cache_enabled=False):
+            return network(x).to(x.dtype)
 
 
 def as_shape(shape: int | Sequence[int] | None) -> Shape | None:

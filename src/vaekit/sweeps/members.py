@@ -91,11 +91,15 @@ def _train(member: Member, resume: bool, display: Display) -> None:
         member.course = Course(failed=int(member.learner.first_bad), ended="diverged")
 
 
-def stacked(members: Iterable[Member]) -> list[Stack]:
-    """The members in as few stacks as there can be, in their order, each with its learner."""
+def stacked(members: Iterable[Member], resume: bool, display: Display | None) -> list[Stack]:
+    """The members in as few stacks as there can be, in their order, each with its learner.
+
+    resume, display: of a training before the one to come, where a recipe has such.
+    """
     stacks: dict[str, Stack] = {}
     for member in members:
-        member.learner = member.vae._learner(member.rows)
+        shown = display or display_for(member.vae.verbose)
+        member.learner = member.vae._learner(member.rows, member.home, resume, shown)
         key, alone = _architecture(member)
         stacks.setdefault(key, Stack(alone)).members.append(member)
     return list(stacks.values())
@@ -165,7 +169,7 @@ def fit_seeds(
     seeds = range(vae.seed, vae.seed + vae.seeds)
     homes = [folder, *(None if folder is None else folder / f"seed-{seed}" for seed in seeds[1:])]
     members = [Member(lone(vae, seed, held), rows, held, home) for seed, home in zip(seeds, homes)]
-    for stack in stacked(members):
+    for stack in stacked(members, resume, display):
         stack.fit(folder, resume, display)
         if any(m.course is None or m.course.ended == "interrupted" for m in stack.members):
             break

@@ -67,7 +67,7 @@ def sweep(
         _check(folder, plan, resume)
     rows, held = vae._split(x)
     members, records = _members(vae, wanted, chosen, rows, held, folder)
-    stacks = stacked(members)
+    stacks = stacked(members, resume, display)
     log.info("models to train: %d, stacks: %d", len(members), len(stacks))
     if folder is not None:
         storage.write_json(folder / "sweep.json", {"format": storage.FORMAT, "vaekit": __version__, "plan": plan})
