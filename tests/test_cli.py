@@ -310,8 +310,8 @@ def test_recipes_lists_every_recipe_and_shows_one():
 
 @pytest.mark.parametrize("name", vk.recipes.RECIPES)
 def test_the_defaults_shown_are_read_back_as_themselves(name):
+    from vaekit.cli.listing import _shown
     from vaekit.cli.settings import recipe
-    from vaekit.cli.verbs import _shown
 
     shown = [f"{n}={_shown(v)}" for n, v in vk.recipes.RECIPES[name].defaults.items()]
     assert recipe(name, shown) == vk.recipes.Recipe(name)

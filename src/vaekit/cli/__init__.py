@@ -11,7 +11,8 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
 
-from .arguments import UsageError, parse
+from .arguments import parse
+from .words import UsageError
 
 INTERRUPTED = 130
 WRONG = (ValueError, TypeError, ImportError)

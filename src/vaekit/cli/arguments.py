@@ -3,106 +3,28 @@
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 from .. import __version__
 from ..suggest import nearest
+from .words import (
+    Parser,
+    UsageError,
+    assignment,
+    numbers,
+    one_of,
+    or_auto,
+    positive,
+    share_or_file,
+    whole,
+    yes_or_no,
+)
 
 DATA = "mnist, digits, shapes[:N] (N random images), a .npy, .npz, .csv, .parquet or .h5ad file, or a folder of images"
 OWN_DATA = f"{DATA}; of a built-in, its test set (default: what fit evaluated on)"
-
-
 BESIDE = "a .npy or .csv file of as many rows, obs:NAME (a column of an .h5ad file), or own: the labels of a built-in"
-
-
-class UsageError(ValueError):
-    """A command line that is none."""
-
-
-class Parser(argparse.ArgumentParser):
-    """Raises UsageError where argparse prints the usage and exits; writes the help as it is laid out."""
-
-    def __init__(self, **settings: Any):
-        super().__init__(**settings, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; see `{self.prog} --help`")
-
-
-# -- values ----------------------------------------------------------------------------------------
-
-
-def whole(least: int) -> Callable[[str], int]:
-    """Reads a whole number from `least`."""
-
-    def read(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = least - 1
-        if value < least:
-            raise argparse.ArgumentTypeError(f"expected a whole number from {least}, got {text!r}")
-        return value
-
-    return read
-
-
-def or_auto(read: Callable[[str], Any]) -> Callable[[str], Any]:
-    """Reads "auto" as it is, anything else with `read`."""
-    return lambda text: text if text == "auto" else read(text)
-
-
-def yes_or_no(text: str) -> bool:
-    if text not in ("yes", "no"):
-        raise argparse.ArgumentTypeError(f"expected auto, yes or no, got {text!r}")
-    return text == "yes"
-
-
-def positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not (value > 0 and math.isfinite(value)):
-        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
-    return value
-
-
-def numbers(text: str) -> list[int]:
-    """Whole numbers from 0 with commas between them."""
-    return [whole(0)(part) for part in text.split(",")]
-
-
-def share_or_file(text: str) -> float | str:
-    """A share of the rows in [0, 1), or the name of a file."""
-    try:
-        value = float(text)
-    except ValueError:
-        return text
-    if not 0 <= value < 1:
-        raise argparse.ArgumentTypeError(f"expected a share of the rows in [0, 1) or a file, got {text!r}")
-    return value
-
-
-def one_of(*names: str) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        if text not in names:
-            raise argparse.ArgumentTypeError(f"unknown {text!r}{nearest(text, names)}: expected {', '.join(names)}")
-        return text
-
-    return read
-
-
-def assignment(text: str) -> str:
-    if not text.partition("=")[0] or "=" not in text:
-        raise argparse.ArgumentTypeError(f"expected name=value, got {text!r}")
-    return text
-
-
-# -- the settings of a fit -------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

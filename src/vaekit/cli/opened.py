@@ -8,9 +8,9 @@ from pathlib import Path
 
 from ..estimator import VAE
 from ..saving import load
-from .arguments import UsageError
 from .inputs import OBS, Part, beside, train_and_test
 from .runs import Inputs, Plan, device, seen
+from .words import UsageError
 
 
 def loaded(args: Namespace) -> VAE:

@@ -36,6 +36,11 @@ def say(args: Namespace, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
+def written(args: Namespace, path: Path, rows: int, what: str) -> Outcome:
+    """What a verb says that wrote a file."""
+    return Outcome(f"{what}: {path}", {"run": args.run, "output": str(path), "rows": rows})
+
+
 def chosen(output: str | None, default: Path, *kinds: str) -> Path:
     """Where to write. Raises ValueError where the name does not end in one of the kinds."""
     path = default if output is None else Path(output).expanduser()

@@ -21,9 +21,10 @@ from ..data.frames import container_of, take
 from ..estimator import VAE
 from ..likelihoods import Bernoulli
 from . import inputs
-from .arguments import SETTINGS, UsageError
+from .arguments import SETTINGS
 from .inputs import Part
 from .settings import columns, privacy, recipe
+from .words import UsageError
 
 FILES = ("run.json", "config.json", "model.safetensors", "history.jsonl", "metrics.json", "report.html")
 BESIDE = ("context", "labels", "spent")

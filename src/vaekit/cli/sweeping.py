@@ -14,10 +14,11 @@ from ..sweeps import Sweep, combinations
 from ..sweeps import sweep as trained
 from ..training.display import display_for
 from . import INTERRUPTED
-from .arguments import SETTINGS, UsageError
+from .arguments import SETTINGS
 from .outputs import Outcome, say
 from .runs import Inputs, Plan, as_json, place, remembered, resume_command
 from .settings import kinds, value
+from .words import UsageError
 
 FIXED = (
     *("set", "binarise", "missing", "columns", "epsilon", "delta", "seed", "seeds", "validation", "device"),
