@@ -67,6 +67,7 @@ from .hierarchies import ladder as ladder
 from .hierarchies import two_level_vamp as two_level_vamp
 from .hierarchies import conv_two_level_vamp as conv_two_level_vamp
 from .hierarchies import very_deep as very_deep
+from .hierarchies import very_deep_conv as very_deep_conv
 from .hierarchies import very_deep_dense as very_deep_dense
 from .labels import conditional as conditional
 from .labels import conditional_prior as conditional_prior

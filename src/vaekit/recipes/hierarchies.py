@@ -7,7 +7,7 @@ from ..latents import Conditional, Ladder, Latent, Normal, Rung, TopDown, VampPr
 from ..likelihoods import Bernoulli
 from ..networks import MLP, ConvDecoder, ConvEncoder
 from ..objectives import ELBO
-from .recipe import Parts, classic, dense, plain, recipe
+from .recipe import Parts, Regime, classic, dense, plain, recipe
 
 
 @recipe("Sønderby et al. 2016, arXiv:1602.02282; Kingma et al. 2016, arXiv:1606.04934")
@@ -96,3 +96,27 @@ def very_deep_dense(
 ) -> Parts:
     """The same without maps, for rows of any kind: `blocks` codes of latent_dim numbers along a residual path."""
     return dense(TopDown(blocks, latent_dim, width, bottleneck), hidden, objective=ELBO(free_bits=free_bits))
+
+
+@recipe(
+    "Child 2021, arXiv:2011.10650; Sønderby et al. 2016, arXiv:1602.02282, warm-up",
+    of_columns=True,
+    latent_dim=lambda spec: 5,
+    regime=lambda rows: Regime(schedule="cosine"),
+)
+def very_deep_conv(
+    latent_dim: int,
+    blocks: int = 8,
+    width: int = 256,
+    bottleneck: int = 128,
+    channels: tuple[int, ...] = (32, 64),
+    warm_up: int = 2500,
+) -> Parts:
+    """The same without maps, between convolutional networks, for images of at least 4 x 4; the rate warms up."""
+    channels = tuple(channels)
+    return Parts(
+        TopDown([(1, blocks)], latent_dim, width, bottleneck),
+        ConvEncoder(channels, None),
+        ConvDecoder(channels[::-1], None),
+        objective=ELBO(Ramp(1.0, warm_up)),
+    )
