@@ -112,7 +112,10 @@ def very_deep_conv(
     channels: tuple[int, ...] = (32, 64),
     warm_up: int = 2500,
 ) -> Parts:
-    """The same without maps, between convolutional networks, for images of at least 4 x 4; the rate warms up."""
+    """Codes of latent_dim numbers, `blocks` of them above one another, between convolutional networks: small images.
+
+    These have at least 4 x 4 pixels; `channels` are as in `very_deep`. The rate warms up over `warm_up` steps.
+    """
     channels = tuple(channels)
     return Parts(
         TopDown([(1, blocks)], latent_dim, width, bottleneck),
