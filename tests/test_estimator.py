@@ -93,6 +93,24 @@ def test_predictions_come_back_in_the_data_s_units_shape_and_dtype(shape, dtype,
     assert vae.score_samples(x, draws=3).shape == (40,)
 
 
+def test_black_and_white_images_are_two_values_and_not_grey_levels(digits):
+    """0 and 255 are read as 0 and 1 are, and come back as they were."""
+    ones = (digits > 127).astype(np.uint8)
+    settings = dict(recipe="auto", epochs=2, batch_size=32, validation=0, threads=1, compile=False)
+    of_ones, of_whites = (vk.VAE(**settings).fit(x) for x in (ones, ones * 255))
+    assert of_whites.spec_.kind == "binary" and of_whites.caveat_ is None
+    np.testing.assert_array_equal(of_whites.transform(ones * 255), of_ones.transform(ones))
+    np.testing.assert_array_equal(of_whites.score_samples(ones * 255), of_ones.score_samples(ones))
+    drawn = of_whites.sample(20)
+    assert drawn.dtype == np.uint8 and set(np.unique(drawn)) == {0, 255}
+    by_ones, by_whites = (vk.evaluation.baselines(x[:60], x[60:90]).to_dict()["figures"] for x in (ones, ones * 255))
+    assert by_ones["factorised"]["log_likelihood"] == by_whites["factorised"]["log_likelihood"]
+    assert by_ones["xz"] == by_whites["xz"]
+    with pytest.raises(ValueError, match="expected values 0 and 255, as in fit"):
+        of_whites.transform(digits)
+    assert vk.VAE(**settings).fit(np.where(ones, 254, 0).astype(np.uint8)).spec_.kind == "bytes"
+
+
 def test_torch_tensors_are_data_too(digits):
     x = torch.from_numpy(digits)
     np.testing.assert_array_equal(small().fit(x).transform(x[:4]), small().fit(digits).transform(digits[:4]))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Kind = Literal["binary", "bytes", "unit", "real", "count", "table"]
 
 DESCRIPTIONS: dict[Kind, str] = {
-    "binary": "values 0 and 1",
+    "binary": "values 0 and {top:g}",
     "bytes": "8-bit levels 0..255",
     "unit": "real numbers in [0, 1]",
     "real": "real numbers",
@@ -111,21 +111,26 @@ class DataSpec:
     @classmethod
     def infer(cls, x: Tensor | Stored, dtype: str) -> DataSpec:
         """What rows (N, ...) of checked values hold; `dtype` is their own. They are read once, and no further than to
-        the first byte above 1: 8-bit levels are 0..255 whichever are met."""
-        low, high, whole, gaps = math.inf, -math.inf, True, False
+        the first byte that tells levels, which are 0..255 whichever are met, from two values: 0 and 1, or 0 and 255 as
+        black and white images have them."""
+        low, high, whole, gaps, two = math.inf, -math.inf, True, False, True
         counted = not isinstance(x, Tensor) and x.store.counted
         for part in values(x):
             gaps |= has_gaps(part)
             if seen := value_range(part):
                 low, high, whole = min(low, seen[0]), max(high, seen[1]), whole and seen[2]
-            if part.dtype == torch.uint8 and high > 1 and not counted:
-                low, high = 0.0, 255.0
-                break
+            if part.dtype == torch.uint8 and not counted:
+                two = two and bool(((part == 0) | (part == 255)).all())
+                if high > 1 and not two:
+                    low, high = 0.0, 255.0
+                    break
         if low > high:
             raise ValueError("expected data, got only missing values")
         common = dict(shape=tuple(x.shape[1:]), dtype=dtype, missing=gaps, low=low, high=high)
         if whole and low >= 0 and high <= 1:
             return cls("binary", **common)
+        if part.dtype == torch.uint8 and not counted and two:
+            return cls("binary", **{**common, "low": 0.0})
         if counted and whole and low >= 0:
             return cls("count", **common)
         if part.dtype == torch.uint8:
@@ -137,9 +142,19 @@ class DataSpec:
         return cls("real", **common)
 
     @property
+    def content(self) -> str:
+        """The kind in words."""
+        return DESCRIPTIONS[self.kind].format(top=self.top)
+
+    @property
     def integer(self) -> bool:
         """Whether the data are whole numbers."""
         return self.kind in ("binary", "bytes", "count")
+
+    @property
+    def top(self) -> float:
+        """The greatest value that data of this kind may have: of two values 1, or 255 where that was met."""
+        return {"binary": 255.0 if self.high > 1 else 1.0, "unit": 1.0, "bytes": 255.0}.get(self.kind, math.inf)
 
     @property
     def gappy(self) -> bool:
@@ -182,9 +197,9 @@ class DataSpec:
 
     def _affine(self, support: str, x: Tensor | Stored, series: bool) -> tuple[tuple[float, ...], tuple[float, ...]]:
         if support == "unit":
-            fits = {"binary": (0.0, 1.0), "unit": (0.0, 1.0), "bytes": (0.0, 255.0)}
+            fits = dict.fromkeys(("binary", "unit", "bytes"), (0.0, self.top))
         elif support == "signed":
-            fits = {"binary": (0.5, 0.5), "unit": (0.5, 0.5), "bytes": (127.5, 127.5)}
+            fits = dict.fromkeys(("binary", "unit", "bytes"), (self.top / 2, self.top / 2))
             if self.kind == "real" and self.low >= -1 and self.high <= 1:
                 fits["real"] = (0.0, 1.0)
         elif support in ("count", "levels"):
@@ -241,14 +256,12 @@ class DataSpec:
         if seen is None:
             return
         low, high, whole = seen
-        top = {"binary": 1, "unit": 1, "bytes": 255}.get(self.kind, float("inf"))
-        if low < 0 or high > top or (self.integer and not whole):
+        two = self.kind != "binary" or self.top == 1 or bool(((x == 0) | (x == self.top) | x.isnan()).all())
+        if low < 0 or high > self.top or (self.integer and not whole) or not two:
             kind = "whole" if whole else "fractional"
             fix = "pass the rows in the units that the model was fitted to"
             fix = "give all rows in the same units, and the same whenever they are read" if anew else fix
-            raise ValueError(
-                f"expected {DESCRIPTIONS[self.kind]}, as in fit, got {kind} numbers in [{low:g}, {high:g}]: {fix}"
-            )
+            raise ValueError(f"expected {self.content}, as in fit, got {kind} numbers in [{low:g}, {high:g}]: {fix}")
 
     def encode(self, x: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """Rows in the data's units -> (B, *model_shape) in the likelihood's space."""
@@ -311,4 +324,4 @@ class DataSpec:
         if self.schema is not None:
             return f"a table of {len(self.schema.columns)} columns"
         gaps = ", with missing cells" if self.missing else ""
-        return f"{DESCRIPTIONS[self.kind]} ({self.dtype}, rows {'x'.join(map(str, self.shape)) or 'scalar'}{gaps})"
+        return f"{self.content} ({self.dtype}, rows {'x'.join(map(str, self.shape)) or 'scalar'}{gaps})"

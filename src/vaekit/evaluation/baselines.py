@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from ..data.rows import AbstractRows
-from ..data.spec import DESCRIPTIONS, DataSpec, has_gaps, pieces, values
+from ..data.spec import DataSpec, has_gaps, pieces, values
 from ..data.stored import Stored, as_data
 from ..likelihoods import Likelihood, Multinomial
 from ..likelihoods.judged import Judge
@@ -148,7 +148,7 @@ def _factorised(rows: _Rows) -> Fit:
     if rows.kind == "real":
         train, test = rows.standardised(train, False), rows.standardised(test, False)
         log_scale = torch.tensor(rows.spec.scale).log()
-    elif rows.kind == "cross-entropy" and rows.spec.kind == "bytes":
+    elif rows.kind in ("cross-entropy", "binary") and rows.spec.top == 255:
         train, test = train / 255, test / 255
     log_p = of_library(train) if rows.kind == TOTALS else factorised(train, rows.kind)
     found = by_chunks(test, lambda part: (log_p(part) - log_scale * ~part.isnan()).sum(1))
@@ -286,7 +286,7 @@ def _read(x_train: object, x_test: object, measure: str | None, latents: int, se
     known |= {TOTALS} if spec.integer else set()
     if measure not in known:
         raise ValueError(
-            f"measure={measure!r} of {DESCRIPTIONS[spec.kind]}: expected one of "
+            f"measure={measure!r} of {spec.content}: expected one of "
             f"{', '.join(sorted(map(str, known)))}, or auto; a density is no code length, and the reverse"
         )
     spec = spec.for_likelihood("real", train, own_layout=True)

@@ -274,7 +274,7 @@ def _levels(x: Tensor | Stored, levels: int) -> Callable[[Tensor], Tensor]:
 
 
 def xz_bits(x: ArrayLike) -> float:
-    """Bits per cell of whole numbers (N, ...) as one .xz file: binary ones 8 to a byte, others in the smallest type.
+    """Bits per cell of whole numbers (N, ...) as one .xz file: two values 8 to a byte, others in the smallest type.
 
     All rows are one stream; each as a file of its own, as images often are, would take far more.
     """
@@ -282,5 +282,6 @@ def xz_bits(x: ArrayLike) -> float:
     if array.dtype.kind not in "biu" or not array.size or array.min() < 0:
         raise ValueError(f"xz gives the length of a code of whole numbers from 0, got {array.dtype}: others have none")
     most = int(array.max())
-    content = np.packbits(array.astype(bool)) if most <= 1 else array.astype(np.min_scalar_type(most), copy=False)
+    two = ((array == 0) | (array == most)).all()
+    content = np.packbits(array > 0) if two else array.astype(np.min_scalar_type(most), copy=False)
     return 8 * len(lzma.compress(content.tobytes(), preset=9 | lzma.PRESET_EXTREME)) / array.size

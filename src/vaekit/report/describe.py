@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..core import Component, Hyper
 from ..data.datasets import digest
-from ..data.spec import DESCRIPTIONS, DataSpec
+from ..data.spec import DataSpec
 from ..recipes import RECIPES, Recipe
 from ..training.history import duration
 
@@ -199,7 +199,7 @@ def data_line(spec: DataSpec, x: NDArray | Stored) -> str:
     """`10,000 rows of 28 × 28, uint8, 8-bit levels 0..255`."""
     gaps = ", with missing values" if spec.missing else ""
     shape = " × ".join(map(str, spec.shape))
-    return f"{len(x):,} rows of {shape}, {x.dtype}, {DESCRIPTIONS[spec.kind]}{gaps}"
+    return f"{len(x):,} rows of {shape}, {x.dtype}, {spec.content}{gaps}"
 
 
 def _listed(names: list[str]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,10 +30,10 @@ def _layout(spec: DataSpec) -> tuple[tuple[int, int], int | None]:
 def displayable(x: NDArray, spec: DataSpec) -> NDArray:
     """Rows in the data's own units -> levels (N, H, W, 1 or 3), uint8: black is the least value, white the greatest.
 
-    The range is 0..255 for 8-bit images, [0, 1] for binary and unit data, the range of the training data
-    otherwise. A missing value is mid-grey; a fourth channel (opacity) is left out.
+    The range is that of the kind of data, such as 0..255 for 8-bit images, of numbers that have none that of the
+    training data. A missing value is mid-grey; a fourth channel (opacity) is left out.
     """
-    low, high = {"bytes": (0.0, 255.0), "binary": (0.0, 1.0), "unit": (0.0, 1.0)}.get(spec.kind, (spec.low, spec.high))
+    low, high = (0.0, spec.top) if math.isfinite(spec.top) else (spec.low, spec.high)
     levels = (np.asarray(x, dtype=np.float64) - low) / max(high - low, 1e-12)
     axis = _layout(spec)[1]
     levels = levels[..., None] if axis is None else np.moveaxis(levels, axis + 1, -1)
