@@ -105,7 +105,8 @@ class TopDown(AbstractLatent):
 
     rungs: (size, blocks) from the top down, a size being n for n x n or (height, width), the last one that of the
     encoder's map; a number: so many blocks at each size from there down, halving to a single pixel, which without maps
-    makes a dense hierarchy. channels: of each code. bottleneck: channels inside the networks, by default width / 4.
+    makes a dense hierarchy. channels: of each code. bottleneck: channels inside the networks, by default width / 2 (a
+    quarter, as in the paper, is too few where maps are narrow: docs/experiments.md).
     above: numbers of a context. z: the codes, flat, side by side, the top first; kl: one number per block. The decoder
     reads the last h, (width, *largest size). Raises ValueError for sizes that do not grow.
     """
@@ -124,7 +125,7 @@ class TopDown(AbstractLatent):
         super().__init__()
         self.rungs = rungs if isinstance(rungs, int) else schedule(rungs)
         self.channels, self.width, self.activation, self.above = channels, width, activation, above
-        self.bottleneck = max(1, width // 4) if bottleneck is None else bottleneck
+        self.bottleneck = max(1, width // 2) if bottleneck is None else bottleneck
         self.schedule: Rungs = (((1, 1), self.rungs),) if isinstance(self.rungs, int) else self.rungs
         depth = sum(count for _, count in self.schedule)
         if min(channels, width, self.bottleneck, depth) < 1:
