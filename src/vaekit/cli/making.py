@@ -21,16 +21,10 @@ from .words import UsageError
 
 def sample(args: Namespace) -> Outcome:
     vae = loaded(args)
-    default = Path(args.run, "samples").with_suffix(outputs.suffix(vae.spec_))
-    path = outputs.chosen(args.output, default, *_kinds(vae))
+    path = _path(args, vae, "samples")
     known = {"mean": args.mean, "context": _asked(vae, args), "given": _given(vae, args.given), "gaps": args.gaps}
     rows = vae.sample(args.rows, seed=args.seed, **known)
-    if vae.spec_.schema is not None:
-        outputs.frame(path, rows)
-    elif path.suffix.lower() == ".png":
-        outputs.sheet(path, rows, vae.spec_)
-    else:
-        outputs.array(path, x=rows)
+    _write(path, vae, rows)
     return outputs.written(args, path, len(rows), f"{len(rows)} samples")
 
 
@@ -84,9 +78,20 @@ def score(args: Namespace) -> Outcome:
     return outputs.written(args, path, len(part.x), f"{len(part.x):,} scores, from {part.name}")
 
 
-def _kinds(vae: VAE) -> tuple[str, ...]:
-    """How rows of these data can be written."""
-    return (".png", ".npy", ".npz") if vae.spec_.schema is None else (".csv", ".parquet")
+def _path(args: Namespace, vae: VAE, name: str) -> Path:
+    """Where rows of these data go, as one of the kinds of files that they can be written as."""
+    kinds = (".png", ".npy", ".npz") if vae.spec_.schema is None else (".csv", ".parquet")
+    return outputs.chosen(args.output, Path(args.run, name).with_suffix(outputs.suffix(vae.spec_)), *kinds)
+
+
+def _write(path: Path, vae: VAE, rows: Any, across: int | None = None) -> None:
+    """Rows as a table, a sheet of images, `across` in a line, or an array."""
+    if vae.spec_.schema is not None:
+        outputs.frame(path, rows)
+    elif path.suffix.lower() == ".png":
+        outputs.sheet(path, rows, vae.spec_, across=across)
+    else:
+        outputs.array(path, x=rows)
 
 
 def embed(args: Namespace) -> Outcome:
@@ -104,8 +109,7 @@ def embed(args: Namespace) -> Outcome:
 
 def reconstruct(args: Namespace) -> Outcome:
     vae, part = opened(args)
-    default = Path(args.run, "reconstructions").with_suffix(outputs.suffix(vae.spec_))
-    path = outputs.chosen(args.output, default, *_kinds(vae))
+    path = _path(args, vae, "reconstructions")
     x = part.first(args.rows).x
     again = vae.reconstruct(x, None if part.context is None else part.context[: args.rows])
     if vae.spec_.schema is not None:
@@ -163,12 +167,6 @@ def _row(part: Part, number: int) -> Any:
 
 
 def _walked(args: Namespace, vae: VAE, name: str, rows: NDArray, what: str) -> Outcome:
-    default = Path(args.run, name).with_suffix(outputs.suffix(vae.spec_))
-    path = outputs.chosen(args.output, default, *_kinds(vae))
-    if vae.spec_.schema is not None:
-        outputs.frame(path, rows)
-    elif path.suffix.lower() == ".png":
-        outputs.sheet(path, rows, vae.spec_, across=args.steps)
-    else:
-        outputs.array(path, x=rows)
+    path = _path(args, vae, name)
+    _write(path, vae, rows, across=args.steps)
     return outputs.written(args, path, len(rows), what)

@@ -119,18 +119,16 @@ class DataSpec:
             gaps |= has_gaps(part)
             if seen := value_range(part):
                 low, high, whole = min(low, seen[0]), max(high, seen[1]), whole and seen[2]
-            if part.dtype == torch.uint8 and not counted:
-                two = two and bool(((part == 0) | (part == 255)).all())
-                if high > 1 and not two:
-                    low, high = 0.0, 255.0
-                    break
+            levels = part.dtype == torch.uint8 and not counted
+            two = two and levels and bool(((part == 0) | (part == 255)).all())
+            if levels and high > 1 and not two:
+                low, high = 0.0, 255.0
+                break
         if low > high:
             raise ValueError("expected data, got only missing values")
         common = dict(shape=tuple(x.shape[1:]), dtype=dtype, missing=gaps, low=low, high=high)
-        if whole and low >= 0 and high <= 1:
+        if two or (whole and low >= 0 and high <= 1):
             return cls("binary", **common)
-        if part.dtype == torch.uint8 and not counted and two:
-            return cls("binary", **{**common, "low": 0.0})
         if counted and whole and low >= 0:
             return cls("count", **common)
         if part.dtype == torch.uint8:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ..likelihoods import Bernoulli, Gaussian
-from ..networks import ConvDecoder, ConvEncoder, ResidualDecoder, ResidualEncoder
-from .recipe import Parts, classic, dense, plain, recipe
+from ..networks import ResidualDecoder, ResidualEncoder
+from .recipe import Parts, classic, convolutional, dense, plain, recipe
 
 
 @recipe("Kingma & Welling 2014, arXiv:1312.6114")
@@ -34,12 +34,7 @@ def binarised(latent_dim: int, hidden: tuple[int, ...] = (200, 200)) -> Parts:
 @recipe("Kingma & Welling 2014, arXiv:1312.6114, with convolutions")
 def conv(latent_dim: int, channels: tuple[int, ...] = (32, 64, 128), hidden: int = 256) -> Parts:
     """Convolutional networks for images of at least 8 x 8, any number of channels; cross-entropy."""
-    return Parts(
-        plain(latent_dim),
-        ConvEncoder(tuple(channels), hidden),
-        ConvDecoder(tuple(channels)[::-1], hidden),
-        Bernoulli(),
-    )
+    return convolutional(plain(latent_dim), channels, hidden, likelihood=Bernoulli())
 
 
 @recipe("He et al. 2016, arXiv:1603.05027; Salimans et al. 2017, arXiv:1701.05517", of_columns=True)

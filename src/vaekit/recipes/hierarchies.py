@@ -5,9 +5,9 @@ from __future__ import annotations
 from ..core import Ramp
 from ..latents import Conditional, Ladder, Latent, Normal, Rung, TopDown, VampPrior
 from ..likelihoods import Bernoulli
-from ..networks import MLP, ConvDecoder, ConvEncoder
+from ..networks import MLP
 from ..objectives import ELBO
-from .recipe import Parts, Regime, classic, dense, plain, recipe
+from .recipe import Parts, Regime, classic, convolutional, dense, plain, recipe
 
 
 @recipe("Sønderby et al. 2016, arXiv:1602.02282; Kingma et al. 2016, arXiv:1606.04934")
@@ -52,14 +52,8 @@ def conv_two_level_vamp(
     hidden: int = 256,
 ) -> Parts:
     """The same between convolutional networks, for images of at least 8 x 8."""
-    channels = tuple(channels)
-    return Parts(
-        under_a_vamp(latent_dim, components, (hidden, hidden)),
-        ConvEncoder(channels, hidden),
-        ConvDecoder(channels[::-1], hidden),
-        Bernoulli(binarise="dynamic"),
-        ELBO(Ramp(1.0, warm_up)),
-    )
+    latent, objective = under_a_vamp(latent_dim, components, (hidden, hidden)), ELBO(Ramp(1.0, warm_up))
+    return convolutional(latent, channels, hidden, likelihood=Bernoulli(binarise="dynamic"), objective=objective)
 
 
 @recipe("Child 2021, arXiv:2011.10650", of_columns=True)
@@ -76,13 +70,8 @@ def very_deep(
     channels: of the convolutions that halve the image down to the largest map. rungs: blocks at each size, or (size,
     blocks) from the top down: ((1, 2), (3, 4), (7, 8)) for 28 x 28.
     """
-    channels = tuple(channels)
-    return Parts(
-        TopDown(rungs, latent_dim, width, bottleneck),
-        ConvEncoder(channels, None),
-        ConvDecoder(channels[::-1], None),
-        objective=ELBO(free_bits=free_bits),
-    )
+    latent = TopDown(rungs, latent_dim, width, bottleneck)
+    return convolutional(latent, channels, None, objective=ELBO(free_bits=free_bits))
 
 
 @recipe("Child 2021, arXiv:2011.10650; Sønderby et al. 2016, arXiv:1602.02282", of_columns=True)
@@ -116,10 +105,5 @@ def very_deep_conv(
 
     These have at least 4 x 4 pixels; `channels` are as in `very_deep`. The rate warms up over `warm_up` steps.
     """
-    channels = tuple(channels)
-    return Parts(
-        TopDown([(1, blocks)], latent_dim, width, bottleneck),
-        ConvEncoder(channels, None),
-        ConvDecoder(channels[::-1], None),
-        objective=ELBO(Ramp(1.0, warm_up)),
-    )
+    latent = TopDown([(1, blocks)], latent_dim, width, bottleneck)
+    return convolutional(latent, channels, None, objective=ELBO(Ramp(1.0, warm_up)))

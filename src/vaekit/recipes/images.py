@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 from ..likelihoods import Bernoulli, MultiScaleSimilarity, Perceptual
-from ..networks import MLP, ConvDecoder, ConvEncoder
+from ..networks import MLP, ConvEncoder
 from ..objectives import VAEGAN
-from .recipe import Parts, plain, recipe
-
-
-def convolutional(latent_dim: int, channels: tuple[int, ...], hidden: int, **parts: object) -> Parts:
-    """The networks of the recipe `conv`."""
-    channels = tuple(channels)
-    return Parts(plain(latent_dim), ConvEncoder(channels, hidden), ConvDecoder(channels[::-1], hidden), **parts)
+from .recipe import Parts, convolutional, plain, recipe
 
 
 @recipe("Snell et al. 2017, arXiv:1511.06409; Wang et al. 2003")
@@ -19,7 +13,7 @@ def ms_ssim(
     latent_dim: int, weight: float = 1.0, channels: tuple[int, ...] = (32, 64, 128), hidden: int = 256
 ) -> Parts:
     """Images compared by their structure at several scales (MS-SSIM) in place of a likelihood: there is no ELBO."""
-    return convolutional(latent_dim, channels, hidden, likelihood=MultiScaleSimilarity(weight))
+    return convolutional(plain(latent_dim), channels, hidden, likelihood=MultiScaleSimilarity(weight))
 
 
 @recipe("Hou et al. 2017, arXiv:1610.00291; He et al. 2016, arXiv:1606.04801")
@@ -35,7 +29,7 @@ def perceptual(
     Hou et al. take a network trained on photographs; pass yours as `likelihood=vk.likelihoods.Perceptual(network)`.
     """
     likelihood = Perceptual(ConvEncoder(tuple(features), None), weight)
-    return convolutional(latent_dim, channels, hidden, likelihood=likelihood)
+    return convolutional(plain(latent_dim), channels, hidden, likelihood=likelihood)
 
 
 @recipe("Larsen et al. 2016, arXiv:1512.09300")
@@ -50,4 +44,4 @@ def vae_gan(
     """Images compared by what a critic sees in them, who learns to tell them from reconstructions and samples."""
     features = ConvEncoder(tuple(critic), None, "leaky_relu")
     objective = VAEGAN(features, MLP((hidden,), "leaky_relu"), gamma, turns)
-    return convolutional(latent_dim, channels, hidden, likelihood=Bernoulli(), objective=objective)
+    return convolutional(plain(latent_dim), channels, hidden, likelihood=Bernoulli(), objective=objective)

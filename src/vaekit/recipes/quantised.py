@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from ..latents import Codebook, FiniteScalar, LookupFree, PixelPrior, ResidualCodebook, TransformerPrior
 from ..likelihoods import Bernoulli
-from ..networks import ConvDecoder, ConvEncoder
-from .recipe import Parts, classic, recipe
+from .recipe import Parts, classic, convolutional, recipe
 
 
 @recipe("van den Oord et al. 2017, arXiv:1711.00937")
@@ -42,9 +41,8 @@ def conv_vq(
     prior_layers: int = 6,
 ) -> Parts:
     """A map of codes from convolutional networks, with gated masked convolutions as its prior."""
-    channels = tuple(channels)
     latent = Codebook(codes, latent_dim, prior=PixelPrior(prior_channels, prior_layers))
-    return Parts(latent, ConvEncoder(channels), ConvDecoder(channels[::-1]), Bernoulli())
+    return convolutional(latent, channels, None, likelihood=Bernoulli())
 
 
 @recipe("Zeghidour et al. 2021, arXiv:2107.03312; Lee et al. 2022, arXiv:2203.01941")

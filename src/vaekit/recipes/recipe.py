@@ -23,7 +23,7 @@ from ..likelihoods import (
     of_table,
 )
 from ..model import VAEModule
-from ..networks import MLP
+from ..networks import MLP, ConvDecoder, ConvEncoder
 from ..objectives import ELBO, Objective
 from ..suggest import nearest
 
@@ -205,3 +205,10 @@ def dense(latent: AbstractLatent, hidden: tuple[int, ...], heads: int = 1, **par
 def classic(latent: AbstractLatent, hidden: tuple[int, ...], heads: int = 1, **parts: Any) -> Parts:
     """The same with the cross-entropy of the classic VAE."""
     return dense(latent, hidden, heads, likelihood=Bernoulli(), **parts)
+
+
+def convolutional(latent: AbstractLatent, channels: tuple[int, ...], hidden: int | None, **parts: Any) -> Parts:
+    """The parts around a latent, with convolutional networks: `channels` in, the same reversed out; hidden: the width
+    of a dense layer beside the latent, or None."""
+    channels = tuple(channels)
+    return Parts(latent, ConvEncoder(channels, hidden), ConvDecoder(channels[::-1], hidden), **parts)
