@@ -9,7 +9,7 @@ import vaekit
 
 ROOT = Path(vaekit.__file__).parent
 ROOMS = [
-    {"suggest"},
+    {"suggest", "paths"},
     {"core"},
     {"distributions"},
     {"storage", "networks", "data"},
