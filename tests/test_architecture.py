@@ -9,8 +9,8 @@ import vaekit
 
 ROOT = Path(vaekit.__file__).parent
 ROOMS = [
-    {"suggest", "paths"},
-    {"core"},
+    {"printable"},
+    {"core", "suggest", "paths"},
     {"distributions"},
     {"storage", "networks", "data"},
     {"likelihoods", "latents"},

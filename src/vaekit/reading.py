@@ -26,6 +26,7 @@ from .likelihoods import Likelihood
 from .manners import Manners, NotFittedError
 from .model import VAEModule
 from .networks import SequenceEncoder
+from .paths import names_file
 from .recipes import RECIPES, Recipe, as_recipe
 from .training.privacy import Privacy
 
@@ -79,6 +80,7 @@ class Reading(Manners):
             out = self.holds_out(rows)
         return out & ~out.all()
 
+    @names_file
     def _split(
         self, data: object, y: object = None, context: object = None, spec: DataSpec | None = None
     ) -> tuple[AbstractRows, AbstractRows | None]:
@@ -182,6 +184,7 @@ class Reading(Manners):
             raise NotFittedError("this VAE is not fitted yet: call fit(x) first, or vaekit.load(run)")
         return self.module_
 
+    @names_file
     def _seen(self, x: object, context: object = None, gaps: bool = False) -> AbstractRows:
         """Rows like those the model was fitted to, with their context. gaps: cells may be missing that never were."""
         self._fitted()

@@ -136,6 +136,6 @@ def _words(path: Path) -> NDArray:
     """A .csv of numbers, or of one column of words."""
     import pandas as pd
 
-    frame = pd.read_csv(path)
+    frame = read_csv(path)
     whole = frame.shape[1] == 1 and not pd.api.types.is_numeric_dtype(frame.iloc[:, 0])
     return frame.iloc[:, 0].to_numpy(dtype=object) if whole else _csv(path)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NoReturn
 
 import numpy as np
@@ -78,20 +76,6 @@ def column_names(x: object) -> NDArray | None:
     if columns is None or not all(isinstance(c, str) for c in columns):
         return None
     return np.asarray(list(columns), dtype=object)
-
-
-@contextmanager
-def opening_npy(name: str) -> Iterator[None]:
-    """Raises ValueError, with the fix, where what is done inside finds no whole `.npy` array of plain numbers."""
-    try:
-        yield
-    except (ValueError, EOFError, OSError) as error:
-        if "Object arrays" in str(error) or "Python objects" in str(error):
-            raise ValueError(
-                f"expected an array of numbers, got Python objects (pickled, so never loaded): {name}; "
-                "save x.astype(float), or another plain dtype"
-            ) from error
-        raise ValueError(f"{name} is not a whole .npy array ({error}): save it again with np.save") from error
 
 
 def _numbers(x: object) -> NDArray:

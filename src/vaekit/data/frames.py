@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import decimal
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..paths import expanded, regular_file
+from ..printable import listed, printable
+from .limits import FileError, check_size, reading
+
 Name = str | int
 
 ARROW_WORDS = ("string[pyarrow]", "large_string[pyarrow]")
 """Words of Arrow's in a pandas data frame."""
+LONGEST_LINE, MOST_COLUMNS = 2**26, 2**18
+"""Of the first line of a .csv file: its bytes and columns, above which it is refused. pandas makes objects of each."""
 CONTAINERS = ("pandas", "polars", "pyarrow", "numpy")
 """Whose tables are read; "numpy" stands for structured arrays."""
 
@@ -57,7 +64,7 @@ def as_table(x: object) -> Any:
     rows of numbers, batch by batch. Raises ValueError for a damaged file, ImportError without pandas.
     """
     if isinstance(x, (str, Path)):
-        path = Path(x).expanduser()
+        path = expanded(x)
         if path.suffix.lower() == ".csv" and path.exists():
             return read_csv(path)
         return read_parquet(path) if path.suffix.lower() == ".parquet" and path.exists() and _is_mixed(path) else None
@@ -70,7 +77,7 @@ def opened(x: object) -> Any:
     """The table, in memory, that `x` is or names. Raises TypeError for anything else, and as `as_table` does."""
     found = as_table(x)
     if found is None and isinstance(x, (str, Path)) and Path(x).suffix.lower() == ".parquet":
-        found = read_parquet(Path(x).expanduser())
+        found = read_parquet(expanded(x))
     if found is None:
         raise TypeError(
             f"expected a table (a pandas or polars data frame, an Arrow table, a structured array, or the path of a "
@@ -83,28 +90,42 @@ def read_csv(path: Path) -> Any:
     """A .csv file as a pandas data frame; a first line of numbers is no line of names."""
     try:
         import pandas as pd
-
-        frame = pd.read_csv(path)
-        if len(frame.columns) and all(_is_number(name) for name in frame.columns):
-            frame = pd.read_csv(path, header=None)
-            frame.columns = [str(name) for name in frame.columns]
-        return frame
     except ImportError as error:
         raise ImportError('reading .csv needs pandas: pip install "vaekit[tables]"') from error
-    except (ValueError, OSError) as error:
-        raise ValueError(f"{path} cannot be read as .csv ({error}): save it again") from error
+    path = regular_file(path)
+    with reading(path, ".csv"):
+        _check_csv(path)
+        frame = pd.read_csv(path, low_memory=False)  # in pieces, one column could get two types
+        if len(frame.columns) and all(_is_number(name) for name in frame.columns):
+            frame = pd.read_csv(path, low_memory=False, header=None)
+            frame.columns = [str(name) for name in frame.columns]
+        return frame
+
+
+def _check_csv(path: Path) -> None:
+    """Raises FileError for a file that is larger than the memory that is free, and for one that is a single line of
+    more columns than a table has."""
+    check_size(2 * path.stat().st_size, path)
+    with path.open("rb") as file:
+        first = file.readline(LONGEST_LINE)
+    if len(first) == LONGEST_LINE or first.count(b",") >= MOST_COLUMNS:
+        raise FileError(
+            f"the first line of {printable(path)} has {len(first):,} characters or more, which names more than "
+            f"{MOST_COLUMNS:,} columns: write a row a line, or save an array, np.save"
+        )
 
 
 def read_parquet(path: Path) -> Any:
     """A .parquet file as a pandas data frame."""
+    from .tables import check_table
+
     try:
         import pandas as pd
-
-        return pd.read_parquet(path)
     except ImportError as error:
         raise ImportError('reading .parquet needs pandas and pyarrow: pip install "vaekit[tables]"') from error
-    except (ValueError, OSError) as error:
-        raise ValueError(f"{path} cannot be read as .parquet ({error}): save it again") from error
+    check_table(path)
+    with reading(path, ".parquet"):
+        return pd.read_parquet(path, engine="pyarrow")
 
 
 def _is_mixed(path: Path) -> bool:
@@ -131,9 +152,9 @@ def names_of(table: Any) -> list[Name]:
     else:
         names = list(table.column_names if kind == "pyarrow" else table.columns)
     names = [n if isinstance(n, (str, int)) and not isinstance(n, bool) else _plain_name(n) for n in names]
-    twice = sorted({str(n) for n in names if names.count(n) > 1})
+    twice = sorted({str(n) for n, count in Counter(names).items() if count > 1})
     if twice:
-        raise ValueError(f"two columns are named {', '.join(twice)}: give each column a name of its own")
+        raise ValueError(f"two columns are named {listed(twice)}: give each column a name of its own")
     if not names:
         raise ValueError(f"0 feature(s) (shape=({len(table)}, 0)) while a minimum of 1 is required.")
     return names

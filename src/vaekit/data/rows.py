@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ..core import Batch
+from ..paths import naming
 from .beside import NOTHING, Beside
 from .spec import DataSpec
 from .stored import Stored
@@ -149,11 +150,13 @@ class StoredRows(AbstractRows):
         return self.x.tensor(rows)
 
     def _batch(self, raw: Tensor, index: Index) -> Batch:
-        self.spec.check(raw, anew=self.check is None)
+        with naming(self.x.store.name):
+            self.spec.check(raw, anew=self.check is None)
         raw = raw.pin_memory() if self.device.type == "cuda" else raw
         x, mask = _encoded(raw.to(self.device, non_blocking=True), self.spec, self.dtype)
         if self.check is not None and self.spec.kind != "bytes":
-            self.check(x)
+            with naming(self.x.store.name):
+                self.check(x)
         return Batch(x, mask, context=_at(self.context, index), label=_at(self.label, index))
 
 

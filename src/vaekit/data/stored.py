@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
+from ..paths import expanded, naming, regular_file
+from ..printable import printable
 from .annotated import Annotated, annotated
 from .arrays import as_tensor, from_array, refuse
 from .files import Images
@@ -125,7 +127,8 @@ class Stored:
             for what, bad in (("infinity", np.isinf(x)), ("NaN", np.isnan(x) & (not self.allow_missing))):
                 if bad.any():
                     row, *cell = np.argwhere(bad)[0].tolist()
-                    refuse(what, [int(self._at(rows)[row]), *cell])
+                    with naming(self.store.name):
+                        refuse(what, [int(self._at(rows)[row]), *cell])
         return from_array(x)
 
     def split(self, rows: int) -> Iterator[Tensor]:
@@ -197,7 +200,7 @@ def stored(x: object, allow_missing: bool = True) -> Stored | None:
     if isinstance(x, np.memmap):
         store = ArrayFile.mapped(x)
     elif isinstance(x, (str, Path)):
-        store = _named(Path(x).expanduser())
+        store = _named(expanded(x))
     elif isinstance(x, Stream):
         store = x.store
     elif is_sparse(x):
@@ -215,7 +218,7 @@ def _named(path: Path) -> Store:
     """The store in a file or folder."""
     wanted = "expected a .npy, .parquet or .h5ad file, or a folder of images or of .parquet files"
     if not path.exists():
-        raise FileNotFoundError(f"{wanted}, but {path} does not exist")
+        raise FileNotFoundError(f"{wanted}, but {printable(path)} does not exist")
     if path.is_dir():
         tables = parquet_files(path)
         return Table(tables) if tables else Images(path)
@@ -225,4 +228,5 @@ def _named(path: Path) -> Store:
         return Table([path])
     if path.suffix.lower() == ".h5ad":
         return Annotated(path).store
+    path = printable(regular_file(path))
     raise ValueError(f"{wanted}, got {path}: save the array with np.save, or read the file and pass the array")

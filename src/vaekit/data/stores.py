@@ -18,7 +18,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from .arrays import check_shape, check_type, opening_npy
+from ..paths import naming, regular_file
+from ..printable import printable
+from .arrays import check_shape, check_type
+from .limits import check_size
+from .npy import opening_npy
 
 
 class Store(ABC):
@@ -26,17 +30,18 @@ class Store(ABC):
 
     shape: (N, ...). dtype: NumPy's, one type for all. edges: where the groups begin that are read as a whole, and N;
     None where any row can be read by itself. width: how many groups are kept. lock: held while reading. counted:
-    whether whole numbers are counts, whatever their type.
+    whether whole numbers are counts, whatever their type. name: of the file, as in messages; "": none.
     """
 
     edges: NDArray | None = None
     width = 1
     counted = False
 
-    def __init__(self, shape: tuple[int, ...], dtype: np.dtype):
-        check_shape(shape)
-        check_type(dtype)
-        self.shape, self.dtype, self.lock = shape, dtype, threading.Lock()
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype, name: str = ""):
+        with naming(name):
+            check_shape(shape)
+            check_type(dtype)
+        self.shape, self.dtype, self.lock, self.name = shape, dtype, threading.Lock(), name
 
     @property
     def row_bytes(self) -> int:
@@ -63,8 +68,8 @@ class ArrayFile(Store):
 
     def __init__(self, file: BinaryIO, offset: int, shape: tuple[int, ...], dtype: np.dtype, name: str):
         weakref.finalize(self, file.close)
-        super().__init__(shape, dtype)
-        self.file, self.offset, self.name = file, offset, name
+        super().__init__(shape, dtype, name)
+        self.file, self.offset = file, offset
 
     @classmethod
     def mapped(cls, x: np.memmap) -> ArrayFile | None:
@@ -77,14 +82,14 @@ class ArrayFile(Store):
             return None
         if not x.flags.c_contiguous:
             raise ValueError(
-                f"expected rows that lie one after the other in {root.filename}, got strides {x.strides} for shape "
-                f"{x.shape} (Fortran order, or a part of every row): save them with "
+                f"expected rows that lie one after the other in {printable(root.filename)}, got strides {x.strides} "
+                f"for shape {x.shape} (Fortran order, or a part of every row): save them with "
                 "np.save(path, np.ascontiguousarray(x))"
             )
         if root.mode == "c":
             raise ValueError(
-                f"expected an array that is what {root.filename} holds, got one whose changes are not written "
-                '(mode="c"): open it with mmap_mode="r"'
+                f"expected an array that is what {printable(root.filename)} holds, got one whose changes are not "
+                'written (mode="c"): open it with mmap_mode="r"'
             )
         if root.mode != "r":
             root.flush()
@@ -94,12 +99,16 @@ class ArrayFile(Store):
     @classmethod
     def opened(cls, path: Path) -> ArrayFile:
         """A `.npy` file. Raises ValueError for one that is damaged or cut short, or in Fortran order."""
-        with opening_npy(str(path)):
+        path = regular_file(path)
+        with opening_npy(path):
             x = np.lib.format.open_memmap(path, mode="r")
-        return cls.mapped(x)
+        with naming(path):
+            return cls.mapped(x)
 
     def read(self, index: NDArray) -> NDArray:
-        rows, size = np.empty((len(index), *self.shape[1:]), self.dtype), self.row_bytes
+        size = self.row_bytes
+        check_size(len(index) * size, self.name)
+        rows = np.empty((len(index), *self.shape[1:]), self.dtype)
         content = memoryview(rows.reshape(-1).view(np.uint8))
         starts = np.flatnonzero(np.diff(index, prepend=-2) != 1)  # of runs of rows that follow one another
         stops = np.append(starts[1:], len(index))
@@ -117,8 +126,8 @@ class ArrayFile(Store):
             count = self.file.readinto(part)
             if not count:
                 raise ValueError(
-                    f"{self.name} ends before the last of its {self.shape[0]:,} rows: it was cut short after it was "
-                    "opened; write it again"
+                    f"{printable(self.name)} ends before the last of its {self.shape[0]:,} rows: it was cut short "
+                    "after it was opened; write it again"
                 )
             part = part[count:]
 
@@ -139,7 +148,7 @@ class Items(Store):
         if len(dataset) == 0:
             raise ValueError(f"expected rows, got an empty {self.name}: a data set to fit needs at least one")
         first = self._row(0)
-        super().__init__((len(dataset), *first.shape), first.dtype)
+        super().__init__((len(dataset), *first.shape), first.dtype, self.name)
 
     def read(self, index: NDArray) -> NDArray:
         rows = np.empty((len(index), *self.shape[1:]), self.dtype)

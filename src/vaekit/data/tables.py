@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from ..paths import regular_file
+from ..printable import listed, printable
+from .limits import FileError, check_size, reading
 from .stores import Store
 
 if TYPE_CHECKING:
@@ -41,10 +44,12 @@ class Table(Store):
                 types += self._types(path, file)
                 for group in range(file.metadata.num_row_groups):
                     if rows := file.metadata.row_group(group).num_rows:
+                        check_size(rows * 8 * file.metadata.num_columns, path)
                         self.groups.append((path, group))
                         sizes.append(rows)
         self.edges = np.cumsum([0, *sizes])
-        super().__init__((sum(sizes), len(self.names)), np.result_type(*types))
+        name = str(paths[0] if len(paths) == 1 else paths[0].parent)
+        super().__init__((sum(sizes), len(self.names)), np.result_type(*types), name)
         self.width = max(1, KEPT // (max(sizes) * self.row_bytes))
 
     def _types(self, path: Path, file: ParquetFile) -> list[np.dtype]:
@@ -52,21 +57,26 @@ class Table(Store):
         schema = file.schema_arrow
         index = (schema.pandas_metadata or {}).get("index_columns", [])
         fields = {field.name: field for field in schema if field.name not in index}
+        if len(set(schema.names)) < len(schema.names):
+            twice = [name for name in fields if schema.names.count(name) > 1]
+            raise FileError(f"several columns of {printable(path)} are named {listed(twice)}: rename them")
         words = [name for name, field in fields.items() if not _is_number(field.type)]
         if words or not fields:
-            got = ", ".join(words) or "none"
-            raise ValueError(f"expected columns of numbers in {path}, got {got}: encode or drop them first")
+            raise FileError(
+                f"expected columns of numbers in {printable(path)}, got {listed(words)}: encode or drop them first"
+            )
         self.names = self.names or list(fields)
         if list(fields) != self.names:
-            raise ValueError(
-                f"expected the columns {', '.join(self.names)} in every file, got {', '.join(fields)} in {path}: write "
-                "files of one schema"
+            raise FileError(
+                f"expected the columns {listed(self.names)} in every file, got {listed(fields)} in {printable(path)}: "
+                "write files of one schema"
             )
         gaps = _with_nulls(file.metadata)
         types = {name: np.dtype(field.type.to_pandas_dtype()) for name, field in fields.items()}
         return [np.dtype(float) if name in gaps and t.kind != "f" else t for name, t in types.items()]
 
     def read(self, index: NDArray) -> NDArray:
+        check_size(len(index) * self.row_bytes, self.name)
         rows = np.empty((len(index), self.shape[1]), self.dtype)
         groups = np.searchsorted(self.edges, index, side="right") - 1
         for group in sorted(np.unique(groups).tolist(), key=lambda g: g not in self.kept):
@@ -89,29 +99,32 @@ class Table(Store):
         start = 0
         with _opened(path) as file:
             for part in file.iter_batches(AT_ONCE, row_groups=[group], columns=self.names, use_threads=False):
+                if start + len(part) > len(rows):
+                    raise FileError(f"{printable(path)} has more rows than it states: save it again")
                 for column, name in enumerate(self.names):
+                    if part[name].null_count and self.dtype.kind != "f":
+                        raise FileError(f"{printable(path)} has nulls that it does not state: save it again")
                     rows[start : start + len(part), column] = _values(part[name])
                 start += len(part)
+        if start < len(rows):
+            raise FileError(f"{printable(path)} has fewer rows than it states: save it again")
         return rows
 
 
 def parquet_files(folder: Path) -> list[Path]:
     """The Parquet files directly in a folder, in order of name."""
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() == ".parquet" and not p.name.startswith((".", "_")))
+    found = (p for p in folder.iterdir() if p.suffix.lower() == ".parquet" and not p.name.startswith((".", "_")))
+    return sorted(map(regular_file, found))
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[ParquetFile]:
     try:
-        from pyarrow import ArrowException
         from pyarrow.parquet import ParquetFile
     except ImportError as error:
         raise ImportError('reading .parquet needs pyarrow: pip install "vaekit[tables]"') from error
-    try:
-        with ParquetFile(path) as file:
-            yield file
-    except (ArrowException, OSError) as error:
-        raise ValueError(f"{path} cannot be read as .parquet ({error}): save it again") from error
+    with reading(path, ".parquet"), ParquetFile(regular_file(path)) as file:
+        yield file
 
 
 def _is_number(kind: pyarrow.DataType) -> bool:
@@ -145,3 +158,11 @@ def column_kinds(path: Path) -> tuple[list[bool], bool]:
         index = (schema.pandas_metadata or {}).get("index_columns", [])
         fields = [field for field in schema if field.name not in index]
         return [_is_number(field.type) for field in fields], bool(_with_nulls(file.metadata) & {f.name for f in fields})
+
+
+def check_table(path: Path) -> None:
+    """Raises FileError for a Parquet file that is damaged, or whose rows, read at once, ask for more than is free."""
+    with _opened(path) as file:
+        rows = [file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups)]
+        check_size(min(rows, default=0), path)
+        check_size(8 * sum(rows) * file.metadata.num_columns, path)
