@@ -10,7 +10,7 @@ import vaekit
 ROOT = Path(vaekit.__file__).parent
 ROOMS = [
     {"printable"},
-    {"core", "suggest", "paths"},
+    {"core", "suggest", "paths", "sklearn_compat"},
     {"distributions"},
     {"storage", "networks", "data"},
     {"likelihoods", "latents"},
@@ -19,7 +19,7 @@ ROOMS = [
     {"recipes"},
     {"training", "manners"},
     {"evaluation", "tasks", "reading"},
-    {"fitted"},
+    {"fitted", "incremental"},
     {"evaluated"},
     {"estimator"},
     {"saving", "outliers"},

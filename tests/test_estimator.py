@@ -13,7 +13,7 @@ from torch import nn
 
 import vaekit as vk
 from vaekit import storage
-from vaekit.manners import NotFittedError
+from vaekit.sklearn_compat import NotFittedError
 from vaekit.training import Diverged
 
 

@@ -10,7 +10,7 @@ import vaekit as vk
 from vaekit import latents as lt
 from vaekit import objectives as ob
 from vaekit.core import Source
-from vaekit.manners import NotFittedError
+from vaekit.sklearn_compat import NotFittedError
 
 HELD = slice(2000, 2500)
 

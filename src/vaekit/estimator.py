@@ -17,11 +17,13 @@ from .core import Component
 from .data.annotated import annotated, beside_of
 from .data.arrays import column_names
 from .data.beside import context_shape
+from .data.containers import collected
 from .data.inference import Columns
 from .data.rows import AbstractRows
 from .data.spec import DataSpec
 from .evaluated import Evaluated
 from .evaluation.health import FEWEST
+from .incremental import one_pass
 from .latents import AbstractLatent, Prior, StandardNormal
 from .likelihoods import Likelihood
 from .likelihoods.unit import reading
@@ -177,8 +179,10 @@ class VAE(Evaluated):
         run: a folder for checkpoints, the history and the result. resume: go on from its checkpoint, bit for bit.
         Started by torchrun, several processes train one model together; all make the same call, see `training.join`.
         """
-        x = annotated(x) or x
+        x = annotated(x) or collected(x)
         y, context = beside_of(x, y), beside_of(x, context)
+        if self._goes_on():
+            x, context = self._named(x, context)  # the columns of a frame in the order of the last fit
         names, processes = column_names(x), join()
         self._check_privacy()
         rows, held = self._split(x, y, context)
@@ -326,8 +330,60 @@ class VAE(Evaluated):
         self.history_ = [*self.history_, *({**r, "epoch": before + r["epoch"]} for r in course.history)]
         self.module_, self.ended_, self.pace_ = model.eval(), course.ended, course.pace
 
-    def fit_transform(self, x: object, y: object = None, **settings: Any) -> np.ndarray:
-        return self.fit(x, y, **settings).transform(x)
+    def fit_transform(self, x: object, y: object = None, *, context: object = None, **settings: Any) -> Any:
+        """Fit to rows and return their codes.
+
+        Parameters
+        ----------
+        x, y, context
+            As in `fit`.
+        **settings
+            Other arguments of `fit`.
+
+        Returns
+        -------
+        ndarray of shape (N, latent numbers) or DataFrame
+            As `transform` returns them.
+        """
+        return self.fit(x, y, context=context, **settings).transform(x, context)
+
+    def partial_fit(self, x: object, y: object = None, *, context: object = None) -> Self:
+        """Train for one epoch on the given rows, from the current weights.
+
+        The first call builds the model: it infers columns, levels, scales and classes from its rows, so these rows
+        should be typical and hold every class of y. Later calls keep them. No rows are held out, the learning rate is
+        constant and the moments of Adam start anew at each call, so large parts are better than small ones.
+
+        Parameters
+        ----------
+        x : array, sparse matrix, table or path
+            Rows, in later calls like those of the first.
+        y : array of shape (N,) or None, default=None
+            Classes, for a model that has them.
+        context : array or None, default=None
+            Context of the rows, for a model that reads one.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If the rows differ in shape or kind from those of the first call, or with `seeds`, `privacy` or `sharded`.
+
+        See Also
+        --------
+        fit
+
+        Examples
+        --------
+        >>> vae = vk.VAE(latent_dim=2)
+        >>> for part in parts:
+        ...     vae.partial_fit(part)
+        """
+        one_pass(self, x, y, context)
+        return self
 
     def _adopt(self, learner: Learner, spec: DataSpec, course: Course) -> None:
         learner.to(memory_format=torch.channels_last)  # as in training: what is loaded gives the same numbers, as fast

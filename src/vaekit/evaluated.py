@@ -169,7 +169,7 @@ class Evaluated(Fitted):
         scored = ("log_likelihood", "bits_per_dim") if simple.measure else ()
         mine = {name: own.figures[name] for name in scored if name in own.figures}
         if "ppca" in simple.figures and not self._binarises:
-            apart = torch.from_numpy(self._dense(x) - self.reconstruct(x, context)).flatten(1)
+            apart = torch.from_numpy(self._dense(x) - self._reconstructed(*self._named(x, context))).flatten(1)
             mine["reconstruction_error"] = reconstruction_error(apart / torch.tensor(simple.scale))
         return simple.beside("this model", f"{int(np.prod(self.module_.latent.shape))} latents", mine)
 
@@ -192,7 +192,7 @@ class Evaluated(Fitted):
         Of codes of two numbers, whether they keep neighbours, too. See `vaekit.evaluation.representation`, which reads
         codes, for context and real values.
         """
-        codes, seed = (self.transform(x), self.transform(test)), self._seed(seed)
+        codes, seed = (self._encoded(x), self._encoded(test)), self._seed(seed)
         return representation.representation(codes[0], y, codes[1], y_test, seed, test=test)
 
     def disentanglement(
@@ -200,7 +200,7 @@ class Evaluated(Fitted):
     ) -> dict[str, float]:
         """How well single codes stand for single factors (N, F), whole numbers that made the rows: scores in [0, 1], by
         name; see `vaekit.evaluation.disentanglement`."""
-        return disentanglement.disentanglement(self.transform(x, context), factors, self._seed(seed))
+        return disentanglement.disentanglement(self._encoded(x, context), factors, self._seed(seed))
 
     def judge_samples(
         self,
@@ -255,7 +255,13 @@ class Evaluated(Fitted):
         `detector(x)` is (N,), higher is odder, by the score that was chosen without an odd row at hand.
         """
         seed = self._seed(seed)
-        return Detector.of(self._fitted(), self._seen, normal, draws=draws, seed=seed)
+        self._fitted()
+        return Detector.of(self.module_, self._seen_as_numbers, self.numbers(normal), draws=draws, seed=seed)
+
+    def _seen_as_numbers(self, x: object) -> AbstractRows:
+        """Rows of a table, or the `numbers` of such rows, as the model reads them; others as they are."""
+        plain = isinstance(x, np.ndarray) and not x.dtype.names
+        return self.over_numbers()._seen(x if plain else self.numbers(x))
 
     def anomaly_score(
         self,
@@ -292,12 +298,14 @@ class Evaluated(Fitted):
 
         score: "bound", "distortion" or "error". See `vaekit.evaluation.oddness.explain`.
         """
+        x, context = self._named(x, context)
         rows = self._seen(x, context)
         shares = oddness.explain(self._fitted(), rows, score, draws=draws, seed=self._seed(seed))
         if self.spec_.schema is not None:
-            return numbers(self.spec_.schema, shares)
+            return self._like(x, numbers(self.spec_.schema, shares))
         shares = shares.reshape(len(shares), *self.spec_.model_shape)
-        return (np.moveaxis(shares, 1, -1) if self.spec_.channels_last else shares).reshape(-1, *self.spec_.shape)
+        shares = np.moveaxis(shares, 1, -1) if self.spec_.channels_last else shares
+        return self._like(x, shares.reshape(-1, *self.spec_.shape))
 
     def outlier_probability(
         self,

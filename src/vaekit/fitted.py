@@ -18,7 +18,9 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from .core import Batch, Noise, Scope, Source, Still
+from .data.arrays import from_array
 from .data.beside import Beside, sampled, spread
+from .data.containers import framed, indexed, is_frame
 from .data.frames import as_table, joined
 from .data.gaps import filled, partial_cells, partial_row, with_given
 from .data.rows import AbstractRows
@@ -28,6 +30,7 @@ from .networks import SequenceEncoder
 from .networks.sequences import until_last
 from .objectives import Objective
 from .reading import Reading
+from .sklearn_compat import check_input_features, contained, output_of
 from .tasks import complete, impute, sample_given, walks
 from .tasks.weighing import DRAWS
 
@@ -59,27 +62,111 @@ class Fitted(Reading):
     def _codes(self, batch: Batch, noise: Noise) -> Tensor:
         return self.module_.infer(batch, noise).z
 
-    def transform(self, x: object, context: object = None) -> np.ndarray:
-        """(N, latent numbers): the centre of q(z | x), the posterior mean where it is normal; deterministic."""
+    def transform(self, x: object, context: object = None) -> Any:
+        """Encode rows: the center of q(z | x), which is the posterior mean if q is normal. Deterministic.
+
+        Parameters
+        ----------
+        x : array, sparse matrix, table or path
+            Rows like those of fit.
+        context : array or None, default=None
+            Context of the rows, for a model that reads one.
+
+        Returns
+        -------
+        ndarray of shape (N, latent numbers) or DataFrame
+            An array, unless `set_output` or scikit-learn's ``transform_output`` asks for a frame.
+
+        See Also
+        --------
+        inverse_transform, set_output, get_feature_names_out
+        """
+        codes = self._encoded(x, context)
+        return contained(output_of(self._output_config), codes, self._code_names(), x)
+
+    def _encoded(self, x: object, context: object = None) -> NDArray:
         still = Still(Source.like(self._fitted()))
         return self._gather(self._seen(x, context), lambda b: self._codes(b, still).flatten(1)).numpy()
 
+    def _code_names(self) -> list[str]:
+        return [f"{type(self).__name__.lower()}{i}" for i in range(int(np.prod(self._fitted().latent.shape)))]
+
+    def get_feature_names_out(self, input_features: Sequence[str] | None = None) -> NDArray:
+        """Return the names of the columns of `transform`.
+
+        Parameters
+        ----------
+        input_features : sequence of str or None, default=None
+            Only checked against the names and the number of the features of fit.
+
+        Returns
+        -------
+        ndarray of str objects
+            ``"vae0"``, ``"vae1"``, ...
+        """
+        names = self._code_names()
+        check_input_features(input_features, vars(self).get("feature_names_in_"), self.n_features_in_)
+        return np.array(names, dtype=object)
+
     @available
     def predict_proba(self, x: object, context: object = None) -> np.ndarray:
-        """(N, classes): q(class | x) in the order of `classes_`, of a model that tells classes or clusters."""
+        """Return the class probabilities q(class | x).
+
+        Only for a model that has classes or clusters.
+
+        Parameters
+        ----------
+        x : array, sparse matrix, table or path
+            Rows like those of fit.
+        context : array or None, default=None
+            Context of the rows, for a model that reads one.
+
+        Returns
+        -------
+        ndarray of shape (N, classes)
+            In the order of `classes_`.
+        """
         still = Still(Source.like(self._fitted()))
         return self._gather(self._seen(x, context), lambda b: self.module_.infer(b, still).classes.exp()).numpy()
 
     @available
     def predict(self, x: object, context: object = None) -> np.ndarray:
-        """(N,): the likeliest class, one of `classes_`, or the number of the likeliest cluster."""
+        """Return the most probable class, one of `classes_`, or the number of the most probable cluster.
+
+        Parameters
+        ----------
+        x : array, sparse matrix, table or path
+            Rows like those of fit.
+        context : array or None, default=None
+            Context of the rows, for a model that reads one.
+
+        Returns
+        -------
+        ndarray of shape (N,)
+        """
         return self.classes_[self.predict_proba(x, context).argmax(1)]
 
     def inverse_transform(self, z: object, context: object = None) -> Any:
-        """Codes (N, latent numbers) -> the mean of p(x | z), in the data's own units, shape and dtype; of a table, a
-        table, with the likeliest level of a category."""
+        """Decode codes into the mean of p(x | z), in the units, shape and dtype of the data.
+
+        Parameters
+        ----------
+        z : array or DataFrame of shape (N, latent numbers)
+            Codes as `transform` returns them.
+        context : array or None, default=None
+            Context of each row, or of all rows.
+
+        Returns
+        -------
+        ndarray of shape (N, ...) or table
+            A model of a table returns a table of the container that fit read; it has the most probable level of a
+            category. A pandas table keeps the index of the codes, if these are a pandas frame.
+        """
+        return indexed(self._decoded_codes(z, context), z)
+
+    def _decoded_codes(self, z: object, context: object = None) -> Any:
         model = self._fitted()
-        codes = torch.as_tensor(np.asarray(z), dtype=Source.like(model).dtype)
+        codes = from_array(np.asarray(z)).to(Source.like(model).dtype)
         size = int(np.prod(model.latent.shape))
         if codes.dim() != 2 or codes.shape[1] != size:
             raise ValueError(f"expected codes (N, {size}), got {tuple(codes.shape)}: pass what transform gives")
@@ -106,15 +193,34 @@ class Fitted(Reading):
         return repeat(None) if read is None else iter(read.to(device).split(CHUNK))
 
     def reconstruct(self, x: object, context: object = None) -> Any:
-        """The mean of p(x | z) at the centre of q(z | x), in the data's own units, shape and dtype; deterministic.
+        """Encode and decode rows: the mean of p(x | z) at the center of q(z | x). Deterministic.
 
-        Of a likelihood with a library, at the row's own. Missing cells are filled, but for those of series, (N, T) or
-        (N, T, C), after their last step: that is padding.
+        A likelihood with a library uses the library of each row. Missing cells are filled, except those of series,
+        (N, T) or (N, T, C), after their last step, which are padding.
+
+        Parameters
+        ----------
+        x : array, sparse matrix, table or path
+            Rows like those of fit.
+        context : array or None, default=None
+            Context of the rows, for a model that reads one.
+
+        Returns
+        -------
+        ndarray of shape (N, ...) or table
+            Rows in the units, shape and dtype of the data. A table for a table; a pandas frame keeps its index.
         """
         x, context = self._named(x, context)
+        return self._like(x, self._reconstructed(x, context))
+
+    def _like(self, x: object, rows: Any, repeats: int = 1) -> Any:
+        """Rows of the model, `repeats` for each row of x, in the container of x and with its index."""
+        return framed(rows, x) if self.spec_.schema is None and repeats == 1 else indexed(rows, x, repeats)
+
+    def _reconstructed(self, x: object, context: object = None) -> Any:
         if getattr(self._fitted().likelihood, "library", None):
             return self.spec_.decode(self._at_library(x, context, lambda px, own: px.at(own).mean))
-        rows, shape = self.inverse_transform(self.transform(x, context), context), self.spec_.shape
+        rows, shape = self._decoded_codes(self._encoded(x, context), context), self.spec_.shape
         ends = isinstance(self.module_.encoder, SequenceEncoder) and self.spec_.missing and len(shape) < 3
         if ends and self.spec_.schema is None and rows.dtype.kind == "f":
             seen = self._seen(x, context)
@@ -122,15 +228,32 @@ class Fitted(Reading):
             rows[there.numpy() == 0] = np.nan
         return rows
 
-    def expected(
-        self, x: object, library: float | None = 1e4, context: object = None, under: object = None
-    ) -> np.ndarray:
-        """(N, D), real numbers: the counts that rows x are expected to have, were all of one `library`; deterministic.
+    def expected(self, x: object, library: float | None = 1e4, context: object = None, under: object = None) -> Any:
+        """Return the counts that rows are expected to have if all had one library. Deterministic.
 
-        `l softmax(decoder(z))` at the centre of q(z | x), l = library, None: the row's own; 1 gives shares of the
-        whole. Zeros that a likelihood adds beside the counts are left out of it. context: of the rows. under: a context
-        to decode them with in its stead, one for all or one for each, such as another batch. Raises ValueError for a
-        model whose likelihood has no library. scvi-tools' `get_normalized_expression`.
+        This is ``l softmax(decoder(z))`` at the center of q(z | x), scvi-tools' ``get_normalized_expression``. Zeros
+        that a zero-inflated likelihood adds to the counts are left out.
+
+        Parameters
+        ----------
+        x : array, sparse matrix, AnnData, table or path
+            Rows like those of fit.
+        library : float or None, default=1e4
+            Total of the counts, l. ``None`` takes each row's own, ``1`` gives shares of the total.
+        context : array or None, default=None
+            Context of the rows, for a model that reads one.
+        under : array or None, default=None
+            Context to decode with instead, such as another batch: one for all rows, or one for each.
+
+        Returns
+        -------
+        ndarray of shape (N, D) or DataFrame
+            Real numbers. A frame for a frame, with its index and columns.
+
+        Raises
+        ------
+        ValueError
+            If the likelihood has no library.
         """
         likelihood = self._fitted().likelihood
         if getattr(likelihood, "library", None) is None:
@@ -144,7 +267,8 @@ class Fitted(Reading):
         def means(px: Library, own: Tensor) -> Tensor:
             return px.shares * (own.exp() if library is None else library)
 
-        return self._at_library(x, context, means, under).numpy()
+        x, context = self._named(x, context)
+        return self._like(x, self._at_library(x, context, means, under).numpy())
 
     def _at_library(
         self, x: object, context: object, f: Callable[[Library, Tensor], Tensor], under: object = None
@@ -269,7 +393,7 @@ class Fitted(Reading):
         if n is None:
             return self._with(x, impute(self._fitted(), rows, **settings).x)
         each = [self._with(x, own) for own in complete(self._fitted(), rows, n, **settings).x]
-        return each if self.spec_.schema is not None else np.stack(each)
+        return each if self.spec_.schema is not None or is_frame(x) else np.stack(each)
 
     def complete(
         self, x: object, *, draws: int = DRAWS, seed: int | None = None, context: object = None
@@ -285,7 +409,8 @@ class Fitted(Reading):
 
     def _with(self, x: object, cells: Tensor) -> Any:
         """Rows x, their gaps filled by cells (N, *model_shape)."""
-        return filled(x if self.spec_.schema is None else as_table(x), self._in_units(cells))
+        x = self._named(x, None)[0] if self.spec_.schema is None else as_table(x)
+        return filled(x, self._like(x, self._in_units(cells)))
 
     def _in_units(self, cells: Tensor) -> Any:
         """Cells (N, *model_shape) in the data's own units; of levels 0 and 1 the nearer one."""
@@ -296,19 +421,21 @@ class Fitted(Reading):
 
     def interpolate(
         self, x_a: object, x_b: object, steps: int = 10, path: str = "linear", context: object = None
-    ) -> np.ndarray:
+    ) -> Any:
         """(N, steps, ...): from each row of x_a to that of x_b, along their codes and decoded, the ends among them.
+
+        Of a table, a table of N * steps rows, in which the index of a row of x_a is repeated.
 
         path: "linear", "spherical", or "geodesic", the shortest way by what the decoder makes of it, see
         `vaekit.tasks.interpolate`. context: that both rows of a pair have, where the model reads one.
         """
-        a, b = (self._as_codes(self.transform(x, context)) for x in (x_a, x_b))
+        a, b = (self._as_codes(self._encoded(x, context)) for x in (x_a, x_b))
         way = partial(walks.interpolate, steps=steps, path=path)
         if path != "geodesic" or len(a) != len(b):
-            return self._decoded(way(a, b), context)
+            return self._decoded(way(a, b), context, x_a)
         means = (partial(self._mean, context=own) for own in self._each_context(context, len(a)))
         pairs = zip(a.split(1), b.split(1), means)
-        return self._decoded(torch.cat([way(*ends, decode=mean) for *ends, mean in pairs]), context)
+        return self._decoded(torch.cat([way(*ends, decode=mean) for *ends, mean in pairs]), context, x_a)
 
     def traverse(
         self,
@@ -317,24 +444,22 @@ class Fitted(Reading):
         steps: int = 11,
         reach: float = 3.0,
         context: object = None,
-    ) -> np.ndarray:
+    ) -> Any:
         """(N, dimensions, steps, ...): the codes of rows x, or the prior's centre, one dimension moved at a time.
 
         dimensions: which (None: all). It is moved from -reach to reach, in units of z, and the others are held.
         """
         if steps < 1:
             raise ValueError(f"steps={steps}: expected at least 1")
-        centre = self._centre(context) if x is None else self._as_codes(self.transform(x, context))
+        centre = self._centre(context) if x is None else self._as_codes(self._encoded(x, context))
         offsets = torch.linspace(-reach, reach, steps, device=centre.device, dtype=centre.dtype)
-        return self._decoded(walks.traverse(centre, offsets, dimensions), context)
+        return self._decoded(walks.traverse(centre, offsets, dimensions), context, x)
 
-    def shift(
-        self, x: object, present: object, absent: object, amount: float = 1.0, context: object = None
-    ) -> np.ndarray:
+    def shift(self, x: object, present: object, absent: object, amount: float = 1.0, context: object = None) -> Any:
         """Rows x with something added: their codes are moved by the mean code of the rows that have it (present) minus
         that of the rows that lack it (absent), times `amount`, and decoded. context: one for all rows."""
-        rows = (self._as_codes(self.transform(r, context)) for r in (x, present, absent))
-        return self._decoded(walks.shift(*rows, amount), context)
+        rows = (self._as_codes(self._encoded(r, context)) for r in (x, present, absent))
+        return self._decoded(walks.shift(*rows, amount), context, x)
 
     def _as_codes(self, z: np.ndarray) -> Tensor:
         return torch.from_numpy(z).to(next(self._fitted().parameters()).device)
@@ -355,15 +480,15 @@ class Fitted(Reading):
         given = None if context is None else context.expand(len(z), *context.shape[1:])
         return self.module_.decode(z.reshape(-1, *self.module_.latent.shape), given).mean
 
-    def _decoded(self, codes: Tensor, context: object = None) -> np.ndarray:
-        """Codes (N, ..., latent numbers) -> rows (N, ..., *row); of a table, one after the other."""
+    def _decoded(self, codes: Tensor, context: object = None, x: object = None) -> Any:
+        """Codes (N, ..., latent numbers) of rows x -> rows (N, ..., *row); of a table, one after the other."""
         flat, given = codes.flatten(0, -2).cpu().numpy(), spread(context, len(codes), self.spec_)
         if given is not None:
             given = np.repeat(np.asarray(given), len(flat) // len(codes), 0)
-        rows = self.inverse_transform(flat, given)
-        if self.spec_.schema is not None:
-            return rows
-        return rows.reshape(*codes.shape[:-1], *rows.shape[1:])
+        rows = self._decoded_codes(flat, given)
+        if self.spec_.schema is None:
+            rows = rows.reshape(*codes.shape[:-1], *rows.shape[1:])
+        return self._like(self._named(x, None)[0], rows, len(flat) // len(codes))
 
     def posterior(self, x: object, context: object = None) -> torch.distributions.Distribution:
         """q(z | x) as a `torch.distributions` object, for a normal or categorical posterior."""

@@ -5,26 +5,17 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
-import sys
 from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 from torch import nn
 
 from .recipes import Recipe, as_recipe
+from .sklearn_compat import Estimator, check_output, derive
 from .suggest import nearest
 
-
-class NotFittedError(ValueError, AttributeError):
-    """Used before `fit`."""
-
-
-def not_fitted(text: str) -> NotFittedError:
-    """The error, which is scikit-learn's own, too, where that is in use."""
-    sklearn = sys.modules.get("sklearn.exceptions")
-    if sklearn is None:
-        return NotFittedError(text)
-    return type("NotFittedError", (NotFittedError, sklearn.NotFittedError), {})(text)
+KEPT_BY_CLONES = ("_sklearn_output_config", "_metadata_request")
+"""Attributes that scikit-learn's `clone` copies next to the parameters."""
 
 
 class available:
@@ -41,7 +32,7 @@ class available:
         return self.method.__get__(owner, kind)
 
 
-class Parameters:
+class Parameters(Estimator):
     """What scikit-learn reads and sets: a constructor stores each argument under its own name, and one of them,
     `inner`, may have parameters of its own, which are reached as `inner__name`."""
 
@@ -52,14 +43,41 @@ class Parameters:
         return {n: p.default for n, p in inspect.signature(cls.__init__).parameters.items() if n != "self"}
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The constructor's arguments; with deep, those of the inner one too, as `inner__name`."""
+        """Return the constructor's arguments.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Also return the parameters of the inner object, as ``recipe__name`` or ``vae__name``.
+
+        Returns
+        -------
+        dict
+            Values by name.
+        """
+        derive()
         params = {name: getattr(self, name) for name in sorted(self._defaults())}
         if deep and hasattr(within := getattr(self, self.inner), "get_params"):
             params |= {f"{self.inner}__{k}": v for k, v in within.get_params().items()}
         return params
 
     def set_params(self, **params: Any) -> Self:
-        """Changes arguments; `inner__name=6` changes one of the inner one's. Raises ValueError for unknown names."""
+        """Change arguments of the constructor.
+
+        Parameters
+        ----------
+        **params
+            New values by name. ``recipe__name`` or ``vae__name`` changes a parameter of the inner object.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If there is no parameter of that name.
+        """
         prefix = f"{self.inner}__"
         settings = {k.removeprefix(prefix): params.pop(k) for k in list(params) if k.startswith(prefix)}
         known = self._defaults()
@@ -74,6 +92,18 @@ class Parameters:
     def _own_inner(self) -> Any:
         """A copy of the inner one, to be changed. Raises ValueError where there is none."""
         raise NotImplementedError
+
+    def __sklearn_clone__(self) -> Self:
+        """Return a new, unfitted estimator with the same parameters and the same scikit-learn settings."""
+        twin = type(self)(**{name: self._cloned(value) for name, value in self.get_params(deep=False).items()})
+        vars(twin).update({n: copy.deepcopy(vars(self)[n]) for n in KEPT_BY_CLONES if n in vars(self)})
+        return twin
+
+    def _cloned(self, value: Any) -> Any:
+        """A parameter for a clone: parts are shared, because fit copies them and never changes them."""
+        if isinstance(value, Parameters):
+            return value.__sklearn_clone__()
+        return copy.copy(value) if isinstance(value, Recipe) else value
 
 
 class Manners(Parameters):
@@ -92,10 +122,28 @@ class Manners(Parameters):
             raise ValueError("recipe__* settings need a recipe: set_params(recipe=...) first")
         return copy.copy(as_recipe(self.recipe))
 
-    def __sklearn_clone__(self) -> Self:
-        """A new estimator with the same arguments; parts are shared, as fit copies them and never changes them."""
-        params = self.get_params(deep=False)
-        return type(self)(**{n: copy.copy(v) if isinstance(v, Recipe) else v for n, v in params.items()})
+    def set_output(self, *, transform: str | None = None) -> Self:
+        """Choose the container that `transform` and `fit_transform` return.
+
+        Parameters
+        ----------
+        transform : {"default", "pandas", "polars"} or None, default=None
+            ``"default"`` is an ndarray. ``"pandas"`` and ``"polars"`` are data frames with the column names of
+            `get_feature_names_out`; a pandas frame has the index of the rows that were passed. ``None`` changes
+            nothing. Without a call, scikit-learn's ``set_config(transform_output=...)`` applies.
+
+        Returns
+        -------
+        self
+        """
+        check_output(transform)
+        if transform is not None:
+            self._sklearn_output_config = {**self._output_config, "transform": transform}
+        return self
+
+    @property
+    def _output_config(self) -> dict[str, str]:
+        return vars(self).get("_sklearn_output_config", {})
 
     def __sklearn_tags__(self) -> Any:
         from sklearn.utils import InputTags, Tags, TargetTags, TransformerTags

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from .data.frames import as_table, take
 from .estimator import VAE
 from .evaluation.oddness import SCORES, p_values
-from .manners import Parameters, not_fitted
+from .manners import Parameters
 from .recipes import table
+from .sklearn_compat import not_fitted
 from .suggest import nearest
 
 STYLES = ("pyod", "sklearn")

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from .core import Component
 from .data.annotated import annotated, beside_of
 from .data.beside import NOTHING, Beside, spread
+from .data.containers import collected
 from .data.frames import as_table, container_of, in_order, take
 from .data.inference import Columns
 from .data.labels import Classes
@@ -23,11 +24,12 @@ from .data.spec import DataSpec, has_gaps
 from .data.stored import Stored, as_data
 from .latents import AbstractLatent
 from .likelihoods import Likelihood
-from .manners import Manners, NotFittedError
+from .manners import Manners
 from .model import VAEModule
 from .networks import SequenceEncoder
 from .paths import names_file
 from .recipes import RECIPES, Recipe, as_recipe
+from .sklearn_compat import not_fitted
 from .training.privacy import Privacy
 
 
@@ -98,20 +100,22 @@ class Reading(Manners):
             held = self._rows(given if schema is None else self._opened(given), schema)[0]
         if known is None:
             spec, labelled = self._inferred(x, dtype, schema)
-        elif tuple(x.shape[1:]) == known.shape:
-            spec, labelled = known, self.module_.latent.labelled
         else:
-            raise ValueError(f"warm_start: the model was fitted to rows of {known.shape}, got {tuple(x.shape[1:])}")
+            self._expect(tuple(x.shape[1:]))
+            spec, labelled = known, self.module_.latent.labelled
         beside = Beside.of(len(out), y if labelled else None, context)
         spec = spec if known is not None else beside.inferred(spec, ~out)
         if held is not None and tuple(held.shape[1:]) != spec.shape:
             raise ValueError(f"validation rows have shape {tuple(held.shape[1:])}, the training rows {spec.shape}")
-        if spec.schema is not None and held is not None and has_gaps(held):
+        partly = [rows for rows in (held, None if known is None else x) if rows is not None]
+        if spec.schema is not None and any(has_gaps(rows) for rows in partly):
             spec = spec.with_missing()
         if known is None and spec.gappy and self.privacy is None:
             spec = replace(spec, patterns=self._patterns(x, data, schema, ~out))
         device = self._device()
         rows = as_rows(x, spec, device, beside[~out])
+        if known is not None:
+            rows = rows.checked(self.module_.likelihood.check)
         return rows, None if held is None else as_rows(held, spec, device, beside[out] if out.any() else NOTHING)
 
     def _goes_on(self) -> bool:
@@ -181,7 +185,7 @@ class Reading(Manners):
 
     def _fitted(self) -> VAEModule:
         if not hasattr(self, "module_"):
-            raise NotFittedError("this VAE is not fitted yet: call fit(x) first, or vaekit.load(run)")
+            raise not_fitted("this VAE is not fitted yet: call fit(x) first, or vaekit.load(run)")
         return self.module_
 
     @names_file
@@ -190,16 +194,20 @@ class Reading(Manners):
         self._fitted()
         x, context = self._named(x, context)
         data, _ = self._rows(x, self.spec_.schema, gaps)
-        if tuple(data.shape[1:]) != self.spec_.shape:
-            got, want = tuple(data.shape[1:]), self.spec_.shape
-            if len(want) == 1 and len(got) == 1:
-                raise ValueError(
-                    f"X has {got[0]} features, but VAE is expecting {want[0]} features as input: pass the columns "
-                    "that it was fitted to"
-                )
-            raise ValueError(f"expected rows of {want}, as in fit, got rows of {got}: reshape them")
+        self._expect(tuple(data.shape[1:]))
         gaps = gaps or (self.spec_.schema is not None and has_gaps(data))
         return self._placed(data, context, self.spec_.with_missing() if gaps else self.spec_)
+
+    def _expect(self, got: tuple[int, ...]) -> None:
+        """Raise ValueError for rows of another shape than those of fit."""
+        want = self.spec_.shape
+        if len(want) == len(got) == 1 and want != got:
+            raise ValueError(
+                f"X has {got[0]} features, but VAE is expecting {want[0]} features as input: pass the columns that it "
+                "was fitted to"
+            )
+        if want != got:
+            raise ValueError(f"expected rows of {want}, as in fit, got rows of {got}: reshape them")
 
     def _placed(self, data: Tensor | Stored, context: object, spec: DataSpec) -> AbstractRows:
         """Checked rows where the model is."""
@@ -211,6 +219,7 @@ class Reading(Manners):
         model reads, in its order; of the former the column of obs that is named, unless it is a class."""
         data, names = annotated(x), getattr(self, "feature_names_in_", None)
         if data is None:
+            x = collected(x)
             as_array = names is not None and self.spec_.schema is None and container_of(x) is not None
             return in_order(x, names) if as_array else x, context
         context = beside_of(data, context, lambda word: self._knows(word))

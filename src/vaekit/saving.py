@@ -12,6 +12,7 @@ from torch import nn
 
 from . import __version__, storage
 from .data.frames import as_python
+from .data.names import name_from_json, name_to_json, plain_name
 from .data.spec import DataSpec
 from .estimator import VAE
 from .networks import is_keras
@@ -36,7 +37,10 @@ def settings_of(vae: VAE) -> dict[str, Any]:
             given[name] = None  # rows are data, not settings
         elif name == "columns" and value is not None:
             given[name] = [
-                [column, said if isinstance(said, str) else [as_python(level) for level in said]]
+                [
+                    name_to_json(plain_name(column)),
+                    said if isinstance(said, str) else [as_python(level) for level in said],
+                ]
                 for column, said in value.items()
             ]
         else:
@@ -122,7 +126,7 @@ def load(path: str | Path, *, device: str = "auto", **modules: nn.Module) -> VAE
         if isinstance(recipe, dict) and "recipe" in recipe:
             settings["recipe"] = Recipe(**recipe["recipe"])
         vae = VAE(**{n: storage.rebuild(v, modules) if isinstance(v, dict) else v for n, v in settings.items()})
-        vae.columns = None if vae.columns is None else dict(vae.columns)
+        vae.columns = None if vae.columns is None else {name_from_json(name): said for name, said in vae.columns}
         model = storage.rebuild(config["model"], modules)
         objective = storage.rebuild(config["objective"], modules)
         spec = DataSpec.from_dict(config["data"])

@@ -9,6 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .containers import FRAMES
+from .frames import container_of, names_of
+
 
 def as_tensor(x: object, allow_missing: bool = True) -> tuple[Tensor, str]:
     """Checked rows (N, ...) as a tensor in their own type, and the name of that type.
@@ -71,8 +74,8 @@ def check_type(dtype: np.dtype, what: str = "an array") -> None:
 
 
 def column_names(x: object) -> NDArray | None:
-    """The names of a data frame's columns, or of the variables of an AnnData, where it has such."""
-    columns = getattr(x, "var_names", getattr(x, "columns", None))
+    """The names of a frame's columns or of the variables of an AnnData, if all are words; raises as `names_of` does."""
+    columns = names_of(x) if container_of(x) in FRAMES else getattr(x, "var_names", None)
     if columns is None or not all(isinstance(c, str) for c in columns):
         return None
     return np.asarray(list(columns), dtype=object)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from .frames import Name, Raw
 from .making import Made
 from .marginals import Marginal
+from .names import name_from_json, name_to_json
 
 Kind = Literal["real", "positive", "count", "category", "ordinal", "boolean", "datetime", "constant", "identifier"]
 
@@ -178,14 +179,15 @@ class Column:
         given = {f.name: v for f in fields(self) if (v := own[f.name]) != f.default or f.default is MISSING}
         if self.marginal is not None:
             given["marginal"] = {"knots": list(self.marginal.knots), "scores": list(self.marginal.scores)}
-        return {n: list(v) if isinstance(v, tuple) else v for n, v in given.items()}
+        own = {n: list(v) if isinstance(v, tuple) else v for n, v in given.items()}
+        return own | {"name": name_to_json(self.name)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Column:
         own = {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
         if "marginal" in own:
             own["marginal"] = Marginal(*(tuple(own["marginal"][n]) for n in ("knots", "scores")))
-        return cls(**own)
+        return cls(**own | {"name": name_from_json(own["name"])})
 
 
 # -- values ---------------------------------------------------------------------------------------------

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from ..paths import expanded, regular_file
 from ..printable import listed, printable
 from .limits import FileError, check_size, reading
-
-Name = str | int
+from .names import Name, axis_of, plain_name
 
 ARROW_WORDS = ("string[pyarrow]", "large_string[pyarrow]")
 """Words of Arrow's in a pandas data frame."""
@@ -145,14 +144,14 @@ def _is_number(name: object) -> bool:
 
 
 def names_of(table: Any) -> list[Name]:
-    """The names of the columns. Raises ValueError for two of one name, and for no columns or rows."""
+    """The names of the columns. Raises ValueError for two of one name, for no columns, and as `plain_name` does."""
     kind = container_of(table)
     if kind == "numpy":
         names = list(table.dtype.names)
     else:
         names = list(table.column_names if kind == "pyarrow" else table.columns)
-    names = [n if isinstance(n, (str, int)) and not isinstance(n, bool) else _plain_name(n) for n in names]
-    twice = sorted({str(n) for n, count in Counter(names).items() if count > 1})
+    names = [plain_name(n) for n in names]
+    twice = [str(n) for n, count in Counter(names).items() if count > 1]
     if twice:
         raise ValueError(f"two columns are named {listed(twice)}: give each column a name of its own")
     if not names:
@@ -160,8 +159,9 @@ def names_of(table: Any) -> list[Name]:
     return names
 
 
-def _plain_name(name: object) -> Name:
-    return int(name) if isinstance(name, np.integer) else str(name)
+def column_axis(table: Any) -> tuple | None:
+    """The names of the levels of a pandas frame's column index; None for other tables and a plain index."""
+    return axis_of(table) if container_of(table) == "pandas" else None
 
 
 def raw(table: Any, place: int, name: Name) -> Raw:

@@ -61,7 +61,7 @@ def with_given(schema: Schema, cells: NDArray, given: Mapping[Any, Any], absent:
     """Cells (N, C) as a table whose given columns hold just these values; absent: as in `Schema.decode`."""
     made = schema.made(cells, absent)
     fixed = [replace(m, values=np.repeat(_array(given[m.name]), len(cells))) if m.name in given else m for m in made]
-    return build(schema.container, fixed)
+    return build(schema.container, fixed, schema.axis)
 
 
 def numbers(schema: Schema, values: NDArray) -> Any:
@@ -70,7 +70,8 @@ def numbers(schema: Schema, values: NDArray) -> Any:
     kinds = {"pandas": "float64", "polars": "Float64", "pyarrow": "double", "numpy": "float64"}
     seen, kind = np.ones(len(values), dtype=bool), kinds[schema.container]
     names = [c.name for c in schema.columns if c.modelled]
-    return build(schema.container, [Made(name, values[:, places[name]], seen, kind) for name in names])
+    columns = [Made(name, values[:, places[name]], seen, kind) for name in names]
+    return build(schema.container, columns, schema.axis)
 
 
 def _array(value: Any) -> NDArray:

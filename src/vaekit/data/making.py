@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .frames import ARROW_WORDS, Name
+from .frames import ARROW_WORDS
+from .names import Name, column_index
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,12 @@ class Made:
     ordered: bool = False
 
 
-def build(container: str, columns: Sequence[Made]) -> Any:
+def build(container: str, columns: Sequence[Made], axis: tuple | None = None) -> Any:
     """A table as it came: of this container, each column in its own type, or, where cells are missing and that type
-    has no way to say so, in the next that has."""
-    return {"pandas": _to_pandas, "polars": _to_polars, "pyarrow": _to_arrow, "numpy": _to_numpy}[container](columns)
+    has no way to say so, in the next that has. axis: see `names.column_index`."""
+    if container == "pandas":
+        return _to_pandas(columns, axis)
+    return {"polars": _to_polars, "pyarrow": _to_arrow, "numpy": _to_numpy}[container](columns)
 
 
 def _objects(made: Made) -> NDArray:
@@ -37,10 +40,12 @@ def _objects(made: Made) -> NDArray:
     return values
 
 
-def _to_pandas(columns: Sequence[Made]) -> Any:
+def _to_pandas(columns: Sequence[Made], axis: tuple | None) -> Any:
     import pandas as pd
 
-    return pd.DataFrame({made.name: _pandas_column(made) for made in columns})
+    frame = pd.DataFrame({place: _pandas_column(made) for place, made in enumerate(columns)})
+    frame.columns = column_index([made.name for made in columns], axis)
+    return frame
 
 
 def _pandas_column(made: Made) -> Any:

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from ..suggest import nearest
 from .column import KINDS, SHOWN, Column, SchemaWarning
-from .frames import Name, container_of, names_of, opened, raw
+from .frames import Name, column_axis, container_of, names_of, opened, raw
 from .inference import Columns, infer_column
 from .making import Made, build
+from .names import name_from_json, name_to_json
 
 ORDER = ("real", "datetime", "positive", "count", "ordinal", "boolean", "category")
 """The kinds that are modelled, in the order of their cells."""
@@ -24,7 +25,8 @@ ORDER = ("real", "datetime", "positive", "count", "ordinal", "boolean", "categor
 
 @dataclass(frozen=True)
 class Schema:
-    """The columns of a table, as they came, and whose table it was (`container`).
+    """The columns of a table, as they came, whose table it was (`container`), and the names of the levels of a pandas
+    column index (`axis`).
 
     `encode` gives the cells of the model, (N, C): a column for each that is modelled, in the order of `cells`, kinds
     side by side; `decode` gives a table back.
@@ -36,6 +38,7 @@ class Schema:
     columns: tuple[Column, ...]
     container: str
     rows: int = 0
+    axis: tuple | None = None
     cells: tuple[Column, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -73,7 +76,7 @@ class Schema:
                 )
         learned = np.ones(rows, dtype=bool) if learned is None else np.asarray(learned, dtype=bool)
         found = tuple(infer_column(n, raw(table, i, n), given.get(n), learned) for i, n in enumerate(names))
-        schema = cls(found, container, rows)
+        schema = cls(found, container, rows, column_axis(table))
         if not schema.cells:
             raise ValueError(f"no column of the table can be modelled:\n{schema}")
         for c in found:
@@ -137,7 +140,7 @@ class Schema:
     def decode(self, cells: NDArray, absent: NDArray | None = None) -> Any:
         """Cells (N, C) as a table like the one that came in, without the columns that were left out; a cell that is
         NaN is missing there, and so are the `partial` columns where they are absent, (N, P)."""
-        return build(self.container, self.made(cells, absent))
+        return build(self.container, self.made(cells, absent), self.axis)
 
     def made(self, cells: NDArray, absent: NDArray | None = None) -> list[Made]:
         """The columns of that table."""
@@ -166,11 +169,14 @@ class Schema:
         return any(c.missing > 0 for c in self.cells)
 
     def to_dict(self) -> dict[str, Any]:
-        return {"container": self.container, "rows": self.rows, "columns": [c.to_dict() for c in self.columns]}
+        own = {"container": self.container, "rows": self.rows, "columns": [c.to_dict() for c in self.columns]}
+        return own if self.axis is None else own | {"axis": [name_to_json(name) for name in self.axis]}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Schema:
-        return cls(tuple(Column.from_dict(c) for c in values["columns"]), values["container"], values["rows"])
+        columns, axis = tuple(Column.from_dict(c) for c in values["columns"]), values.get("axis")
+        axis = None if axis is None else tuple(name_from_json(name) for name in axis)
+        return cls(columns, values["container"], values["rows"], axis)
 
     def __str__(self) -> str:
         lines = [("column", "kind", "type", "missing", "values")]

@@ -37,7 +37,7 @@ class Codes:
 
     @classmethod
     def of(cls, vae: VAE, x: NDArray, kl_per_unit: list[float], context: NDArray | None = None) -> Codes:
-        z, latent = vae.transform(x, context), vae.module_.latent
+        z, latent = np.asarray(vae.transform(x, context)), vae.module_.latent
         by_kl = len(kl_per_unit) == z.shape[1]
         activity = np.asarray(kl_per_unit) if by_kl else z.var(0)
         inner = latent.inner if isinstance(latent, Hamiltonian) else latent
