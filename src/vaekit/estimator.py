@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from .core import Component
+from .core import Component, LocalDraws, trainable_copy
 from .data.annotated import annotated, beside_of
 from .data.arrays import column_names
 from .data.beside import context_shape
@@ -313,8 +312,7 @@ class VAE(Evaluated):
         resume: bool,
         display: Display,
     ) -> None:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
+        with LocalDraws(self.seed):
             model = with_prior(self.module_, prior, rows).to(rows.device)
             learner = Learner(model, PriorFit()).to(rows.device)
             new = model.latent.get_submodule(model.latent.own_prior)
@@ -428,7 +426,7 @@ class VAE(Evaluated):
             if given[name] is not None and not isinstance(given[name], Component):
                 given[name] = as_network(given[name])  # before the copy: Keras cannot copy every model of its own
         parts = vars(recipe.build(self.latent_dim, spec))
-        parts = {**parts, **{n: copy.deepcopy(v) for n, v in given.items() if v is not None}}
+        parts = {**parts, **{n: trainable_copy(v) for n, v in given.items() if v is not None}}
         if self.decoder is not None and not isinstance(self.decoder, Component):
             parts["likelihood"] = reading(parts["likelihood"], ends_in(self.decoder), fixed=self.likelihood is not None)
         if parts["context"] is None and len(context_shape(spec)) > 1:
@@ -448,8 +446,7 @@ class VAE(Evaluated):
         return learner
 
     def _built(self, rows: AbstractRows, folder: Path | None, resume: bool, display: Display) -> Learner:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
+        with LocalDraws(self.seed):
             parts = self._parts(rows.spec)
             kept = {m for part in vars(parts).values() for m in _networks(part) if any(True for _ in m.parameters())}
             model = VAEModule(parts.encoder, parts.latent, parts.decoder, parts.likelihood, parts.context)
@@ -457,18 +454,18 @@ class VAE(Evaluated):
             learner = Learner(model, parts.objective.settled(**_counts(rows, model)))
             generator = torch.Generator().manual_seed(self.seed)
             initialise(nn.ModuleList(m for m in _networks(learner) if m not in kept), self.initialiser, generator)
-            learner.to(rows.device)
-            if parts.pretraining is None:
-                before = {n: t.clone() for n, t in learner.state_dict().items()} if self.privacy is not None else {}
-                sample = prepare(learner.model, rows, self.seed)
-                if parts.start is not None and self.privacy is None:  # it reads training rows
-                    parts.start(learner.model, sample, self.seed)
-                begun = [n for n, t in before.items() if not torch.equal(t, learner.state_dict()[n])]
-                if begun:
-                    raise ValueError(f"this model cannot be trained privately: {begun[0]} starts from training rows")
-                return learner
-            if self.privacy is not None:
-                raise ValueError("this model cannot be trained privately: its recipe pre-trains it without noise")
+        learner.to(rows.device)
+        if parts.pretraining is None:
+            before = {n: t.clone() for n, t in learner.state_dict().items()} if self.privacy is not None else {}
+            sample = prepare(learner.model, rows, self.seed)
+            if parts.start is not None and self.privacy is None:  # it reads training rows
+                parts.start(learner.model, sample, self.seed)
+            begun = [n for n, t in before.items() if not torch.equal(t, learner.state_dict()[n])]
+            if begun:
+                raise ValueError(f"this model cannot be trained privately: {begun[0]} starts from training rows")
+            return learner
+        if self.privacy is not None:
+            raise ValueError("this model cannot be trained privately: its recipe pre-trains it without noise")
         model = self._pretrained(learner.model, parts.pretraining, rows, folder, resume, display)
         return Learner(model, learner.objective)
 

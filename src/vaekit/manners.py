@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self
 
 from torch import nn
 
+from .core import isolate, isolate_methods
 from .recipes import Recipe, as_recipe
 from .sklearn_compat import Estimator, check_output, derive
 from .suggest import nearest
@@ -22,7 +23,7 @@ class available:
     """A method that a fitted estimator has where it tells classes, as scikit-learn's `available_if` makes them."""
 
     def __init__(self, method: Callable[..., Any]):
-        self.method = method
+        self.method = isolate(method)
         functools.update_wrapper(self, method)
 
     def __get__(self, owner: Any, kind: type | None = None) -> Any:
@@ -37,6 +38,10 @@ class Parameters(Estimator):
     `inner`, may have parameters of its own, which are reached as `inner__name`."""
 
     inner: ClassVar[str]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        isolate_methods(cls)
 
     @classmethod
     def _defaults(cls) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import torch
 from numpy.random import default_rng  # at the beginning: a Ctrl-C while numpy.random is imported is lost
 from torch import Tensor, nn
 
-from .core import Component
+from .core import Component, LocalDraws
 from .data.annotated import annotated, beside_of
 from .data.beside import NOTHING, Beside, spread
 from .data.containers import collected
@@ -148,7 +148,8 @@ class Reading(Manners):
         if self.missing:
             spec = spec.with_missing()
         own = any(p is not None and not isinstance(p, Component) for p in (self.encoder, self.decoder))
-        parts = self._recipe(spec).build(self.latent_dim, spec)
+        with LocalDraws(0):
+            parts = self._recipe(spec).build(self.latent_dim, spec)
         likelihood, encoder = self.likelihood or parts.likelihood, self.encoder or parts.encoder
         series = isinstance(encoder, SequenceEncoder)
         spec = spec.for_likelihood(likelihood.support, x, own_layout=own, series=series)

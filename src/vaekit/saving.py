@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from . import __version__, storage
+from .core import LocalDraws, isolate, trainable_copy
 from .data.frames import as_python
 from .data.names import name_from_json, name_to_json, plain_name
 from .data.spec import DataSpec
@@ -90,6 +91,7 @@ def save(vae: VAE, path: str | Path) -> None:
     storage.write_json(path / "config.json", {**description, **listed, "weights_sha256": digest})
 
 
+@isolate
 def load(path: str | Path, *, device: str = "auto", **modules: nn.Module) -> VAE:
     """The fitted VAE in a folder written by `save` or `fit(run=...)`.
 
@@ -119,7 +121,7 @@ def load(path: str | Path, *, device: str = "auto", **modules: nn.Module) -> VAE
             f"load(path, {', '.join(f'{name}=...' for name in sorted(own))})"
         )
     # Copies, as in fit: what was passed in is left as it is (a Keras model is only read).
-    given, modules = modules, {name: m if is_keras(m) else copy.deepcopy(m) for name, m in modules.items()}
+    given, modules = modules, {name: m if is_keras(m) else trainable_copy(m) for name, m in modules.items()}
     settings = dict(config["estimator"])
     recipe = settings.get("recipe")
     try:
@@ -127,8 +129,9 @@ def load(path: str | Path, *, device: str = "auto", **modules: nn.Module) -> VAE
             settings["recipe"] = Recipe(**recipe["recipe"])
         vae = VAE(**{n: storage.rebuild(v, modules) if isinstance(v, dict) else v for n, v in settings.items()})
         vae.columns = None if vae.columns is None else {name_from_json(name): said for name, said in vae.columns}
-        model = storage.rebuild(config["model"], modules)
-        objective = storage.rebuild(config["objective"], modules)
+        with LocalDraws(0):
+            model = storage.rebuild(config["model"], modules)
+            objective = storage.rebuild(config["objective"], modules)
         spec = DataSpec.from_dict(config["data"])
         learner = Learner(model, objective)
     except (TypeError, AttributeError) as error:

@@ -1,6 +1,8 @@
 """The words every part speaks: components, records, noise and schedules."""
 
-from .component import COMPONENTS, Component, type_name
+from .component import COMPONENTS, Component, is_trainable, trainable_copy, type_name
+from .generators import LocalDraws, OwnGlobals, may_draw
+from .isolation import importing, isolate, isolate_methods, isolated, without_warnings
 from .messages import Batch, Draw, Pass, Scope, Terms, batch_mean, prefixed, weighted_mean
 from .noise import Noise, Recorder, Source, Still, Tape
 from .peers import ALONE, Alone, Peers, peers_of
@@ -17,7 +19,9 @@ __all__ = [
     "Cycle",
     "Draw",
     "Hyper",
+    "LocalDraws",
     "Noise",
+    "OwnGlobals",
     "Pass",
     "Peers",
     "Ramp",
@@ -29,10 +33,18 @@ __all__ = [
     "Terms",
     "batch_mean",
     "hyper",
+    "isolate",
+    "isolate_methods",
+    "importing",
+    "is_trainable",
+    "isolated",
+    "may_draw",
     "peers_of",
     "prefixed",
     "record",
     "static",
+    "trainable_copy",
     "type_name",
     "weighted_mean",
+    "without_warnings",
 ]

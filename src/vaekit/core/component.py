@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
+from itertools import chain
 from typing import Any, Self
 
+import torch
 from torch import nn
 
 COMPONENTS: dict[str, type[Component]] = {}
@@ -15,6 +18,18 @@ def type_name(cls: type) -> str:
     """The name a component is saved under: `vaekit.latents.Ladder`, wherever inside the package it is written."""
     parts = cls.__module__.split(".")
     return ".".join([*(parts[:2] if parts[0] == "vaekit" else parts), cls.__qualname__])
+
+
+def trainable_copy(part: nn.Module) -> nn.Module:
+    """A copy in float32 that can be trained, whatever the default type and the mode that a part was built in."""
+    own = copy.deepcopy(part)
+    return own if getattr(part, "runs_user_code", False) else own.float()
+
+
+def is_trainable(part: nn.Module) -> bool:
+    """Whether a part is in float32 and holds no inference tensors, as `trainable_copy` makes it."""
+    tensors = chain(part.parameters(), part.buffers())
+    return not any(t.is_inference() or t.dtype == torch.float64 for t in tensors)
 
 
 class Component(nn.Module):

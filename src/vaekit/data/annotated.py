@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core import importing
 from ..paths import expanded
 from ..printable import listed, printable
 from ..suggest import nearest
@@ -225,7 +226,8 @@ def _sparse(x: h5py.Group, name: str) -> CompressedRows:
     if len(starts) != rows + 1 or width < 0:
         raise FileError(f"{where} states the shape {tuple(shape.tolist())} and has an indptr of {len(starts):,}")
     if kind == "csc_matrix":
-        from scipy.sparse import csc_matrix
+        with importing():
+            from scipy.sparse import csc_matrix
 
         columns = hdf5.values(indices)
         check_indices(columns, width, where)

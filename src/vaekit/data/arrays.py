@@ -20,7 +20,7 @@ def as_tensor(x: object, allow_missing: bool = True) -> tuple[Tensor, str]:
     values where they are not allowed.
     """
     if isinstance(x, Tensor):
-        tensor = x.detach()
+        tensor = x.detach().clone() if x.is_inference() else x.detach()  # autograd saves no inference tensors
         name = str(tensor.dtype).removeprefix("torch.")
     else:
         array = _numbers(x)

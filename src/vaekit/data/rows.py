@@ -123,6 +123,10 @@ class StoredRows(AbstractRows):
     def __len__(self) -> int:
         return len(self.x)
 
+    @property
+    def runs_user_code(self) -> bool:
+        return self.x.runs_user_code
+
     def order(self, seed: int, epoch: int) -> Tensor:
         return self.x.order(seed, epoch)
 

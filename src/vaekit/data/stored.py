@@ -38,6 +38,8 @@ class Stream:
         vae.fit(vk.data.Stream(rows()))
     """
 
+    runs_user_code = True
+
     def __init__(self, items: Iterable, batches: bool = False):
         self.items, self.batches = items, batches
         self._store: ArrayFile | None = None
@@ -95,6 +97,10 @@ class Stored:
     @property
     def dtype(self) -> np.dtype:
         return self.store.dtype
+
+    @property
+    def runs_user_code(self) -> bool:
+        return self.store.runs_user_code
 
     @property
     def nbytes(self) -> int:

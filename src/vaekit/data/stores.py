@@ -31,11 +31,13 @@ class Store(ABC):
     shape: (N, ...). dtype: NumPy's, one type for all. edges: where the groups begin that are read as a whole, and N;
     None where any row can be read by itself. width: how many groups are kept. lock: held while reading. counted:
     whether whole numbers are counts, whatever their type. name: of the file, as in messages; "": none.
+    runs_user_code: whether reading calls code of the user's.
     """
 
     edges: NDArray | None = None
     width = 1
     counted = False
+    runs_user_code = False
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype, name: str = ""):
         with naming(name):
@@ -141,6 +143,8 @@ def _address(x: NDArray) -> int:
 
 class Items(Store):
     """A map-style torch `Dataset`: item i is row i, or a tuple that begins with it."""
+
+    runs_user_code = True
 
     def __init__(self, dataset: Dataset):
         self.dataset = dataset

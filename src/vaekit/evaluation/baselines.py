@@ -22,6 +22,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from ..core import isolate
 from ..data.rows import AbstractRows
 from ..data.spec import DataSpec, has_gaps, pieces, values
 from ..data.stored import Stored, as_data
@@ -216,6 +217,7 @@ FITS: dict[str, Callable[[_Rows], Fit]] = {
 }
 
 
+@isolate
 def baselines(
     x_train: ArrayLike | Stored,
     x_test: ArrayLike | Stored,
@@ -255,6 +257,7 @@ def baselines(
     return Baselines(figures, rows.measure, len(rows.train), described, rows.spec.scale)
 
 
+@isolate
 def independent_baseline(likelihood: Likelihood, train: AbstractRows, test: AbstractRows, seed: int = 0) -> Baselines:
     """The one simple model of rows that have parts of several kinds: independent columns, each by its part of the
     likelihood, so that log p is of the same measure, whatever that is; see `Independent`."""

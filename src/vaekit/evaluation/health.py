@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..core import Batch, Source
+from ..core import Batch, Source, isolate
 from ..data.rows import AbstractRows
 from ..model import VAEModule
 from ..networks import evaluating
@@ -80,6 +80,7 @@ class Health:
     __repr__ = __str__
 
 
+@isolate
 @torch.no_grad()
 def health(
     model: VAEModule,

@@ -7,7 +7,7 @@ import copy
 import torch
 from torch import Tensor
 
-from ..core import Batch, Scope, Source
+from ..core import Batch, Scope, Source, importing
 from ..data.rows import AbstractRows
 from ..distributions import sum_cells
 from ..likelihoods import Likelihood, Mixed
@@ -49,7 +49,8 @@ class Independent:
 
     def _fit(self, x: Tensor, mask: Tensor | None) -> None:
         moved = [self.parameters, *(p for p in self.likelihood.parameters() if p.requires_grad)]
-        optimiser = torch.optim.LBFGS(moved, max_iter=ROUNDS, line_search_fn="strong_wolfe", tolerance_change=1e-10)
+        with importing():  # torch's optimisers import its compiler
+            optimiser = torch.optim.LBFGS(moved, max_iter=ROUNDS, line_search_fn="strong_wolfe", tolerance_change=1e-10)
         self.likelihood.train()
         pulled = _discrete(self.likelihood)
 

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from ..core import Batch, Source, Still
+from ..core import Batch, Source, Still, isolate
 from ..data.rows import AbstractRows
 from ..model import VAEModule
 from ..networks import evaluating
@@ -89,6 +89,7 @@ def _log_mean(log_weight: Tensor) -> Tensor:
     return torch.logsumexp(log_weight, 0) - math.log(len(log_weight))
 
 
+@isolate
 @torch.no_grad()
 def anomaly_score(
     model: VAEModule,
@@ -134,6 +135,7 @@ def _known(model: VAEModule, score: str) -> None:
         raise ValueError(f'a point mass has no {score}: use score="distortion" or "error"')
 
 
+@isolate
 @torch.no_grad()
 def explain(
     model: VAEModule,
@@ -194,6 +196,7 @@ def shapley(drawn: Drawn, seed: int, orders: int = ORDERS) -> Tensor:
 # -- how rare it is --------------------------------------------------------------------------------
 
 
+@isolate
 def p_values(scores: ArrayLike, normal: ArrayLike) -> NDArray:
     """(N,): `(1 + how many normal rows score at least as high) / (1 + M)`, by scores (M,) of normal rows.
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core import isolate
 from .closeness import closeness
 from .columns import Columns, Name, as_columns
 from .figures import Figure, plain
@@ -79,6 +80,7 @@ def _known(value: float) -> float | None:
     return value if np.isfinite(value) else None
 
 
+@isolate
 def judge_table(
     real: object,
     synthetic: object,

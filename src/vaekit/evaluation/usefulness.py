@@ -3,7 +3,6 @@ of them. scikit-learn fits them."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core import importing, without_warnings
 from .columns import Columns
 from .detection import roc_auc
 from .figures import Figure
@@ -27,7 +27,10 @@ RESAMPLED = 200
 def needs_sklearn() -> None:
     """Raises ImportError where scikit-learn is not installed."""
     try:
-        import sklearn  # noqa: F401
+        with importing():
+            import sklearn.compose
+            import sklearn.ensemble
+            import sklearn.linear_model  # noqa: F401
     except ImportError as error:
         raise ImportError('judging by classifiers needs scikit-learn: pip install "vaekit[sklearn]"') from error
 
@@ -36,8 +39,7 @@ def needs_sklearn() -> None:
 def _quiet() -> Iterator[None]:
     from sklearn.exceptions import ConvergenceWarning
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
+    with without_warnings(category=ConvergenceWarning):
         yield
 
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from threading import Event
 from typing import Any
 
+from ..core import importing
 from ..training.history import duration
 
 log = logging.getLogger("vaekit")
@@ -77,8 +78,9 @@ class _Work:
 
 def _bar() -> Any:
     """A bar with the time left that goes away at the end."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    with importing():
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TimeRemainingColumn(compact=True))
     return Progress(*columns, TextColumn("left"), console=Console(stderr=True), transient=True)

@@ -153,6 +153,8 @@ class KerasNetwork(Adapter):
     are brought into the model's own input shape, channels last. `stackable` where the model holds no state.
     """
 
+    runs_user_code = True
+
     def __init__(
         self,
         module: Any,

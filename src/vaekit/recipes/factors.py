@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ..core import Batch, Scope, Source
+from ..core import Batch, Scope, Source, importing
 from ..distributions import sum_cells
 from ..model import VAEModule, join
 from ..networks import FactorEncoder, SkipMLP
@@ -155,7 +155,8 @@ def _fit_linear(model: VAEModule, batch: Batch, seed: int) -> None:
     with torch.no_grad():
         for p in model.decoder.linear.parameters():
             p.zero_()
-    optimiser = torch.optim.Adam(learned, lr=0.05)
+    with importing():  # torch's optimisers import its compiler
+        optimiser = torch.optim.Adam(learned, lr=0.05)
     schedule: Callable = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, FITTING)
     scope, context = Scope.of(Source.like(model, seed)), model.read(batch.context)
     with torch.no_grad():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..core import isolate
 from ..data.beside import spread
 from ..evaluation import Figure, evaluate_rows
 from ..evaluation import compare as differing
@@ -65,6 +66,7 @@ class SideBySide(page.Page):
         return "\n".join(lines)
 
 
+@isolate
 def compare(
     models: Mapping[str, VAE],
     x: ArrayLike,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..core import isolate
 from ..data.beside import spread
 from ..evaluation import Evaluation
 from . import describe, page
@@ -35,6 +36,7 @@ class Report(page.Page):
         return str(self.evaluation)
 
 
+@isolate
 def make(
     vae: VAE,
     x: ArrayLike,

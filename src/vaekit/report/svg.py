@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from html import escape
 from io import StringIO
 from itertools import groupby
@@ -12,6 +11,7 @@ from typing import Any
 from matplotlib.backends.backend_svg import RendererSVG
 from matplotlib.figure import Figure
 
+from ..core import without_warnings
 from . import paper
 
 VARIABLES = {
@@ -42,9 +42,8 @@ def inline(figure: Figure, name: str, description: str) -> str:
     dpi, (width, height) = figure.dpi, figure.get_size_inches() * 72
     figure.dpi = 72
     try:
-        with warnings.catch_warnings():
-            # A reader's font has the letters that matplotlib's, used here to measure them, may lack.
-            warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        # A reader's font has the letters that matplotlib's, used here to measure them, may lack.
+        with without_warnings("Glyph .* missing from font"):
             renderer = Renderer(width, height, text)
             figure.draw(renderer)
             renderer.finalize()

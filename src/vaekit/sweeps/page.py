@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from html import escape
 
+from ..core import isolate
 from ..evaluation import Figure
 from ..report import figures, page
 from ..report.paper import SERIES
@@ -13,6 +14,7 @@ from .grid import short, text
 from .table import METRICS, Configuration, Sweep
 
 
+@isolate
 def report(sweep: Sweep) -> page.Page:
     """One self-contained page; see `Sweep.report`."""
     count, seeds = len(sweep.configurations), len(sweep.configurations[0].seeds)

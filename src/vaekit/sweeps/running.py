@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__, storage
+from ..core import isolate
 from ..data.annotated import annotated
 from ..data.arrays import column_names
 from ..data.rows import AbstractRows
@@ -26,6 +27,7 @@ ANYWHERE = ("device", "threads", "compile", "verbose")
 """Settings in which a sweep may differ from the one that it goes on with."""
 
 
+@isolate
 def sweep(
     vae: VAE,
     x: object,

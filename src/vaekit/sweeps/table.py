@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 
 from .. import __version__, storage
+from ..core import isolate_methods
 from ..estimator import VAE
 from ..evaluation import Figure
 from ..suggest import nearest
@@ -61,6 +62,7 @@ class Configuration:
     figures: dict[str, Figure]
 
 
+@isolate_methods
 @dataclass(frozen=True, repr=False)
 class Sweep:
     """The result of `vaekit.sweep`. Prints as a table with a line per configuration.

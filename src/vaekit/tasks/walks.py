@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
+from ..core import importing, isolate
 from ..suggest import nearest
 
 Decode = Callable[[Tensor], Tensor]
@@ -19,6 +20,7 @@ SEGMENTS = 32
 """Of a curve that is bent, at least."""
 
 
+@isolate
 def interpolate(a: Tensor, b: Tensor, steps: int, path: str = "linear", decode: Decode | None = None) -> Tensor:
     """(N, steps, D): codes on the way from a to b, (N, D) each, both ends among them.
 
@@ -70,7 +72,8 @@ def geodesic(a: Tensor, b: Tensor, steps: int, decode: Decode, iterations: int =
     fine = (steps - 1) * math.ceil(SEGMENTS / (steps - 1))
     straight = line(a.unsqueeze(0), b.unsqueeze(0), fine + 1)[0]
     inner = straight[1:-1].clone().requires_grad_()
-    search = torch.optim.LBFGS([inner], max_iter=iterations, history_size=20, line_search_fn="strong_wolfe")
+    with importing():  # torch's optimisers import its compiler
+        search = torch.optim.LBFGS([inner], max_iter=iterations, history_size=20, line_search_fn="strong_wolfe")
 
     def curve() -> Tensor:
         return torch.cat([a.unsqueeze(0), inner, b.unsqueeze(0)])
@@ -96,6 +99,7 @@ def length(curves: Tensor, decode: Decode, parts: int = 8) -> Tensor:
     return torch.stack([decode(curve).flatten(1).diff(dim=0).norm(dim=1).sum() for curve in points])
 
 
+@isolate
 def traverse(centres: Tensor, offsets: Tensor, dimensions: Sequence[int] | None = None) -> Tensor:
     """(N, dimensions, offsets, D): each of the dimensions (None: all) moved by the offsets (T,), the others held."""
     size = centres.shape[1]
@@ -107,6 +111,7 @@ def traverse(centres: Tensor, offsets: Tensor, dimensions: Sequence[int] | None 
     return centres[:, None, None] + moved.unsqueeze(1) * offsets.unsqueeze(1)
 
 
+@isolate
 def shift(codes: Tensor, present: Tensor, absent: Tensor, amount: float = 1.0) -> Tensor:
     """(N, D): codes moved by what sets two groups of codes apart, `amount * (mean(present) - mean(absent))`.
 

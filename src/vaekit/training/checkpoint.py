@@ -23,7 +23,8 @@ class Checkpoint:
         processes = training.processes
         # torch's own generators: what a user's module, such as dropout, draws from.
         own = {"noise": tensors["noise"]}
-        own |= {f"torch/{device}": state for device, state in _torch_noise(training.device).items()}
+        if training.draws_globally:
+            own |= {f"torch/{device}": state for device, state in _torch_noise(training.device).items()}
         for name, state in own.items():
             tensors |= {_of(rank, name): t for rank, t in enumerate(processes.each(state))}
         if processes.rank == 0:
@@ -44,12 +45,15 @@ class Checkpoint:
             raise StorageError(f"{self.state} is not a checkpoint of vaekit's")
         training.restore(tensors, metadata.pop("place"))
         if metadata.pop("processes", 1) != training.processes.size:
-            torch.manual_seed(training.renew_noise())
+            seed = training.renew_noise()
+            if training.draws_globally:
+                torch.manual_seed(seed)
             return metadata
         noise, *torch_noise = (_of(training.processes.rank, name) for name in ("noise", "torch/cpu", "torch/cuda"))
         training.noise.state = tensors[noise]
-        torch.set_rng_state(tensors[torch_noise[0]])
-        if torch_noise[1] in tensors and training.device.type == "cuda":
+        if training.draws_globally:
+            torch.set_rng_state(tensors[torch_noise[0]])
+        if training.draws_globally and torch_noise[1] in tensors and training.device.type == "cuda":
             torch.cuda.set_rng_state(tensors[torch_noise[1]], training.device)
         return metadata
 

@@ -12,7 +12,7 @@ from torch.func import functional_call
 from torch.fx import GraphModule
 from torch.utils import _pytree as pytree
 
-from ..core import ALONE, Batch, Noise, Peers, Recorder
+from ..core import ALONE, Batch, Noise, Peers, Recorder, importing
 
 log = logging.getLogger("vaekit")
 
@@ -34,9 +34,10 @@ class Given:
 
 def inductor(graph: GraphModule, example: Sequence[Tensor]) -> Callable[..., Sequence[Tensor]]:
     """A flat graph as fused loops, by TorchInductor."""
-    from torch._inductor import compile as to_loops
+    with importing():
+        from torch._inductor import compile as to_loops
 
-    return to_loops(graph, list(example))
+        return to_loops(graph, list(example))
 
 
 class Program:

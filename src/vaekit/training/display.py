@@ -7,6 +7,7 @@ import time
 from html import escape
 from typing import Any, TextIO
 
+from ..core import importing
 from .fitting import Display, Silent
 from .history import describe, figures, place
 from .loop import Training
@@ -37,8 +38,9 @@ class Bar:
     """Steps between two redraws: looking at the clock every step would cost more than it shows."""
 
     def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+        with importing():
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
         self.progress = Progress(
             TextColumn("epoch {task.fields[epoch]}"),

@@ -22,6 +22,7 @@ from torch.utils import _pytree as pytree
 
 from ..core import Batch, Noise, Terms
 from .learner import Ensemble, Learner
+from .pace import usual_threads
 
 log = logging.getLogger("vaekit")
 T, N = TypeVar("T"), TypeVar("N", bound=Noise)
@@ -219,7 +220,7 @@ class Processes:
     def threads(self) -> int:
         """The most threads that are tried: torch's own, but of several processes no more than each has cores."""
         if self.size == 1:
-            return torch.get_num_threads()
+            return usual_threads()
         cores = (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", self.size))
         return -int(self.largest(-min(torch.get_num_threads(), max(1, cores))))
 

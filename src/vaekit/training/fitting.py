@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor
 
+from ..core import OwnGlobals
 from ..data.rows import AbstractRows
 from ..storage import read_tensors, write_lines, write_tensors
 from .checkpoint import Checkpoint
@@ -112,9 +113,8 @@ def fit(
     check_pace(threads, compiled)
     if patience is not None and held is None:
         raise ValueError(f"patience={patience} watches held-out rows, and there are none: set validation=0.1")
-    device = training.device
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(training.processes.seed(training.seeds[0]))
+    seed = training.processes.seed(training.seeds[0])
+    with OwnGlobals(seed) if training.draws_globally else nullcontext():
         watched = Watched(training, held, patience, folder, display or Silent())
         if resume:
             watched.resume()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..core import Batch, Source, Terms
+from ..core import Batch, LocalDraws, OwnGlobals, Source, Terms, is_trainable, isolate, may_draw, trainable_copy
 from ..data.rows import AbstractRows, as_rows
 from ..data.spec import DataSpec
 from ..data.stored import as_data
@@ -72,6 +72,12 @@ class Training:
     def taken(self) -> int:
         """Steps taken."""
         return self.step.taken
+
+    @property
+    def draws_globally(self) -> bool:
+        """Whether a module or a data set of the user's takes part, which may draw from the global generators."""
+        learner = self.learner.pattern if isinstance(self.learner, Ensemble) else self.learner
+        return may_draw(learner) or may_draw(self.rows)
 
     @property
     def device(self) -> torch.device:
@@ -156,7 +162,7 @@ class Training:
         """Puts everything back that steps taken inside have changed."""
         tensors, place = self.state()
         tensors, mode = {n: t.clone() for n, t in tensors.items()}, self.learner.training
-        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+        with OwnGlobals(self.seeds[0]) if self.draws_globally else nullcontext():
             try:
                 yield
             finally:
@@ -216,6 +222,7 @@ class Training:
         self.epoch, self.batch = place["epoch"], place["batch"]
 
 
+@isolate
 def train(
     model: VAEModule,
     x: object,
@@ -250,10 +257,10 @@ def assemble(
     data, dtype = as_data(x)
     spec = DataSpec.infer(data, dtype).for_likelihood(model.likelihood.support, data)
     rows = as_rows(data, spec, device)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        learner = Learner(model.settled(spec.model_shape), objective.settled(rows=len(rows))).to(device)
-        prepare(learner.model, rows, seed)
+    with LocalDraws(seed):
+        model = model if is_trainable(model) else trainable_copy(model)
+        learner = Learner(model.settled(spec.model_shape), objective.settled(rows=len(rows)))
+    prepare(learner.to(device).model, rows, seed)
     return learner, rows
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from ..core import Source
+from ..core import Source, trainable_copy
 from ..data.beside import context_shape
 from ..data.rows import AbstractRows
 from ..latents import Prior
@@ -29,7 +29,7 @@ def with_prior(model: VAEModule, prior: Prior, rows: AbstractRows) -> VAEModule:
             "none; use a Latent, a Ladder or a codebook"
         )
     owner, _, name = latent.own_prior.rpartition(".")
-    setattr(latent.get_submodule(owner), name, copy.deepcopy(prior))
+    setattr(latent.get_submodule(owner), name, trainable_copy(prior))
     changed = VAEModule(model.encoder, latent, model.decoder, model.likelihood, model.context)
     return changed.settled(rows.spec.model_shape, context_shape(rows.spec) or 0)
 

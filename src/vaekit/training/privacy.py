@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import warnings
 from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any, Literal
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..core import Batch, Component, Noise, Recorder, Source, Tape, Terms
+from ..core import Batch, Component, Noise, Recorder, Source, Tape, Terms, importing, without_warnings
 from ..core.peers import Alone
 from ..data.rows import AbstractRows
 from .learner import Learner, unstackable
@@ -74,16 +73,14 @@ class Privacy(Component):
             return 0.0
         accountant = _opacus().create_accountant(self.accountant)
         accountant.history = [(multiplier, rate, steps)]
-        with warnings.catch_warnings():  # of orders that could be tighter: the bound holds
-            warnings.simplefilter("ignore")
+        with without_warnings():  # of orders that could be tighter: the bound holds
             return float(accountant.get_epsilon(delta=self.delta))
 
 
 def _opacus() -> Any:
     """Opacus' accountants. Raises ImportError where they are not installed."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with without_warnings(), importing():
             from opacus import accountants
     except ImportError as error:
         raise ImportError('private training needs opacus: pip install "vaekit[private]"') from error

@@ -11,6 +11,7 @@ from matplotlib.patches import Circle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
+from ...core import isolate
 from ..paper import (
     ACCENT,
     INK,
@@ -39,6 +40,7 @@ CELLS = 48
 """Cells along each side of the plane on which the prior's draws are counted."""
 
 
+@isolate
 def latent_plane(
     codes: ArrayLike,
     labels: ArrayLike | None = None,
@@ -119,6 +121,7 @@ def _square(axes: Axes, codes: NDArray) -> None:
         axis.set_major_locator(MaxNLocator(6))
 
 
+@isolate
 def aggregate_plane(codes: ArrayLike, prior: ArrayLike, names: Sequence[str] = ("z[0]", "z[1]")) -> Figure:
     """Draws of the aggregate posterior (N, 2), as dots, over the lines that hold 50%, 90% and 99% of the prior's draws
     (M, 2).
@@ -160,6 +163,7 @@ def _levels(density: NDArray, counts: NDArray) -> list[float]:
     return sorted({float(density.reshape(-1)[order[np.searchsorted(held, share)]]) for share in HELD})
 
 
+@isolate
 def unit_kl(kl: ArrayLike, names: Sequence[str] | None = None) -> Figure:
     """Mean KL per unit in nats, (units,), as bars on a logarithmic scale, the largest first, with the threshold."""
     kl = np.asarray(kl, dtype=float)
