@@ -411,7 +411,9 @@ TAKEN = {
 def test_a_bad_table_is_taken_and_comes_back_and_is_saved(case, tmp_path):
     table, kind = TAKEN[case]
     table = table()
-    vae = vk.VAE(epochs=1).fit(table)
+    wide = pytest.warns(SchemaWarning, match="kept to 15 digits") if "exact" in case else contextlib.nullcontext()
+    with wide:
+        vae = vk.VAE(epochs=1).fit(table)
     assert vae.spec_.schema.column("odd").kind == kind
     assert math.isfinite(vae.history_[0]["elbo"]) and math.isfinite(vae.history_[0]["val_elbo"])
     made = vae.sample(30)
@@ -498,7 +500,7 @@ def test_ten_thousand_levels_are_left_out_with_a_warning():
 @pytest.fixture(scope="module")
 def good():
     with brief_start():
-        return vk.VAE(epochs=1).fit(GOOD)
+        return vk.VAE(epochs=1, unknown="error").fit(GOOD)
 
 
 LATER = {
@@ -516,6 +518,7 @@ LATER = {
     "dates for numbers": (GOOD.assign(height=pd.Timestamp("2020")), ValueError, "'height' holds numbers, got '2020"),
     "dates for levels": (GOOD.assign(city=pd.Timestamp("2020")), ValueError, "'city' holds levels .*, got dates"),
     "a number for levels": (GOOD.assign(city=1), ValueError, "'city' has levels that fit did not meet: 1; it met Bern"),
+    "a number between levels": (GOOD.assign(stars=2.5), ValueError, "'stars' has levels that fit did not meet: 2.5"),
     "an infinity for levels": (GOOD.assign(stars=np.inf), ValueError, "column 'stars' holds an infinity"),
     "mixed types": (GOOD.assign(city=["Rome", 1] * 60), TypeError, "column 'city': holds numbers and words"),
 }
@@ -558,7 +561,6 @@ SAME = {
     "dates in UTC": lambda t: t.assign(joined=t["joined"].dt.tz_localize("UTC")),
     "another order": lambda t: t[t.columns[::-1]],
     "without the constant": lambda t: t.drop(columns="planet"),
-    "with another constant": lambda t: t.assign(planet="Mars"),
     "a column more, not understood": lambda t: t.assign(more=[[1]] * len(t)),
     "Arrow's": lambda t: pytest.importorskip("pyarrow").Table.from_pandas(t),
     "another index": lambda t: t.set_index(np.arange(len(t)) + 9),
@@ -568,12 +570,6 @@ SAME = {
 @pytest.mark.parametrize("case", SAME)
 def test_the_same_rows_in_other_types_are_the_same_rows(wide, case):
     assert np.array_equal(wide.transform(SAME[case](WIDE)), wide.transform(WIDE))
-
-
-def test_a_number_between_levels_is_the_nearest_level(good):
-    with pytest.warns(SchemaWarning, match="column 'stars' has values that fit did not meet, such as 9"):
-        far = good.transform(GOOD.head(3).assign(stars=9))
-    assert np.array_equal(far, good.transform(GOOD.head(3).assign(stars=5)))
 
 
 WRONG = {

@@ -19,7 +19,9 @@ from .data.beside import context_shape
 from .data.containers import collected
 from .data.inference import Columns
 from .data.rows import AbstractRows
+from .data.schema import Schema
 from .data.spec import DataSpec
+from .data.unknown import Unknown
 from .evaluated import Evaluated
 from .evaluation.health import FEWEST
 from .incremental import one_pass
@@ -63,6 +65,9 @@ class VAE(Evaluated):
     privacy: how far the weights may tell any one training row; see `vaekit.training.Privacy`.
     columns: of a table, what its columns are, by name, where that is known better than it is inferred: a kind, the
         ordered levels of an ordinal one, or "identifier" to leave one out; see `vaekit.data.Schema`.
+    unknown: what to do with values of a table that fit did not see, a new level, a value that the kind of its column
+        cannot hold, another value than that of a constant: "missing" treats the cell as missing, with one warning, and
+        anomaly scores count it as rare; "error" refuses the rows.
     validation: held-out share of the training rows (0: none), or rows to hold out. The test set is never touched.
     patience: epochs without a better held-out ELBO before training stops and the best weights return; None: never.
     initialiser: "glorot" (Keras' default), "he", "torch", of the library's own networks.
@@ -109,6 +114,7 @@ class VAE(Evaluated):
         weight_decay: float = 0.0,
         privacy: Privacy | None = None,
         columns: Columns | None = None,
+        unknown: Unknown = "missing",
         validation: float | object = 0.1,
         patience: int | None = None,
         initialiser: str = "glorot",
@@ -142,6 +148,7 @@ class VAE(Evaluated):
         self.weight_decay = weight_decay
         self.privacy = privacy
         self.columns = columns
+        self.unknown = unknown
         self.validation = validation
         self.patience = patience
         self.initialiser = initialiser
@@ -164,6 +171,7 @@ class VAE(Evaluated):
         y: object = None,
         *,
         context: object = None,
+        schema: Schema | None = None,
         run: str | Path | None = None,
         resume: bool = False,
         display: Any = None,
@@ -175,6 +183,8 @@ class VAE(Evaluated):
         context: what is known beside each row and is given whenever the model is used: classes (N,), whole numbers or
         words; numbers (N, C), which are standardised; or images, which a network reads. Of an AnnData, either may be
         the name of a column of obs.
+        schema: of a table, inferred from more rows than these, such as `vk.data.Schema.infer(every_row)`, which then
+        says what its columns and levels are instead of x and `columns`.
         run: a folder for checkpoints, the history and the result. resume: go on from its checkpoint, bit for bit.
         Started by torchrun, several processes train one model together; all make the same call, see `training.join`.
         """
@@ -184,7 +194,7 @@ class VAE(Evaluated):
             x, context = self._named(x, context)  # the columns of a frame in the order of the last fit
         names, processes = column_names(x), join()
         self._check_privacy()
-        rows, held = self._split(x, y, context)
+        rows, held = self._split(x, y, context, schema=schema)
         folder, display = None if run is None else Path(run), display or display_for(self.verbose)
         vars(self).pop("members_", None)
         if self._several():

@@ -62,9 +62,13 @@ class Evaluated(Fitted):
     best_epoch_: int
 
     def score_samples(self, x: object, draws: int = 100, seed: int | None = None, context: object = None) -> np.ndarray:
-        """(N,), nats: the importance-weighted bound of log p(x), with `draws` draws, in the data's units."""
-        seed = self._seed(seed)
-        return score_rows(self._fitted(), self._seen(x, context), draws=draws, seed=seed).bound.numpy()
+        """(N,), nats: the importance-weighted bound of log p(x), with `draws` draws, in the data's units.
+
+        A value of a table that fit did not see counts as one that had a chance of `1 / (n + 1)`, n the rows of fit.
+        """
+        rows = self._seen(x, context)
+        bound = score_rows(self._fitted(), rows, draws=draws, seed=self._seed(seed)).bound.numpy()
+        return bound if rows.cost is None else bound - rows.cost.sum(1)
 
     def score(self, x: object, y: object = None, context: object = None) -> float:
         """The mean of `score_samples`: for model selection."""
@@ -278,6 +282,7 @@ class Evaluated(Fitted):
 
         score: "bound", "elbo", "distortion", "error" or "typicality", see `vaekit.evaluation.oddness.anomaly_score`.
         The last is a distance from normal rows: pass some, such as `held_out(x)`, or their mean "bound" as entropy.
+        Each value of a table that fit did not see adds `log(n + 1)`, n the rows of fit, whatever the score.
         """
         settings = {"draws": draws, "seed": self._seed(seed)}
         if score == "typicality" and entropy is None and normal is not None:
@@ -296,13 +301,17 @@ class Evaluated(Fitted):
     ) -> Any:
         """What each cell adds to the `anomaly_score` of its row: (N, ...), or a table of numbers; they sum to it.
 
+        The table has the columns of fit but for those that were left out; constants add `log(n + 1)` where another
+        value stands, as do other values that fit did not see, and nothing else.
         score: "bound", "distortion" or "error". See `vaekit.evaluation.oddness.explain`.
         """
         x, context = self._named(x, context)
         rows = self._seen(x, context)
         shares = oddness.explain(self._fitted(), rows, score, draws=draws, seed=self._seed(seed))
         if self.spec_.schema is not None:
-            return self._like(x, numbers(self.spec_.schema, shares))
+            shares = np.pad(shares, ((0, 0), (0, len(self.spec_.schema.constants))))
+            shares = numbers(self.spec_.schema, shares if rows.cost is None else shares + rows.cost)
+            return self._like(x, shares)
         shares = shares.reshape(len(shares), *self.spec_.model_shape)
         shares = np.moveaxis(shares, 1, -1) if self.spec_.channels_last else shares
         return self._like(x, shares.reshape(-1, *self.spec_.shape))

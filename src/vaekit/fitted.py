@@ -22,7 +22,7 @@ from .data.arrays import from_array
 from .data.beside import Beside, sampled, spread
 from .data.containers import framed, indexed, is_frame
 from .data.frames import as_table, joined
-from .data.gaps import filled, partial_cells, partial_row, with_given
+from .data.gaps import filled, partial_cells, partial_row, with_given, with_unknown
 from .data.rows import AbstractRows
 from .distributions import Distribution, Library
 from .manners import available
@@ -165,6 +165,10 @@ class Fitted(Reading):
         return indexed(self._decoded_codes(z, context), z)
 
     def _decoded_codes(self, z: object, context: object = None) -> Any:
+        return joined([self.spec_.decode(part) for part in self._represented(z, context)])
+
+    def _represented(self, z: object, context: object) -> list[Tensor]:
+        """The cells of what codes (N, latent numbers) decode to, some rows at a time, in the likelihood's space."""
         model = self._fitted()
         codes = from_array(np.asarray(z)).to(Source.like(model).dtype)
         size = int(np.prod(model.latent.shape))
@@ -173,15 +177,14 @@ class Fitted(Reading):
         given = self._context(spread(context, len(codes), self.spec_), len(codes))
         device = next(model.parameters()).device
         with torch.no_grad():
-            parts = [
-                self.spec_.decode(self._single(model.decode(c.to(device).reshape(-1, *model.latent.shape), g)))
+            return [
+                self._single(model.decode(c.to(device).reshape(-1, *model.latent.shape), g))
                 for c, g in zip(codes.split(CHUNK), given)
             ]
-        return joined(parts)
 
     def _single(self, px: Distribution) -> Tensor:
-        """One value for each cell: the mean, of a table's columns what each has in its stead."""
-        return px.mean if self.spec_.schema is None else px.representative
+        """Point estimate per cell: the mean, or the representative value of the column for tables."""
+        return px.mean if self.spec_.schema is None else self.spec_.schema.finite(px.representative)
 
     def _takes_mean(self, mean: bool | None) -> bool:
         return self.caveat_ is not None if mean is None else mean
@@ -196,7 +199,8 @@ class Fitted(Reading):
         """Encode and decode rows: the mean of p(x | z) at the center of q(z | x). Deterministic.
 
         A likelihood with a library uses the library of each row. Missing cells are filled, except those of series,
-        (N, T) or (N, T, C), after their last step, which are padding.
+        (N, T) or (N, T, C), after their last step, which are padding. A value of a table that fit did not see stays
+        as it is.
 
         Parameters
         ----------
@@ -218,6 +222,8 @@ class Fitted(Reading):
         return framed(rows, x) if self.spec_.schema is None and repeats == 1 else indexed(rows, x, repeats)
 
     def _reconstructed(self, x: object, context: object = None) -> Any:
+        if self._fitted() and self.spec_.schema is not None:
+            return self._reconstructed_table(x, context)
         if getattr(self._fitted().likelihood, "library", None):
             return self.spec_.decode(self._at_library(x, context, lambda px, own: px.at(own).mean))
         rows, shape = self._decoded_codes(self._encoded(x, context), context), self.spec_.shape
@@ -227,6 +233,12 @@ class Fitted(Reading):
             there = self._gather(seen, lambda b: until_last(b.mask.reshape(len(b.mask), shape[0], -1)))
             rows[there.numpy() == 0] = np.nan
         return rows
+
+    def _reconstructed_table(self, x: object, context: object) -> Any:
+        rows, still = self._seen(x, context), Still(Source.like(self.module_))
+        codes = self._gather(rows, lambda b: self._codes(b, still).flatten(1)).numpy()
+        cells = torch.cat(self._represented(codes, context)).cpu().double().numpy()
+        return with_unknown(self.spec_.schema, cells, x, rows.unknown)
 
     def expected(self, x: object, library: float | None = 1e4, context: object = None, under: object = None) -> Any:
         """Return the counts that rows are expected to have if all had one library. Deterministic.
@@ -324,7 +336,7 @@ class Fitted(Reading):
         with torch.no_grad():
             for start, known in zip(range(0, n, CHUNK), given):
                 px = model.decode(model.generate(min(CHUNK, n - start), noise, known), known)
-                x = self._single(px) if take_mean else px.draw(Scope.of(noise))
+                x = self._single(px) if take_mean else self._finite(px.draw(Scope.of(noise)))
                 own = None if holes is None else holes[start : start + len(x)]
                 rows.append(self.spec_.decode(*self._holed(x, own, seed, start)))
         return joined(rows)
@@ -372,7 +384,7 @@ class Fitted(Reading):
                 made.draws,
                 effective,
             )
-        x, absent = self._holed(made.x, holes, seed)
+        x, absent = self._holed(self._finite(made.x), holes, seed)
         if schema is not None:
             return with_given(schema, x.double().numpy(), given, absent)
         drawn = self.spec_.decode(x) if take_mean else self._in_units(x)
@@ -414,7 +426,12 @@ class Fitted(Reading):
 
     def _in_units(self, cells: Tensor) -> Any:
         """Cells (N, *model_shape) in the data's own units; of levels 0 and 1 the nearer one."""
+        cells = self._finite(cells)
         return self.spec_.decode(cells.round() if self.spec_.kind == "binary" else cells)
+
+    def _finite(self, cells: Tensor) -> Tensor:
+        """Cells that the model made; of a table none that is not a number, see `Schema.finite`."""
+        return cells if self.spec_.schema is None else self.spec_.schema.finite(cells)
 
     def _seed(self, seed: int | None) -> int:
         return self.seed if seed is None else seed
@@ -527,7 +544,7 @@ class Fitted(Reading):
     def numbers(self, x: object) -> Any:
         """(N, C): a table as numbers, a column for each that is modelled: in its own units, levels by their number,
         dates in seconds since 1970, NaN where missing; an array as it is."""
-        return x if self.spec_.schema is None else self.spec_.schema.numbers(x)
+        return x if self.spec_.schema is None else self.spec_.schema.numbers(x, self.unknown)
 
     def save(self, path: str | Path) -> None:
         """Writes `config.json`, `model.safetensors` and `history.jsonl` into a folder; what was there is replaced."""

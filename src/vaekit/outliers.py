@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .data.frames import as_table, take
+from .data.unknown import Unknown, check_unknown
 from .estimator import VAE
 from .evaluation.oddness import SCORES, p_values
 from .manners import Parameters
@@ -32,6 +33,8 @@ class OutlierDetector(Parameters):
     style: "pyod": `decision_function` is higher for odd rows and `predict` gives 1 for them, 0 for others. "sklearn":
         `decision_function` is below 0 for odd rows and `predict` gives -1 for them, 1 for others.
     draws, seed: of the scores, and the seed of the split.
+    unknown: what to do with values of a table that fit did not see: "missing" treats the cell as missing, with one
+        warning, and adds `log(n + 1)` to the score, n the rows of fit; "error", here or in `vae`, refuses the rows.
 
     Attributes
     ----------
@@ -51,6 +54,7 @@ class OutlierDetector(Parameters):
         calibration: float = 0.2,
         style: str = "pyod",
         draws: int = 100,
+        unknown: Unknown = "missing",
         seed: int = 0,
     ):
         self.vae = vae
@@ -59,6 +63,7 @@ class OutlierDetector(Parameters):
         self.calibration = calibration
         self.style = style
         self.draws = draws
+        self.unknown = unknown
         self.seed = seed
 
     # -- fitting -------------------------------------------------------------------------------------
@@ -78,7 +83,8 @@ class OutlierDetector(Parameters):
         held = min(max(round(self.calibration * count), 1), count - 1)
         out[np.random.default_rng([self.seed, 2**31 + 2]).permutation(count)[:held]] = True
         part = partial(take, table) if table is not None else whole.__getitem__
-        self.vae_ = vae.fit(part(~out))
+        schema = {} if table is None else {"schema": vae.schema_of(table, ~out)}
+        self.vae_ = vae.fit(part(~out), **schema)
         self.n_features_in_ = self.vae_.n_features_in_
         vars(self).pop("feature_names_in_", None)
         if hasattr(self.vae_, "feature_names_in_"):
@@ -98,13 +104,15 @@ class OutlierDetector(Parameters):
             raise ValueError(f"contamination={self.contamination}: expected a share of the rows in (0, 0.5]")
         if not 0 < self.calibration < 1:
             raise ValueError(f"calibration={self.calibration}: expected a share of the rows in (0, 1)")
+        check_unknown(self.unknown)
         if self.style not in STYLES:
             raise ValueError(f"style={self.style!r}: expected one of {', '.join(STYLES)}")
 
     def _vae(self) -> VAE:
-        if self.vae is not None:
-            return self.vae.__sklearn_clone__()
-        return VAE(2, recipe=table(flow=0), missing=True, seed=self.seed)
+        if self.vae is None:
+            return VAE(2, recipe=table(flow=0), missing=True, unknown=self.unknown, seed=self.seed)
+        vae = self.vae.__sklearn_clone__()
+        return vae.set_params(unknown="error") if self.unknown == "error" else vae
 
     def _fitted(self) -> VAE:
         if not hasattr(self, "threshold_"):

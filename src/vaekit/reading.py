@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.random import default_rng  # at the beginning: a Ctrl-C while numpy.random is imported is lost
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .core import Component, LocalDraws
@@ -22,6 +23,7 @@ from .data.rows import AbstractRows, as_rows
 from .data.schema import Schema
 from .data.spec import DataSpec, has_gaps
 from .data.stored import Stored, as_data
+from .data.unknown import Unknown, check_unknown
 from .latents import AbstractLatent
 from .likelihoods import Likelihood
 from .manners import Manners
@@ -46,6 +48,7 @@ class Reading(Manners):
     latent: AbstractLatent | None
     likelihood: Likelihood | None
     columns: Columns | None
+    unknown: Unknown
     privacy: Privacy | None
     validation: float | object
     warm_start: bool
@@ -84,12 +87,21 @@ class Reading(Manners):
 
     @names_file
     def _split(
-        self, data: object, y: object = None, context: object = None, spec: DataSpec | None = None
+        self,
+        data: object,
+        y: object = None,
+        context: object = None,
+        spec: DataSpec | None = None,
+        schema: Schema | None = None,
     ) -> tuple[AbstractRows, AbstractRows | None]:
-        """Training rows and held-out rows; what is inferred from the data, without a spec, is so from the former."""
+        """Training rows and held-out rows; what is inferred from the data, without a spec, is so from the former.
+
+        schema: of a table, where it is known; None: inferred.
+        """
+        check_unknown(self.unknown)
         data, given = self._opened(data), self.validation
         known = self.spec_ if spec is None and self._goes_on() else spec
-        schema = self._schema(data) if known is None else known.schema
+        schema = self._schema(data, schema) if known is None else known.schema
         x, dtype = self._rows(data, schema)
         out, held = self._out(len(x)), None
         if out.any():
@@ -107,8 +119,7 @@ class Reading(Manners):
         spec = spec if known is not None else beside.inferred(spec, ~out)
         if held is not None and tuple(held.shape[1:]) != spec.shape:
             raise ValueError(f"validation rows have shape {tuple(held.shape[1:])}, the training rows {spec.shape}")
-        partly = [rows for rows in (held, None if known is None else x) if rows is not None]
-        if spec.schema is not None and any(has_gaps(rows) for rows in partly):
+        if spec.schema is not None and any(rows is not None and has_gaps(rows) for rows in (x, held)):
             spec = spec.with_missing()
         if known is None and spec.gappy and self.privacy is None:
             spec = replace(spec, patterns=self._patterns(x, data, schema, ~out))
@@ -131,16 +142,26 @@ class Reading(Manners):
         """Whether the likelihood is left to follow the columns; one that is named reads a data frame as an array."""
         return self.likelihood is None and RECIPES[as_recipe(self.recipe or "table").name].of_columns
 
-    def _schema(self, data: object) -> Schema | None:
-        """The schema of a table, its scales those of the rows that are trained on; None for an array."""
+    def _schema(self, data: object, given: Schema | None = None) -> Schema | None:
+        """The schema of a table, its scales those of the rows that are trained on, or the one given; None for an
+        array."""
         if container_of(data) is not None and self._reads_tables:
-            return Schema.infer(data, self.columns, ~self._out(len(data)).numpy())
+            return given or Schema.infer(data, self.columns, ~self._out(len(data)).numpy())
+        if given is not None:
+            raise ValueError("schema=... is of tables, got an array: pass a data frame, and no likelihood")
         if self.columns is not None:
             raise ValueError(
                 "columns=... is of tables, got an array: pass a data frame, pandas.DataFrame(x, columns=[...]), "
                 "and no likelihood"
             )
         return None
+
+    def schema_of(self, table: object, learned: NDArray | None = None) -> Schema | None:
+        """The schema that `fit` infers from a table, with `columns`; None where it reads a table as an array.
+
+        learned: (N,), the rows that scales are taken from; None: all.
+        """
+        return Schema.infer(table, self.columns, learned) if self._reads_tables else None
 
     def _inferred(self, x: Tensor | Stored, dtype: str, schema: Schema | None) -> tuple[DataSpec, bool]:
         """What rows are, and whether the model that is asked for reads labels."""
@@ -173,7 +194,9 @@ class Reading(Manners):
 
     def _rows(self, x: object, schema: Schema | None = None, gaps: bool = False) -> tuple[Tensor | Stored, str]:
         """Checked rows, and the name of their type: of a table with this schema its cells."""
-        return as_data(x, allow_missing=gaps or self.missing) if schema is None else (schema.rows_of(x), "float32")
+        if schema is not None:
+            return schema.rows_of(x, self.unknown), "float32"
+        return as_data(x, allow_missing=gaps or self.missing)
 
     def _device(self) -> torch.device:
         if self.device != "auto":
@@ -194,10 +217,16 @@ class Reading(Manners):
         """Rows like those the model was fitted to, with their context. gaps: cells may be missing that never were."""
         self._fitted()
         x, context = self._named(x, context)
-        data, _ = self._rows(x, self.spec_.schema, gaps)
+        schema, unknown = self.spec_.schema, None
+        if schema is None:
+            data, _ = self._rows(x, None, gaps)
+        else:
+            read = schema.read(x, self.unknown)
+            data, unknown = read.rows, read.unknown if read.unknown.any() else None
         self._expect(tuple(data.shape[1:]))
-        gaps = gaps or (self.spec_.schema is not None and has_gaps(data))
-        return self._placed(data, context, self.spec_.with_missing() if gaps else self.spec_)
+        gaps = gaps or (schema is not None and has_gaps(data))
+        rows = self._placed(data, context, self.spec_.with_missing() if gaps else self.spec_)
+        return rows if unknown is None else replace(rows, unknown=unknown)
 
     def _expect(self, got: tuple[int, ...]) -> None:
         """Raise ValueError for rows of another shape than those of fit."""

@@ -80,6 +80,12 @@ SETTINGS: dict[str, Setting] = {
         "what a table's columns are, where that is known better than it is inferred: real, positive, count, category, "
         "ordinal, boolean, datetime, ordered levels such as S/M/L, or identifier to leave one out; may be repeated",
     ),
+    "unknown": Setting(
+        "missing",
+        one_of("missing", "error"),
+        "NAME",
+        "values of a table that fit did not see: missing cells, with a warning, or an error",
+    ),
     "epsilon": Setting(
         None, positive, "E", "train privately: what the weights may tell of any one row (default: not privately)"
     ),

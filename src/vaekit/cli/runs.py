@@ -28,7 +28,7 @@ from .words import UsageError
 
 FILES = ("run.json", "config.json", "model.safetensors", "history.jsonl", "metrics.json", "report.html")
 BESIDE = ("context", "labels", "spent")
-NEWER = ("columns", "epsilon", "delta")
+NEWER = ("columns", "epsilon", "delta", "unknown")
 """Content, and settings, that older runs do not tell of."""
 CHECKPOINT = ("state.safetensors", "best.safetensors")
 

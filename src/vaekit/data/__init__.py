@@ -3,6 +3,8 @@
 from . import datasets as datasets
 from .annotated import Annotated as Annotated
 from .column import Column as Column
+from .column import SchemaWarning as SchemaWarning
+from .column import UnknownValueWarning as UnknownValueWarning
 from .schema import Schema as Schema
 from .series import padded as padded
 from .series import unpadded as unpadded

@@ -31,8 +31,10 @@ CONTAINERS = ("pandas", "polars", "pyarrow", "numpy")
 class Raw:
     """A column as it came: its values, which of them are there, and the name of its type.
 
-    values: bool, float64, datetime64 or, of words, object. whole: of a type of whole numbers. levels: of a categorical
-    type; ordered: whether it says that these have an order.
+    values: bool, float64, datetime64 or, of words, object; int64 or uint64 for whole numbers that float64 would round.
+    whole: of a type of whole numbers. levels: of a categorical type; ordered: whether it says that these have an order.
+    note: what reading the column has changed, to be warned about. given: the values as they came, where they were of
+    several kinds and are read as words.
     """
 
     values: NDArray
@@ -41,6 +43,8 @@ class Raw:
     whole: bool = False
     levels: tuple | None = None
     ordered: bool = False
+    note: str | None = None
+    given: NDArray | None = None
 
 
 def container_of(x: object) -> str | None:
@@ -164,10 +168,13 @@ def column_axis(table: Any) -> tuple | None:
     return axis_of(table) if container_of(table) == "pandas" else None
 
 
-def raw(table: Any, place: int, name: Name) -> Raw:
-    """The column at a place. Raises TypeError for a type that is not understood, with the column's name."""
+def raw(table: Any, place: int, name: Name, mixed: bool = False) -> Raw:
+    """The column at a place. Raises TypeError for a type that is not understood, with the column's name.
+
+    mixed: read a column of words, numbers, dates and truth values together as words; otherwise it is not understood.
+    """
     readers = {"pandas": _of_pandas, "polars": _of_polars, "pyarrow": _of_arrow, "numpy": _of_numpy}
-    return _named(name, readers[container_of(table)], table, place)
+    return _named(name, readers[container_of(table)], table, place, mixed)
 
 
 def columns_of(table: object) -> dict[Name, Raw]:
@@ -196,7 +203,7 @@ def _named(name: Name, read: Callable[..., Raw], *source: Any) -> Raw:
         raise TypeError(f"column {name!r}: {error}") from None
 
 
-def _of_pandas(table: Any, place: int) -> Raw:
+def _of_pandas(table: Any, place: int, mixed: bool = False) -> Raw:
     import pandas as pd
 
     column = table.iloc[:, place]
@@ -215,23 +222,27 @@ def _of_pandas(table: Any, place: int) -> Raw:
         return Raw(column.fillna(False).to_numpy(dtype=bool), seen, dtype)
     if pd.api.types.is_complex_dtype(kind):
         raise Unreadable("complex numbers: pass real and imaginary parts as two columns")
+    if pd.api.types.is_integer_dtype(kind):
+        signed = pd.api.types.is_signed_integer_dtype(kind)
+        values = column.to_numpy(dtype=np.int64 if signed else np.uint64, na_value=0)
+        return Raw(_whole(values, seen), seen, dtype, whole=True)
     if pd.api.types.is_numeric_dtype(kind):
-        values = column.to_numpy(dtype=np.float64, na_value=np.nan)
-        return Raw(values, seen, dtype, whole=pd.api.types.is_integer_dtype(kind))
+        return Raw(column.to_numpy(dtype=np.float64, na_value=np.nan), seen, dtype)
     if isinstance(kind, pd.DatetimeTZDtype):
         column = column.dt.tz_convert("UTC").dt.tz_localize(None)
     if pd.api.types.is_datetime64_any_dtype(column.dtype):
-        return Raw(column.to_numpy().astype("datetime64[us]"), seen, dtype)
+        dates = column.to_numpy()
+        return Raw(dates.astype("datetime64[us]"), seen, dtype, note=_finer(dates))
     if pd.api.types.is_timedelta64_dtype(kind):
         raise Unreadable("spans of time: pass them as seconds, column.dt.total_seconds()")
     if dtype == "null[pyarrow]":
         return Raw(np.full(len(column), np.nan), seen, dtype)
     if kind == np.dtype(object) or isinstance(kind, pd.StringDtype) or dtype in ARROW_WORDS:
-        return _of_objects(column.to_numpy(dtype=object), seen, dtype)
+        return _of_objects(column.to_numpy(dtype=object), seen, dtype, mixed)
     raise Unreadable(f"type {dtype} is not understood: make it numbers, words, dates or categories")
 
 
-def _of_polars(table: Any, place: int) -> Raw:
+def _of_polars(table: Any, place: int, mixed: bool = False) -> Raw:
     import polars as pl
 
     column = table.to_series(place)
@@ -239,9 +250,14 @@ def _of_polars(table: Any, place: int) -> Raw:
     seen = column.is_not_null().to_numpy()
     if kind == pl.Boolean:
         return Raw(column.fill_null(False).to_numpy().astype(bool), seen, dtype)
+    if kind.is_integer() and "128" not in dtype:
+        values = column.fill_null(0).to_numpy().astype(np.int64 if kind.is_signed_integer() else np.uint64)
+        return Raw(_whole(values, seen), seen, dtype, whole=True)
+    if kind.is_integer() or kind.is_decimal():
+        return _of_objects(np.array(column.to_list(), dtype=object), seen, dtype)
     if kind.is_numeric():
         values = column.cast(pl.Float64).fill_null(np.nan).to_numpy()
-        return Raw(values, ~np.isnan(values), dtype, whole=kind.is_integer())
+        return Raw(values, ~np.isnan(values), dtype)
     if kind in (pl.Date, pl.Datetime):
         zone = getattr(kind, "time_zone", None)
         column = column.cast(pl.Datetime("us", zone))
@@ -257,7 +273,7 @@ def _of_polars(table: Any, place: int) -> Raw:
     raise Unreadable(f"type {dtype} is not understood: make it numbers, words, dates or categories")
 
 
-def _of_arrow(table: Any, place: int) -> Raw:
+def _of_arrow(table: Any, place: int, mixed: bool = False) -> Raw:
     import pyarrow as pa
     from pyarrow import types
 
@@ -266,12 +282,20 @@ def _of_arrow(table: Any, place: int) -> Raw:
     seen = column.is_valid().to_numpy(zero_copy_only=False)
     if types.is_boolean(kind):
         return Raw(column.fill_null(False).to_numpy(zero_copy_only=False).astype(bool), seen, dtype)
-    if types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind):
+    if types.is_integer(kind):
+        signed = types.is_signed_integer(kind)
+        values = column.fill_null(0).cast(pa.int64() if signed else pa.uint64()).to_numpy()
+        return Raw(_whole(values, seen), seen, dtype, whole=True)
+    if types.is_decimal(kind):
+        return _of_objects(np.array(column.to_pylist(), dtype=object), seen, dtype)
+    if types.is_floating(kind):
         values = np.asarray(column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), dtype=np.float64)
-        return Raw(values, ~np.isnan(values), dtype, whole=types.is_integer(kind))
+        return Raw(values, ~np.isnan(values), dtype)
     if types.is_date(kind) or types.is_timestamp(kind):
         values = column.cast(pa.timestamp("us"), safe=False).to_numpy(zero_copy_only=False)
-        return Raw(values.astype("datetime64[us]"), seen, dtype)
+        fine = types.is_timestamp(kind) and kind.unit == "ns"
+        note = _finer(column.cast(pa.timestamp("ns")).to_numpy(zero_copy_only=False)) if fine else None
+        return Raw(values.astype("datetime64[us]"), seen, dtype, note=note)
     if types.is_dictionary(kind):
         ordered = kind.ordered
         return Raw(np.array(column.to_pylist(), dtype=object), seen, dtype, ordered=ordered)
@@ -282,34 +306,59 @@ def _of_arrow(table: Any, place: int) -> Raw:
     raise Unreadable(f"type {dtype} is not understood: make it numbers, words, dates or categories")
 
 
-def _of_numpy(table: NDArray, place: int) -> Raw:
+def _of_numpy(table: NDArray, place: int, mixed: bool = False) -> Raw:
     if table.ndim != 1:
         raise ValueError(f"expected a structured array (N,), got {table.shape}: a row is one element")
-    return _of_array(table[table.dtype.names[place]])
+    return _of_array(table[table.dtype.names[place]], mixed)
 
 
-def _of_array(values: NDArray) -> Raw:
+def _of_array(values: NDArray, mixed: bool = False) -> Raw:
     kind, dtype = values.dtype.kind, values.dtype.str
     if values.ndim != 1:
         raise Unreadable(f"has {values.shape[1:]} numbers in a row: give each a column of its own")
     if kind == "b":
         return Raw(values.copy(), np.ones(len(values), bool), dtype)
-    if kind in "iuf":
+    if kind in "iu":
+        seen = np.ones(len(values), bool)
+        return Raw(_whole(values.astype(np.int64 if kind == "i" else np.uint64), seen), seen, dtype, whole=True)
+    if kind == "f":
         numbers = values.astype(np.float64)
-        return Raw(numbers, ~np.isnan(numbers), dtype, whole=kind in "iu")
+        return Raw(numbers, ~np.isnan(numbers), dtype)
     if kind == "M":
-        return Raw(values.astype("datetime64[us]"), ~np.isnat(values), dtype)
+        return Raw(values.astype("datetime64[us]"), ~np.isnat(values), dtype, note=_finer(values))
     if kind in "US":
         words = np.char.decode(values, "utf-8") if kind == "S" else values
         return Raw(words.astype(object), np.ones(len(values), bool), dtype)
     if kind == "O":
-        return _of_objects(values, np.array([_is_there(v) for v in values], dtype=bool), dtype)
+        return _of_objects(values, np.array([_is_there(v) for v in values], dtype=bool), dtype, mixed)
     raise Unreadable(f"type {dtype} is not understood: make it numbers, words, dates or categories")
 
 
-def _of_objects(values: NDArray, seen: NDArray, dtype: str) -> Raw:
-    """Python objects of one kind: words, truth values, numbers or dates. Raises Unreadable for a mixture."""
+EXACT = 2**49
+"""Whole numbers from here on are kept as such: below, float64 brings each back after it was scaled."""
+
+
+def _whole(values: NDArray, seen: NDArray) -> NDArray:
+    """Whole numbers as float64, NaN where missing; as they are, 0 where missing, where float64 would round them."""
+    if len(values) and (int(values.max()) >= EXACT or int(values.min()) <= -EXACT):
+        return np.where(seen, values, 0).astype(values.dtype)
+    return np.where(seen, values.astype(np.float64), np.nan)
+
+
+def _finer(dates: NDArray) -> str | None:
+    """A note where dates (N,) are finer than microseconds."""
+    if np.datetime_data(dates.dtype)[0] not in ("ns", "ps", "fs", "as"):
+        return None
+    lost = (dates != dates.astype("datetime64[us]").astype(dates.dtype)) & ~np.isnat(dates)
+    return "holds times finer than a microsecond, which are rounded down to it" if lost.any() else None
+
+
+def _of_objects(values: NDArray, seen: NDArray, dtype: str, mixed: bool = False) -> Raw:
+    """Python objects of one kind: words, truth values, numbers or dates. Raises Unreadable for a mixture, unless
+    `mixed` has it read as words."""
     kinds = {_kind(v) for v in values[seen]}
+    if mixed and len(kinds) > 1 and kinds <= {"words", "truth values", "numbers", "dates"}:
+        return Raw(_as_words(values, seen), seen, dtype, given=values)
     if len(kinds) > 1:
         raise Unreadable(f"holds {' and '.join(sorted(kinds))}: make it one kind, such as words by column.astype(str)")
     kind = next(iter(kinds), "numbers")
@@ -318,15 +367,45 @@ def _of_objects(values: NDArray, seen: NDArray, dtype: str) -> Raw:
     if kind == "truth values":
         return Raw(np.where(seen, values, False).astype(bool), seen, dtype)
     if kind == "numbers":
-        numbers = np.array([float(v) if s else np.nan for v, s in zip(values, seen)], dtype=np.float64)
-        return Raw(
-            numbers, seen, dtype, whole=bool(seen.any()) and all(isinstance(v, (int, np.integer)) for v in values[seen])
-        )
+        return _of_numbers(values, seen, dtype)
     if kind == "dates":
         day = all(type(v) is datetime.date for v in values[seen])
         dates = np.array([_utc(v) if s else "NaT" for v, s in zip(values, seen)], dtype="datetime64[us]")
         return Raw(dates, seen, "date" if day else dtype)
     raise Unreadable(f"holds {kind}, which is not understood: make it numbers, words, dates or categories")
+
+
+def _of_numbers(values: NDArray, seen: NDArray, dtype: str) -> Raw:
+    """Numbers of Python's: whole ones of up to 64 bits exactly, others as float64, or as words where float64 would make
+    different ones equal."""
+    whole = bool(seen.any()) and all(isinstance(v, (int, np.integer)) for v in values[seen])
+    if whole:
+        least, most = int(min(values[seen])), int(max(values[seen]))
+        kind = np.int64 if most < 2**63 else np.uint64
+        if np.iinfo(kind).min <= least and most <= np.iinfo(kind).max:
+            exact = np.array([int(v) if s else 0 for v, s in zip(values, seen)], dtype=kind)
+            return Raw(_whole(exact, seen), seen, dtype, whole=True)
+    try:
+        numbers = np.array([float(v) if s else np.nan for v, s in zip(values, seen)], dtype=np.float64)
+        kept = len(np.unique(numbers[seen])) == len(set(values[seen]))
+    except OverflowError:  # a whole number beyond float64
+        kept = False
+    if not kept:
+        note = "holds numbers that float64 cannot tell apart, and is read as words: subtract an offset to model them"
+        return Raw(_as_words(values, seen), seen, dtype, note=note)
+    note = "holds whole numbers beyond 64 bits, which are read as float64" if whole else None
+    return Raw(numbers, seen, dtype, whole=whole, note=note)
+
+
+def _as_words(values: NDArray, seen: NDArray) -> NDArray:
+    words = np.empty(len(values), dtype=object)
+    words[:] = [_word(v) if s else None for v, s in zip(values, seen)]
+    return words
+
+
+def _word(value: object) -> str:
+    plain = isinstance(value, (float, np.floating)) and float(value).is_integer()
+    return str(int(value)) if plain else str(value)
 
 
 def _is_there(value: object) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..suggest import nearest
-from .frames import Raw, container_of
+from .frames import Raw, container_of, names_of, opened, raw
 from .making import Made, build
 from .schema import Schema
 
@@ -64,12 +64,31 @@ def with_given(schema: Schema, cells: NDArray, given: Mapping[Any, Any], absent:
     return build(schema.container, fixed, schema.axis)
 
 
+def with_unknown(schema: Schema, cells: NDArray, table: object, unknown: NDArray | None) -> Any:
+    """Cells (N, C) as a table, in which the values of `table` that fit did not see, (N, C + K), stay as they are."""
+    made = schema.made(cells)
+    if unknown is None:
+        return build(schema.container, made, schema.axis)
+    table = opened(table)
+    names, places = names_of(table), {c.name: i for i, c in enumerate((*schema.cells, *schema.constants))}
+    kept = []
+    for own in made:
+        where = unknown[:, places[own.name]]
+        if where.any():
+            column = raw(table, names.index(own.name), own.name, mixed=True)
+            values = column.values if column.given is None else column.given
+            own = own.keeping(values, where, schema.container)
+        kept.append(own)
+    return build(schema.container, kept, schema.axis)
+
+
 def numbers(schema: Schema, values: NDArray) -> Any:
-    """Numbers (N, C), one for each cell, as a table of such under the columns' names, in their order."""
-    places = {c.name: i for i, c in enumerate(schema.cells)}
+    """Numbers (N, C + K), one for each cell and each constant, as a table of such under the columns' names, in their
+    order."""
+    places = {c.name: i for i, c in enumerate((*schema.cells, *schema.constants))}
     kinds = {"pandas": "float64", "polars": "Float64", "pyarrow": "double", "numpy": "float64"}
     seen, kind = np.ones(len(values), dtype=bool), kinds[schema.container]
-    names = [c.name for c in schema.columns if c.modelled]
+    names = [c.name for c in schema.columns if c.name in places]
     columns = [Made(name, values[:, places[name]], seen, kind) for name in names]
     return build(schema.container, columns, schema.axis)
 

@@ -87,7 +87,7 @@ def _kind(column: Raw, seen: NDArray, distinct: NDArray) -> Kind:
     if len(distinct) == 2 and distinct[0] == 0 and distinct[1] == 1:
         return "boolean"
     whole = bool((distinct == distinct.round()).all())
-    if column.whole and len(distinct) == len(seen) > FEW and distinct[-1] - distinct[0] == len(seen) - 1:
+    if column.whole and len(distinct) == len(seen) > FEW and int(distinct[-1]) - int(distinct[0]) == len(seen) - 1:
         return "identifier"  # the rows' own numbers
     if whole and distinct[0] == 0 and distinct[-1] < 1e6:
         return "count"
@@ -95,7 +95,9 @@ def _kind(column: Raw, seen: NDArray, distinct: NDArray) -> Kind:
         return "ordinal"
     if whole and distinct[0] == 1 and distinct[-1] < 1e4:
         return "count"
-    if distinct[0] > 0 and abs(skewness(np.log(seen))) < abs(skewness(seen / np.abs(seen).max())) - 0.25:
+    numbers = seen.astype(np.float64)
+    wide = distinct[0] > 0 and float(distinct[-1]) > 2 * float(distinct[0])  # else a logarithm is a line
+    if wide and abs(skewness(np.log(numbers))) < abs(skewness(numbers / np.abs(numbers).max())) - 0.25:
         return "positive"
     return "real"
 
@@ -123,33 +125,58 @@ def _levelled(common: Column, column: Raw, learned: NDArray, kind: Kind, levels:
 
 def _measured(common: Column, column: Raw, learned: NDArray, kind: Kind) -> Column:
     """A column of numbers or dates with its bounds, rounding, scale and spread."""
-    own = replace(common, kind=kind)
-    everything = numbers(column, own.name, kind == "datetime")
-    values = everything[learned]
-    values = values[~np.isnan(values)]
-    if not len(values):
-        values = everything[~np.isnan(everything)]
-    low, high = float(values.min()), float(values.max())
+    everything = numbers(column, common.name, kind == "datetime")  # refuses other values
+    own = replace(common, kind=kind, origin=_origin(column, everything, kind))
+    everything = numbers(column, own.name, kind == "datetime", own.origin) if own.origin else everything
+    seen = everything[~np.isnan(everything)]
+    low, high = float(seen.min()), float(seen.max())
     if kind in ("count", "positive"):
         least = 0 if kind == "count" else np.finfo(float).tiny
-        if low < least or (kind == "count" and (values != values.round()).any()):
-            raise ValueError(f"columns={{{own.name!r}: {kind!r}}}: expected {KINDS[kind]}, got {odd(values)}")
+        if low < least or (kind == "count" and (seen != seen.round()).any()):
+            raise ValueError(f"columns={{{own.name!r}: {kind!r}}}: expected {KINDS[kind]}, got {odd(seen)}")
+    values = everything[learned]
+    values = values[~np.isnan(values)]
+    if not len(values) or values.min() == values.max():
+        values = seen  # too few values to take a scale from
     if kind == "count":
         return replace(
             own, low=0.0, high=high, step=1.0, marginal=None, shares=(float(values.mean()), float(values.var()))
         )
-    if kind == "datetime":
-        step = next(
-            (s for s in (86400.0, 3600.0, 60.0, 1.0, 1e-3) if (np.abs(values / s - (values / s).round()) < 1e-9).all()),
-            1e-6,
-        )
-    else:
-        step = resolution(values, 2.0**-23 if "32" in column.dtype or column.dtype == "<f4" else 2.0**-52)
+    step = _step(column, seen, kind)
     offset, scale = centre_and_spread(values)
     if kind == "positive":
-        offset, scale = 0.0, offset
+        offset = -max(step or 1.0, 1.0) if (seen == seen.round()).all() else 0.0  # a whole number may be 0
+        scale = float(np.median(values)) - offset
+    high = min(high, MOST) if own.origin else high
     own = replace(own, low=low, high=high, step=step, offset=offset, scale=scale)
     return replace(own, marginal=_marginal(own, values))
+
+
+MOST = float(np.nextafter(2.0**64, 0))
+"""Above the origin: what lies between it and the largest whole number of 64 bits."""
+
+
+def _origin(column: Raw, values: NDArray, kind: Kind) -> int:
+    """What is subtracted from the values before they become floats; see `Column`."""
+    if kind == "datetime":
+        seconds = values[~np.isnan(values)]
+        return int(np.floor(seconds.min())) * 10**6 if (seconds % 1 != 0).any() else 0
+    return int(column.values[column.seen].min()) if kind == "real" and column.values.dtype.kind in "iu" else 0
+
+
+def _step(column: Raw, values: NDArray, kind: Kind) -> float | None:
+    """What all values are multiples of; None where they are not rounded."""
+    if kind == "datetime":
+        known = (86400.0, 3600.0, 60.0, 1.0, 1e-3)
+        return next((s for s in known if (np.abs(values / s - (values / s).round()) < 1e-9).all()), 1e-6)
+    found = resolution(values, PRECISION.get(column.dtype.removesuffix("[pyarrow]").lstrip("<>=").lower(), 2.0**-52))
+    return max(found or 1.0, 1.0) if column.whole else found
+
+
+PRECISION = dict.fromkeys(("float16", "halffloat", "f2"), 2.0**-10) | dict.fromkeys(
+    ("float32", "float", "f4"), 2.0**-23
+)
+"""Of types of numbers that are not double."""
 
 
 def _marginal(column: Column, values: NDArray) -> Marginal:

@@ -24,6 +24,37 @@ class Made:
     levels: tuple | None = None
     ordered: bool = False
 
+    def keeping(self, values: NDArray, where: NDArray, container: str) -> Made:
+        """The column with values (N,) in some places, in a type of the container that holds them, too."""
+        kinds = {"number" if own.dtype.kind in "iuf" else own.dtype.kind for own in (self.values, values)}
+        kinds |= {type(v).__name__ for v in values[where] if values.dtype.kind == "O"} - {"str"}
+        seen = self.seen | where
+        if len(kinds) > 1:
+            own = np.where(where, _objects(replace(self, values=values, seen=where)), _objects(self))
+            if container in ("polars", "pyarrow"):
+                own = np.array([None if v is None else str(v) for v in own], dtype=object)
+            return Made(self.name, own, seen, ANYTHING[container])
+        own, dtype = np.where(where, values, self.values), self.dtype
+        if own.dtype.kind == "f" and not _fits(values[where], dtype):
+            dtype = NUMBERS[container]
+        new = () if self.levels is None else sorted(set(values[where].tolist()) - set(self.levels))
+        levels = None if self.levels is None else (*self.levels, *new)
+        return Made(self.name, own, seen, dtype, levels, self.ordered)
+
+
+ANYTHING = {"pandas": "object", "polars": "String", "pyarrow": "string", "numpy": "O"}
+"""A type that holds values of any kind, or them as words."""
+NUMBERS = {"pandas": "float64", "polars": "Float64", "pyarrow": "double", "numpy": "<f8"}
+
+
+def _fits(values: NDArray, dtype: str) -> bool:
+    """Whether a type holds these numbers: one of whole numbers only those within its limits."""
+    name = dtype.lower().partition("[")[0]
+    if "int" not in name and not name.startswith(("<i", "<u", ">i", ">u", "|i", "|u")):
+        return True
+    limits = np.iinfo(name)
+    return bool(((values == np.round(values)) & (values >= limits.min) & (values <= limits.max)).all())
+
 
 def build(container: str, columns: Sequence[Made], axis: tuple | None = None) -> Any:
     """A table as it came: of this container, each column in its own type, or, where cells are missing and that type
@@ -82,10 +113,12 @@ def _pandas_column(made: Made) -> Any:
 
 
 def _clipped(values: NDArray, dtype: np.dtype) -> NDArray:
+    """Whole numbers in a type of whole numbers, drawn in to its limits."""
     if values.dtype.kind != "f":
         return values.astype(dtype)
     limits = np.iinfo(dtype)
-    return values.clip(float(limits.min), np.nextafter(float(limits.max), 0)).astype(dtype)
+    top = float(limits.max) if float(limits.max) <= limits.max else np.nextafter(float(limits.max), 0)
+    return values.round().clip(float(limits.min), top).astype(dtype)
 
 
 def _to_polars(columns: Sequence[Made]) -> Any:

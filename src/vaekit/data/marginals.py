@@ -9,7 +9,9 @@ import torch
 from numpy.typing import NDArray
 
 DIGITS = 9
-"""Significant digits up to which numbers count as rounded."""
+"""Digits within the range of a column up to which its numbers count as rounded."""
+LOWEST_EXPONENT = -300
+"""Of a step: powers of ten further below are not all numbers."""
 KNOTS = 64
 """Pieces of the map to normal scores, at most."""
 PER_KNOT = 8
@@ -26,22 +28,32 @@ FLAT = 1e-4
 
 
 def resolution(values: NDArray, precision: float = 2.0**-52) -> float | None:
-    """The power of ten that all values are multiples of; None where they have more than `DIGITS` digits, or more than
-    their type holds, whose relative `precision` this is."""
-    largest = float(np.abs(values).max(initial=0.0))
+    """The largest power of ten that all values are multiples of, within the relative `precision` of their type.
+
+    None where the values have more than `DIGITS` digits within their range, or more than their type holds. Rounding to
+    the step never makes two different values equal, nor another value zero.
+    """
+    distinct = np.unique(values)
+    largest = float(np.abs(distinct).max(initial=0.0))
     if largest == 0 or not np.isfinite(largest):
         return None
-    top = int(np.floor(np.log10(largest)))
-    if top - DIGITS < -300:  # the powers of ten beyond are not all numbers
-        return None
+    half = float(distinct[-1] / 2 - distinct[0] / 2)  # of the range, which may exceed the largest number
+    top = int(np.floor(np.log10(half or largest / 2) + np.log10(2)))
     for exponent in range(top, top - DIGITS, -1):
-        ticks = values * 10.0**-exponent if exponent <= 0 else values / 10.0**exponent
+        if exponent < LOWEST_EXPONENT:
+            return None
+        ticks = distinct * 10.0**-exponent if exponent <= 0 else distinct / 10.0**exponent
         if not np.isfinite(ticks).all():
             return None
-        slack = 1e-4 + 4 * precision * np.abs(ticks)
+        slack = 4 * precision * np.abs(ticks) + 12 * 2.0**-52 * np.abs(ticks).max()
         if slack.max() > 0.05:
             return None
-        if ((np.abs(ticks - ticks.round()) <= slack) & ((ticks.round() != 0) | (values == 0))).all():
+        whole = ticks.round()
+        if (
+            (np.abs(ticks - whole) <= slack).all()
+            and (np.diff(whole) > 0).all()
+            and ((whole != 0) == (distinct != 0)).all()
+        ):
             return float(f"1e{exponent}")
     return None
 
@@ -58,8 +70,10 @@ def centre_and_spread(values: NDArray) -> tuple[float, float]:
     low, middle, high = np.quantile(values, (0.16, 0.5, 0.84))
     spread = high / 2 - low / 2
     if not spread > 0:
-        spread = (values / max(float(np.abs(values).max()), 1e-300)).std() * float(np.abs(values).max())
-    return float(middle), float(spread) if spread > 0 else 1.0
+        apart = values / 2 - middle / 2
+        largest = max(float(np.abs(apart).max()), 1e-300)
+        spread = 2 * largest * (apart / largest).std()
+    return float(middle), float(spread) if 0 < spread < np.inf else 1.0
 
 
 @dataclass(frozen=True)

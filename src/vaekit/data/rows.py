@@ -13,6 +13,7 @@ from typing import Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..core import Batch
@@ -20,6 +21,7 @@ from ..paths import naming
 from .beside import NOTHING, Beside
 from .spec import DataSpec
 from .stored import Stored
+from .unknown import unknown_cost
 
 Index = Tensor | slice
 
@@ -34,6 +36,13 @@ class AbstractRows(ABC):
 
     spec: DataSpec
     device: torch.device
+    unknown: NDArray | None = None
+
+    @property
+    def cost(self) -> NDArray | None:
+        """(N, C + K), nats: what values of a table that fit did not see add to anomaly scores, by its cells and its
+        constants; None where all were seen. See `vaekit.data.unknown.unknown_cost`."""
+        return None if self.unknown is None else unknown_cost(self.unknown, self.spec.schema.rows)
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -61,7 +70,8 @@ class AbstractRows(ABC):
 
 @dataclass(frozen=True)
 class Rows(AbstractRows):
-    """Rows in memory. x: (N, *shape) in its own type, on the device. weight: (N,). context: (N, C). label: (N, K)."""
+    """Rows in memory. x: (N, *shape) in its own type, on the device. weight: (N,). context: (N, C). label: (N, K).
+    unknown: of a table, which cells and constants hold values that fit did not see, see `Schema.read`."""
 
     x: Tensor
     spec: DataSpec
@@ -69,6 +79,7 @@ class Rows(AbstractRows):
     weight: Tensor | None = None
     context: Tensor | None = None
     label: Tensor | None = None
+    unknown: NDArray | None = None
 
     def __len__(self) -> int:
         return len(self.x)

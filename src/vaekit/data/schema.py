@@ -14,10 +14,11 @@ from torch import Tensor
 
 from ..suggest import nearest
 from .column import KINDS, SHOWN, Column, SchemaWarning
-from .frames import Name, column_axis, container_of, names_of, opened, raw
+from .frames import Name, Raw, column_axis, container_of, names_of, opened, raw
 from .inference import Columns, infer_column
 from .making import Made, build
 from .names import name_from_json, name_to_json
+from .unknown import Encoded, Unknown, check_unknown, warn_of
 
 ORDER = ("real", "datetime", "positive", "count", "ordinal", "boolean", "category")
 """The kinds that are modelled, in the order of their cells."""
@@ -75,7 +76,11 @@ class Schema:
                     f"{nearest(kind, KINDS)}"
                 )
         learned = np.ones(rows, dtype=bool) if learned is None else np.asarray(learned, dtype=bool)
-        found = tuple(infer_column(n, raw(table, i, n), given.get(n), learned) for i, n in enumerate(names))
+        columns_read = [raw(table, i, n) for i, n in enumerate(names)]
+        found = tuple(infer_column(n, r, given.get(n), learned) for n, r in zip(names, columns_read))
+        for c, r in zip(found, columns_read):
+            if note := r.note or _loss(c, r):
+                warnings.warn(f"column {c.name!r} {note}", SchemaWarning, stacklevel=2)
         schema = cls(found, container, rows, column_axis(table))
         if not schema.cells:
             raise ValueError(f"no column of the table can be modelled:\n{schema}")
@@ -99,13 +104,32 @@ class Schema:
                 return c
         raise KeyError(f"the table has no column {name!r}{nearest(str(name), map(str, self.names))}")
 
-    def encode(self, table: object) -> NDArray:
+    def encode(self, table: object, unknown: Unknown = "error") -> NDArray:
         """(N, C), float64: a cell for each column that is modelled, in the order of `cells`, NaN where it is missing.
 
         Columns may come in another order, in other types and in another container; others than those of fit are left
-        aside. Raises ValueError, with the column's name, for a column that is not there and for values that it cannot
-        have.
+        aside. unknown: as in `read`.
         """
+        return self.read(table, unknown).cells
+
+    def read(self, table: object, unknown: Unknown = "missing") -> Encoded:
+        """The cells of a table, and which of them hold values that fit did not see.
+
+        Parameters
+        ----------
+        table : data frame, Arrow table, structured array or path
+            Columns may come in another order, in other types and in another container; others than those of fit are
+            left aside.
+        unknown : {"missing", "error"}, default="missing"
+            What to do with a new level, a value that the kind of its column cannot hold, and another value than that
+            of a constant: treat the cell as missing and warn once, or raise ValueError.
+
+        Raises
+        ------
+        ValueError
+            For a column that is not there, and for one of another type, such as dates for numbers.
+        """
+        check_unknown(unknown)
         table = opened(table)
         names = names_of(table)
         place = {n: i for i, n in enumerate(names)}
@@ -121,10 +145,25 @@ class Schema:
             raise ValueError(
                 f"Found array with 0 sample(s) (shape=(0, {len(names)})) while a minimum of 1 is required."
             )
-        cells = np.empty((rows, len(self.cells)))
-        for i, c in enumerate(self.cells):
-            cells[:, i] = c.encode(raw(table, place[c.name], c.name))
-        return cells
+        known = (*self.cells, *self.constants)
+        cells, new, values = np.full((rows, len(known)), np.nan), np.zeros((rows, len(known)), dtype=bool), {}
+        for i, c in enumerate(known):
+            if c.name not in place:
+                continue
+            column = raw(table, place[c.name], c.name, mixed=unknown == "missing")
+            if unknown == "error":
+                cells[:, i] = c.encode(column)
+                continue
+            cells[:, i], new[:, i] = c.read(column)
+            if new[:, i].any():
+                values[c.name] = column.values[new[:, i]]
+        warn_of(values)
+        return Encoded(cells[:, : len(self.cells)], new)
+
+    @property
+    def constants(self) -> tuple[Column, ...]:
+        """The columns that hold one value, or none: they have no cells."""
+        return tuple(c for c in self.columns if c.kind == "constant")
 
     @property
     def partial(self) -> tuple[Column, ...]:
@@ -154,14 +193,31 @@ class Schema:
             c.decode(cells[:, place[c.name]]) if c.modelled else c.constant(len(cells), gone.get(c.name)) for c in kept
         ]
 
-    def numbers(self, table: object) -> NDArray:
-        """(N, C), float64: the cells in the columns' own units, levels by their number, dates in seconds since 1970."""
+    def numbers(self, table: object, unknown: Unknown = "error") -> NDArray:
+        """(N, C), float64: the cells in the columns' own units, levels by their number, dates in seconds since 1970;
+        less the origin of columns that have one, see `Column`."""
         offset, scale = (np.array(values) for values in zip(*((c.offset, c.scale) for c in self.cells)))
-        return self.encode(table) * scale + offset
+        return self.encode(table, unknown) * scale + offset
 
-    def rows_of(self, table: object) -> Tensor:
-        """(N, C), fp32: the cells, for the model; what lies farther out than 1e30 is drawn in to there."""
-        return torch.from_numpy(self.encode(table).clip(-1e30, 1e30).astype(np.float32))
+    def rows_of(self, table: object, unknown: Unknown = "error") -> Tensor:
+        """(N, C), fp32: the cells, for the model, see `Encoded.rows`."""
+        return self.read(table, unknown).rows
+
+    def finite(self, cells: Tensor) -> Tensor:
+        """Cells (N, C) that a model made, with the centre of its column in place of each that is not a number.
+
+        Warns of these: a model that has diverged must not look like a table with missing cells.
+        """
+        wrong = cells.isnan()
+        if not wrong.any():
+            return cells
+        named = [f"{c.name!r} ({int(k)})" for c, k in zip(self.cells, wrong.sum(0)) if k]
+        warnings.warn(
+            f"the model made cells that are not numbers, in column {', '.join(named[:SHOWN])}: the centre of the "
+            "column stands in; the model has diverged on these rows, see `health`", SchemaWarning, stacklevel=3,
+        )  # fmt: skip
+        centres = torch.tensor([c.centre for c in self.cells], dtype=cells.dtype, device=cells.device)
+        return torch.where(wrong, centres, cells)
 
     @property
     def missing(self) -> bool:
@@ -185,3 +241,13 @@ class Schema:
         ]
         widths = [max(map(len, cells)) for cells in zip(*lines)]
         return "\n".join("  ".join(c.ljust(w) for c, w in zip(line, widths)).rstrip() for line in lines)
+
+
+def _loss(column: Column, values: Raw) -> str | None:
+    """What the cells of a column of whole numbers cannot keep."""
+    if column.kind not in ("real", "positive") or values.values.dtype.kind not in "iu":
+        return None
+    made = column.decode(column.encode(values)).values[values.seen]
+    if (made.astype(values.values.dtype) == values.values[values.seen]).all():
+        return None
+    return "holds whole numbers of more than 15 digits over a wide range, which are kept to 15 digits"

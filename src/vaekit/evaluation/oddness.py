@@ -108,14 +108,16 @@ def anomaly_score(
     - "typicality": |-log p(x) - entropy|, entropy the mean of the "bound" over normal rows (Nalisnick et al. 2019,
       arXiv:1906.02994).
 
-    Cells that are missing add nothing. Raises ValueError for another name, for the typicality without an entropy, and
+    Cells that are missing add nothing, and each value of a table that fit did not see adds `log(n + 1)`, n the rows
+    of fit, to any of these. Raises ValueError for another name, for the typicality without an entropy, and
     for the bounds of a point mass.
     """
     _known(model, score)
     if score == "typicality" and entropy is None:
         raise ValueError("the typicality is a distance from normal rows: pass some, normal=...")
+    cost = 0.0 if rows.cost is None else rows.cost.sum(1)
     if score == "error":
-        return _cells(model, rows, score, draws, seed).sum(1)
+        return _cells(model, rows, score, draws, seed).sum(1) + cost
     parts = []
     with evaluating(model):
         for drawn in _drawn(model, rows, draws, seed):
@@ -125,7 +127,7 @@ def anomaly_score(
             }.get(score, lambda d: -_log_mean(d.log_weight))
             parts.append(own(drawn).cpu())
     found = torch.cat(parts).numpy()
-    return np.abs(found - entropy) if score == "typicality" else found
+    return (np.abs(found - entropy) if score == "typicality" else found) + cost
 
 
 def _known(model: VAEModule, score: str) -> None:
@@ -145,7 +147,8 @@ def explain(
     draws: int = DRAWS,
     seed: int = 0,
 ) -> NDArray:
-    """(N, C): what each cell of a row adds to its `anomaly_score`, which they sum to; 0 where a cell is missing.
+    """(N, C): what each cell of a row adds to its `anomaly_score`, which they sum to; 0 where a cell is missing. What
+    values that fit did not see add is left out, see `AbstractRows.cost`.
 
     The distortion and the error are sums over cells as they are. -log p(x) is one by the chain rule, cell after cell,
     each given those before it: `sum_t -log p(x_t | x_<t)`, each term from the draws that the score is made of. The mean
