@@ -10,14 +10,15 @@ import vaekit
 ROOT = Path(vaekit.__file__).parent
 ROOMS = [
     {"printable"},
-    {"core", "suggest", "paths", "sklearn_compat"},
+    {"suggest", "paths", "typecheck", "sklearn_compat"},
+    {"core", "files"},
     {"distributions"},
     {"storage", "networks", "data"},
     {"likelihoods", "latents"},
     {"model"},
     {"objectives"},
     {"recipes"},
-    {"training", "manners"},
+    {"training", "manners", "own_modules"},
     {"evaluation", "tasks", "reading"},
     {"fitted", "incremental"},
     {"evaluated"},

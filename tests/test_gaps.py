@@ -76,7 +76,7 @@ def before(vae, tmp_path):
     config = json.loads((tmp_path / "config.json").read_text())
     del config["data"]["patterns"]
     (tmp_path / "config.json").write_text(json.dumps(config))
-    return vk.load(tmp_path)
+    return vk.load(tmp_path, verify=False)
 
 
 def test_a_model_without_patterns_draws_whole_rows_and_says_so(vae, before, frame):

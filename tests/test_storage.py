@@ -1,6 +1,8 @@
 """Files: what comes back, and what is refused without running anything."""
 
 import json
+import os
+import resource
 import struct
 import subprocess
 import sys
@@ -8,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from compositions import LATENTS, LIKELIHOODS, OBJECTIVES
 
 import vaekit as vk
 from vaekit import storage
@@ -23,10 +26,11 @@ def run(tmp_path):
 
 
 def edit(run, change):
+    """Changes `config.json` as somebody would who knows the digest."""
     path = run / "config.json"
     config = json.loads(path.read_text())
     change(config)
-    path.write_text(json.dumps(config))
+    path.write_text(json.dumps(storage.sealed(config)))
 
 
 def test_a_model_loads_in_a_fresh_process(run):
@@ -67,6 +71,31 @@ def change_a_weight(run):
     storage.write_tensors(run / "model.safetensors", tensors, metadata)
 
 
+def unsealed(run, change):
+    """Changes `config.json` and leaves its digest."""
+    config = json.loads((run / "config.json").read_text())
+    change(config)
+    (run / "config.json").write_text(json.dumps(config))
+
+
+def nan_in_a_weight(run):
+    tensors, metadata = storage.read_tensors(run / "model.safetensors")
+    tensors["model.encoder.layers.1.bias"][0] = torch.nan
+    storage.write_tensors(run / "model.safetensors", tensors, metadata)
+
+
+def link_out(run):
+    other = run.parent / f"{run.name} elsewhere"
+    other.mkdir()
+    (run / "seed-1").symlink_to(other)
+    edit(run, lambda c: c.update(members=["seed-1"]))
+
+
+def pipe(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
 def long_header(run):
     (run / "model.safetensors").write_bytes(struct.pack("<Q", 2**60) + b"{}")
 
@@ -95,6 +124,30 @@ DAMAGE = {
         "does not fit this version",
     ),
     "a model that is no part": (lambda r: edit(r, lambda c: c.update(model={"type": 3})), "not defined here"),
+    "a later sealed digit": (
+        lambda r: unsealed(r, lambda c: c["data"].update(high=254.0)),
+        "changed or damaged; bring",
+    ),
+    "a history of another run": (
+        lambda r: (r / "history.jsonl").write_text('{"epoch": 1}\n'),
+        "history.jsonl is not the file that config.json was saved with",
+    ),
+    "NaN in the weights": (nan_in_a_weight, r"model.safetensors holds NaN or infinity in model.encoder.layers.1.bias"),
+    "a text for a number": (lambda r: edit(r, lambda c: c["estimator"].update(epochs="3")), r"VAE\(epochs='3'\)"),
+    "a number for a text": (lambda r: edit(r, lambda c: c["model"]["encoder"].update(activation=3)), "expected str"),
+    "a scale of zero": (lambda r: edit(r, lambda c: c["data"].update(scale=[0.0])), "data.scale = 0.0: expected"),
+    "rows of another shape": (lambda r: edit(r, lambda c: c["data"].update(shape=[784])), "the data have rows of"),
+    "a name that leads out": (lambda r: edit(r, lambda c: c.update(members=[".."])), "as a folder inside it"),
+    "an absolute name": (lambda r: edit(r, lambda c: c.update(members=["/etc"])), "as a folder inside it"),
+    "a name with NUL": (lambda r: edit(r, lambda c: c.update(members=["a\0b"])), "as a folder inside it"),
+    "a link that leads out": (link_out, "is a link that leads out of its folder"),
+    "a named pipe for weights": (lambda r: pipe(r / "model.safetensors"), "model.safetensors .*named pipe"),
+    "a named pipe for a description": (lambda r: pipe(r / "config.json"), "config.json .*named pipe"),
+    "a huge description": (
+        lambda r: os.truncate(r / "config.json", 2**36),
+        "has 68,719,476,736 bytes, expected at most",
+    ),
+    "nesting without end": (lambda r: (r / "config.json").write_text("[" * 100_000), "nested deeper than 200 levels"),
 }
 
 
@@ -102,8 +155,102 @@ DAMAGE = {
 def test_damaged_and_foreign_files_give_one_clear_error(run, case):
     damage, message = DAMAGE[case]
     damage(run)
-    with pytest.raises(storage.StorageError, match=message):
+    with pytest.raises(storage.StorageError, match=message) as refused:
         vk.load(run)
+    assert str(run) in str(refused.value), "a message names the file"
+
+
+HUGE = {
+    "width": lambda m: m["encoder"].update(hidden=[10**9]),
+    "depth": lambda m: m["encoder"].update(hidden=[1] * 10**6),
+    "rows of a file": lambda m: m["likelihood"].update(shape=[1, 10**5, 10**5]),
+    "latents": lambda m: m["latent"]["posterior"].update(size=10**9),
+    "a flow of many layers": lambda m: m["latent"].update(
+        posterior={"type": "vaekit.latents.Coupling", "size": 2, "layers": 8 * 10**6, "hidden": 2, "context": 1}
+    ),
+}
+
+
+@pytest.mark.parametrize("case", HUGE)
+def test_a_description_takes_no_memory_that_its_weights_do_not_show(run, case):
+    edit(run, lambda c: HUGE[case](c["model"]))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(storage.StorageError, match=str(run)):
+        vk.load(run)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000, "KiB"
+
+
+def test_a_description_that_was_edited_by_hand_loads_on_request(run):
+    unsealed(run, lambda c: c["estimator"].update(epochs=7))
+    with pytest.raises(storage.StorageError, match="pass verify=False"):
+        vk.load(run)
+    assert vk.load(run, verify=False).epochs == 7
+
+
+def test_a_run_without_its_history_loads(run):
+    (run / "history.jsonl").unlink()
+    assert vk.load(run).history_ == []
+
+
+def test_a_file_of_a_run_is_no_run(run):
+    for name in ("config.json", "model.safetensors"):
+        with pytest.raises(storage.StorageError, match=f"{name} is a file: pass the folder of the run, {run}"):
+            vk.load(run / name)
+
+
+def test_home_is_expanded(run, monkeypatch):
+    monkeypatch.setenv("HOME", str(run.parent))
+    vk.load(f"~/{run.name}").save("~/again")
+    assert vk.load("~/again").transform(vk.datasets.mnist()[0][:2]).shape == (2, 2)
+    assert (run.parent / "again" / "config.json").exists()
+
+
+def test_saving_follows_no_link(run, tmp_path):
+    vae, target = vk.load(run), tmp_path / "target"
+    target.write_text("mine")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name in ("config.json", ".config.json.partial", ".model.safetensors.partial"):
+        (folder / name).symlink_to(target)
+    vae.save(folder)
+    assert target.read_text() == "mine" and not (folder / "config.json").is_symlink()
+
+
+def test_a_model_whose_weights_are_nan_is_not_saved(run, tmp_path):
+    vae = vk.load(run)
+    with torch.no_grad():
+        next(vae.module_.encoder.parameters()).fill_(torch.nan)
+    with pytest.raises(ValueError, match="holds NaN: the training diverged"):
+        vae.save(tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+class Masked(torch.nn.Module):
+    """A module with infinities that are constants."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(784, 4)
+        self.register_buffer("mask", torch.full((3, 3), -torch.inf).triu(1))
+
+    def forward(self, x):
+        return self.layer(x.flatten(1))
+
+
+def test_infinities_that_a_module_begins_with_are_no_damage(tmp_path):
+    x = vk.datasets.mnist()[0][:64]
+    vk.VAE(encoder=Masked(), epochs=1, validation=0).fit(x).save(tmp_path)
+    assert torch.equal(vk.load(tmp_path, encoder=Masked()).module_.encoder.module.mask, Masked().mask)
+
+
+@pytest.mark.parametrize("make", [*LATENTS.values(), *LIKELIHOODS.values(), *OBJECTIVES.values()])
+def test_a_part_built_without_memory_has_the_same_tensors(make):
+    description = json.loads(json.dumps(storage.describe(make(), "part")))
+    real = storage.rebuild(description)
+    with torch.device("meta"):
+        shapes = storage.rebuild(description)
+    want, got = real.state_dict(), shapes.state_dict()
+    assert [(n, t.shape, t.dtype) for n, t in got.items()] == [(n, t.shape, t.dtype) for n, t in want.items()]
 
 
 def test_an_empty_folder_holds_no_model(tmp_path):

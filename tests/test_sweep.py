@@ -598,8 +598,9 @@ def test_several_seeds_are_saved_and_loaded(digits, tmp_path):
             np.testing.assert_array_equal(mine.transform(digits[:9]), other.transform(digits[:9]))
         assert loaded.evaluate(digits[:9], draws=2).spread == vae.evaluate(digits[:9], draws=2).spread
     config = json.loads((tmp_path / "copy" / "config.json").read_text())
-    (tmp_path / "copy" / "config.json").write_text(json.dumps({**config, "members": ["../run/seed-1"]}))
-    with pytest.raises(vk.storage.StorageError, match="as a member: it is damaged"):
+    config = vk.storage.sealed({**config, "members": ["../run/seed-1"]})
+    (tmp_path / "copy" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(vk.storage.StorageError, match="as a folder inside it: it is damaged"):
         vk.load(tmp_path / "copy")
 
 

@@ -4,28 +4,39 @@ from __future__ import annotations
 
 import copy
 import logging
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from . import __version__, storage
-from .core import LocalDraws, isolate, trainable_copy
+from .core import LocalDraws, isolate
 from .data.frames import as_python
 from .data.names import name_from_json, name_to_json, plain_name
 from .data.spec import DataSpec
+from .data.validation import check_spec
 from .estimator import VAE
-from .networks import is_keras
-from .recipes import Recipe
-from .suggest import nearest
+from .latents import ExemplarPrior, RiemannianHamiltonian, VampPrior
+from .own_modules import assigned, copied
+from .paths import expanded
+from .recipes import RECIPES, Recipe
+from .storage import StorageError
 from .training import Learner
-from .training.history import Course
+from .training.history import ENDED, Course
+from .typecheck import check_arguments, fits, shown
 
 log = logging.getLogger("vaekit")
 
 COUNTERS = ("step", "first_bad")
 """What a learner counts while it trains: not part of a fitted model."""
+SECTIONS = ("estimator", "data", "model", "objective")
+"""The parts of `config.json` that are objects of their own."""
+KEEP_ROWS = (VampPrior, ExemplarPrior, RiemannianHamiltonian)
+"""Parts whose weights begin as training rows, or are such."""
+EXTRA = 2**26
+"""Numbers that a model may hold next to its weights: constants that are computed again, such as masks."""
 
 
 def settings_of(vae: VAE) -> dict[str, Any]:
@@ -66,96 +77,218 @@ def save(vae: VAE, path: str | Path) -> None:
     """Writes a fitted VAE as `config.json`, `model.safetensors` and `history.jsonl`; what was there is replaced.
 
     Of several seeds the first one's model is written so, the others' each into a folder of its own, `seed-1`, ...
+    Warns where a model that was trained with `privacy` keeps training rows. Raises ValueError for weights that are not
+    finite.
     """
-    path, learner = Path(path), Learner(vae._fitted(), vae.objective_)
+    path, learner = expanded(path), Learner(vae._fitted(), vae.objective_)
     description = describe(vae, learner)
+    weights = {n: t for n, t in learner.state_dict().items() if n not in COUNTERS}
+    _check_saved(vae, learner, description, weights)
+    fitted = {"ended": vae.ended_, "best_epoch": vae.best_epoch_, "epochs": len(vae.history_)}
+    if vae.epsilon_ is not None:
+        fitted["epsilon"] = vae.epsilon_
+    storage.write_tensors(path / "model.safetensors", weights, fitted)  # no timings: equal runs give equal bytes
+    storage.write_lines(path / "history.jsonl", vae.history_)
+    digests = {
+        "weights_sha256": storage.file_digest(path / "model.safetensors"),
+        "history_sha256": storage.bytes_digest(storage.lines_of(vae.history_)),
+    }
+    members = {f"seed-{member.seed}": member for member in vae.__dict__.get("members_", [])[1:]}
+    for name, member in members.items():
+        save(member, storage.inside(path, name))
+    listed = {"members": list(members)} if members else {}
+    if vae.spec_.schema is None and hasattr(vae, "feature_names_in_"):
+        listed["feature_names"] = vae.feature_names_in_.tolist()
+    storage.write_json(path / "config.json", storage.sealed({**description, **listed, **digests}))
+
+
+def _check_saved(vae: VAE, learner: Learner, description: dict[str, Any], weights: dict[str, Tensor]) -> None:
+    """Warns of what a reader of the files should know; raises ValueError for what could not be loaded."""
     mine = [name for name in storage.part_types(description) if name.startswith("__main__.")]
     if mine:
         log.warning(
             "%s is defined in the program itself: to load this model elsewhere, move it into a module of its own",
             mine[0].removeprefix("__main__."),
         )
-    fitted = {"ended": vae.ended_, "best_epoch": vae.best_epoch_, "epochs": len(vae.history_)}
-    if vae.epsilon_ is not None:
-        fitted["epsilon"] = vae.epsilon_
-    weights = {n: t for n, t in learner.state_dict().items() if n not in COUNTERS}
-    storage.write_tensors(path / "model.safetensors", weights, fitted)  # no timings: equal runs give equal bytes
-    storage.write_lines(path / "history.jsonl", vae.history_)
-    digest = storage.file_digest(path / "model.safetensors")
-    members = {f"seed-{member.seed}": member for member in vae.__dict__.get("members_", [])[1:]}
-    for name, member in members.items():
-        save(member, path / name)
-    listed = {"members": list(members)} if members else {}
-    if vae.spec_.schema is None and hasattr(vae, "feature_names_in_"):
-        listed["feature_names"] = vae.feature_names_in_.tolist()
-    storage.write_json(path / "config.json", {**description, **listed, "weights_sha256": digest})
+    if vae.privacy is not None and (part := next((m for m in learner.modules() if isinstance(m, KEEP_ROWS)), None)):
+        log.warning(
+            "%s keeps training rows, or what began as such, in the files of this model: privacy does not cover them",
+            type(part).__name__,
+        )
+    wrong = [name for name, t in weights.items() if t.is_floating_point() and bool(t.isnan().any())]
+    if wrong:
+        raise ValueError(f"{wrong[0]} holds NaN: the training diverged; fit again with a lower learning rate")
 
 
 @isolate
-def load(path: str | Path, *, device: str = "auto", **modules: nn.Module) -> VAE:
+def load(path: str | Path, *, device: str = "auto", verify: bool = True, **modules: nn.Module | list[nn.Module]) -> VAE:
     """The fitted VAE in a folder written by `save` or `fit(run=...)`.
 
-    modules: the user's own networks by name (`encoder=`, `decoder=`), of which the file holds the weights only.
-    Raises FileNotFoundError where there is none, StorageError for files that are damaged, foreign or of a newer
-    format, or that name parts which are not defined.
+    Parameters
+    ----------
+    path : str or Path
+        The folder. ``~`` is expanded.
+    device : str, default="auto"
+        Device of the loaded model.
+    verify : bool, default=True
+        Whether the files must have the digests that they were saved with. Pass ``False`` for a ``config.json`` that
+        was edited by hand; types, sizes and shapes are checked all the same.
+    **modules : torch.nn.Module, list or dict
+        Your own networks, of which the files hold the weights only. Pass what was passed to `VAE`, by the same name:
+        a module (``encoder=net``), or a part that contains modules (``latent=Ladder([...])``). Several modules under
+        one name may also be given as a list in the order of the description, or as a dict by their saved path. Copies
+        are used.
+
+    Returns
+    -------
+    VAE
+        The fitted estimator, with `members_` where it was trained with several seeds.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder holds no fitted model.
+    StorageError
+        If a file is damaged, foreign, changed, of a newer format, or names parts that are not defined here. Nothing
+        in the files is executed, and memory is taken only after the shapes were compared.
     """
-    path = Path(path)
+    path = _folder(path)
+    config, weights, fitted = _read(path, verify)
+    own = {part: config[part] for part in ("model", "objective")}
+    given = assigned(storage.external_classes(list(own.values())), modules, path)
+    source = path / "config.json"
     try:
-        config = storage.read_json(path / "config.json")
-        storage.check_format(config, path / "config.json")
-        weights, fitted = storage.read_tensors(path / "model.safetensors")
-    except FileNotFoundError as error:
-        missing = Path(error.filename or "model.safetensors").name if error.filename else "model.safetensors"
-        hint = "; its training has not ended: resume it" if (path / "checkpoint").exists() else ""
-        raise FileNotFoundError(f"{path} holds no fitted model ({missing} is not there){hint}") from error
-    for name in ("estimator", "data", "model", "objective"):
-        if not isinstance(config.get(name), dict):
-            raise storage.StorageError(f"{path / 'config.json'} has no {name!r} section: it is damaged or not vaekit's")
-    held = storage.external_names([config["model"], config["objective"]])
-    own = held - set(modules)
-    for name in set(modules) - held:
-        raise TypeError(f"{path} holds no module of your own named {name!r}{nearest(name, held)}")
-    if own:
-        raise storage.StorageError(
-            f"{path} holds only the weights of your own modules: pass them in again, "
-            f"load(path, {', '.join(f'{name}=...' for name in sorted(own))})"
-        )
-    # Copies, as in fit: what was passed in is left as it is (a Keras model is only read).
-    given, modules = modules, {name: m if is_keras(m) else trainable_copy(m) for name, m in modules.items()}
-    settings = dict(config["estimator"])
-    recipe = settings.get("recipe")
-    try:
-        if isinstance(recipe, dict) and "recipe" in recipe:
-            settings["recipe"] = Recipe(**recipe["recipe"])
-        vae = VAE(**{n: storage.rebuild(v, modules) if isinstance(v, dict) else v for n, v in settings.items()})
-        vae.columns = None if vae.columns is None else {name_from_json(name): said for name, said in vae.columns}
+        _check_shapes(config, weights, given, path)
+        vae, spec = VAE(**_settings(config, copied(given))), DataSpec.from_dict(config["data"])
+        check_spec(spec)
+        trained = copied(given)
         with LocalDraws(0):
-            model = storage.rebuild(config["model"], modules)
-            objective = storage.rebuild(config["objective"], modules)
-        spec = DataSpec.from_dict(config["data"])
-        learner = Learner(model, objective)
-    except (TypeError, AttributeError) as error:
-        raise storage.StorageError(f"{path / 'config.json'} does not fit this version of vaekit: {error}") from error
+            learner = Learner(*(storage.rebuild(part, trained) for part in own.values()))
+        _check_agreement(learner, spec)
+    except StorageError as error:
+        raise error if str(path) in str(error) else StorageError(f"{source}: {error}") from error
+    except Exception as error:  # constructors refuse wrong values in their own ways
+        raise StorageError(f"{source} does not fit this version of vaekit: {_told(error)}") from error
     counters = {n: t for n, t in learner.state_dict().items() if n in COUNTERS}
     storage.load_weights(learner, {**weights, **counters}, path / "model.safetensors")
-    if config.get("weights_sha256") != storage.file_digest(path / "model.safetensors"):
-        raise storage.StorageError(
-            f"{path / 'model.safetensors'} is not the file that config.json was saved with: it was changed or replaced"
-        )
     vae.device = device
-    history, ended = storage.read_lines(path / "history.jsonl"), fitted.get("ended", "finished")
-    course = Course(history, best_epoch=fitted.get("best_epoch", 0), ended=ended, spent=fitted.get("epsilon"))
-    vae._adopt(learner.to(vae._device()), spec, course)
+    vae._adopt(learner.to(vae._device()), spec, _course(path, config, fitted, verify))
     vae._name(config.get("feature_names"))
     if config.get("members"):
         first = copy.copy(vae)
         first.seeds = None
-        vae.members_ = [first, *(load(_inside(path, name), device=device, **given) for name in config["members"])]
+        homes = [storage.inside(path, name) for name in config["members"]]
+        vae.members_ = [first, *(load(home, device=device, verify=verify, **modules) for home in homes)]
     return vae
 
 
-def _inside(path: Path, name: object) -> Path:
-    """A folder in this one. Raises StorageError for a name that leads elsewhere."""
-    if not isinstance(name, str) or Path(name).name != name:
-        raise storage.StorageError(f"{path / 'config.json'} names {name!r} as a member: it is damaged or not vaekit's")
-    return path / name
+def _folder(path: str | Path) -> Path:
+    path = expanded(path)
+    if path.is_file():
+        raise StorageError(f"{path} is a file: pass the folder of the run, {path.parent}")
+    return path
+
+
+def _read(path: Path, verify: bool) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Any]]:
+    """The content of `config.json`, the weights, and what is said with them."""
+    source = path / "config.json"
+    try:
+        config = storage.read_json(source)
+        storage.check_format(config, source)
+        _check_sections(config, source)
+        if verify:
+            storage.check_seal(config, source, "bring the file back, or pass verify=False if you edited it yourself")
+        weights, fitted = storage.read_tensors(path / "model.safetensors", verify=False)
+    except FileNotFoundError as error:
+        missing = Path(error.filename).name if error.filename else "model.safetensors"
+        hint = "; its training has not ended: resume it" if (path / "checkpoint").exists() else ""
+        raise FileNotFoundError(f"{path} holds no fitted model ({missing} is not there){hint}") from error
+    return config, weights, fitted
+
+
+def _check_sections(config: dict[str, Any], source: Path) -> None:
+    """Raises StorageError for a section, or a list of names, that is missing or of another type."""
+    for name in SECTIONS:
+        if not isinstance(config.get(name), dict):
+            raise StorageError(f"{source} has no {name!r} section: it is damaged or not vaekit's")
+    for name in ("members", "feature_names"):
+        if not fits(config.get(name), list[str] | None):
+            raise StorageError(f"{source} has {name} {shown(config[name])}, expected a list of names: it is damaged")
+
+
+def _check_shapes(
+    config: dict[str, Any], weights: Mapping[str, Tensor], given: dict[str, nn.Module], path: Path
+) -> None:
+    """Raises StorageError for a description that the weights do not fit, before memory is taken for it."""
+    elements = sum(t.numel() for t in weights.values())
+    for section in ("model", "objective", "estimator"):
+        storage.check_sizes(config[section], elements)
+    names = len(weights) + sum(1 for m in given.values() for _ in m.modules())
+    with torch.device("meta"), storage.limited(2_000 + 30 * names):
+        modules = copied(given)
+        learner = Learner(*(storage.rebuild(config[part], modules) for part in ("model", "objective")))
+        settings = _settings(config, copied(given))
+    expected = {n: t for n, t in learner.state_dict().items() if n not in COUNTERS}
+    storage.check_weights(expected, weights, path / "model.safetensors")
+    parts = [learner, *(v for v in settings.values() if isinstance(v, nn.Module))]
+    held = sum(t.numel() for part in parts for t in _tensors(part))
+    if held > 16 * elements + EXTRA:
+        raise StorageError(f"the parts hold {held:,} numbers, the weights {elements:,}: it is damaged or not vaekit's")
+
+
+def _tensors(module: nn.Module) -> Iterator[Tensor]:
+    yield from (t for t in (*module.parameters(), *module.buffers()) if not nn.parameter.is_lazy(t))
+
+
+def _settings(config: dict[str, Any], modules: dict[str, nn.Module]) -> dict[str, Any]:
+    """The estimator's settings, its parts rebuilt. Raises TypeError for a value of another type."""
+    settings = dict(config["estimator"])
+    recipe = settings.pop("recipe", None)
+    settings = {n: storage.rebuild(v, modules) if isinstance(v, dict) else v for n, v in settings.items()}
+    if isinstance(recipe, dict):
+        own = recipe.get("recipe")
+        if not isinstance(own, dict) or own.get("name") not in RECIPES:
+            raise ValueError(f"recipe {shown(own)}: expected a recipe by its name and settings")
+        check_arguments(own["name"], own, RECIPES[own["name"]].builder)
+        recipe = Recipe(**own)
+    if not fits(settings.get("columns"), list[list] | None):
+        raise TypeError(f"columns={shown(settings['columns'])}: expected pairs of a name and what the column is")
+    if settings.get("columns") is not None:
+        settings["columns"] = {name_from_json(name): said for name, said in settings["columns"]}
+    settings["recipe"] = recipe
+    check_arguments("VAE", settings, VAE.__init__)
+    return settings
+
+
+def _check_agreement(learner: Learner, spec: DataSpec) -> None:
+    """Raises ValueError where the data's rows are not those that the model explains."""
+    shape = learner.model.likelihood.shape
+    if shape is not None and tuple(shape) != spec.model_shape:
+        raise ValueError(f"the model explains rows of {tuple(shape)}, the data have rows of {spec.model_shape}")
+
+
+def _course(path: Path, config: dict[str, Any], fitted: dict[str, Any], verify: bool) -> Course:
+    """How the training went, from the weights' metadata and `history.jsonl`."""
+    weights, lines = path / "model.safetensors", path / "history.jsonl"
+    if verify and config.get("weights_sha256") != storage.file_digest(weights):
+        raise StorageError(f"{weights} is not the file that config.json was saved with: it was changed or replaced")
+    history = storage.read_lines(lines)
+    if verify and lines.exists() and config.get("history_sha256") != storage.file_digest(lines):
+        raise StorageError(
+            f"{lines} is not the file that config.json was saved with: it was changed, or a later training in this "
+            "folder has not ended; resume that, or remove the file to load the model without its history"
+        )
+    ended, best, spent = fitted.get("ended", "finished"), fitted.get("best_epoch", 0), fitted.get("epsilon")
+    if ended not in ENDED or not fits(best, int) or not fits(spent, float | None):
+        raise StorageError(f"{weights} says {shown(fitted)} of its training: it is damaged or not vaekit's")
+    for record in history:
+        if not all(fits(v, float | str | None) for v in record.values()):
+            raise StorageError(f"{lines} has a record {shown(record)}: it is damaged; remove it")
+    return Course(history, best_epoch=best, ended=ended, spent=spent)
+
+
+def _told(error: Exception) -> str:
+    """An error in a line of bounded length, with its type where that says more."""
+    text = " ".join(str(error).split())
+    text = text if len(text) <= 300 else f"{text[:300]}..."
+    return text if isinstance(error, (TypeError, ValueError)) and text else f"{type(error).__name__}: {text}"

@@ -15,7 +15,7 @@ class Hyper(Component):
 
     def __init__(self, value: float):
         super().__init__()
-        self.register_buffer("value", torch.tensor(float(value)))
+        self.register_buffer("value", torch.tensor(float(value), device="cpu"))  # real on the meta device, too
 
     def forward(self, step: Tensor) -> Tensor:
         return self.value

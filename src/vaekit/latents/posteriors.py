@@ -237,7 +237,7 @@ class Discrete(Posterior):
         name = type(self).__name__
         if draws not in DRAWS:
             raise ValueError(f"{name}(draws={draws!r}): expected one of {', '.join(map(repr, DRAWS))}")
-        first = float(self.temperature(torch.zeros(())))
+        first = float(self.temperature(torch.zeros((), device=self.temperature.value.device)))
         if not (first > 0 and self.temperature.value > 0):
             raise ValueError(
                 f"{name}: a temperature from {first:g} to {float(self.temperature.value):g}: expected numbers above 0, "

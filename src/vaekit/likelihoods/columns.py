@@ -133,7 +133,8 @@ class Ordinal(Likelihood):
         first = torch.tensor(self.levels).cumsum(0) - torch.tensor(self.levels)
         self.register_buffer("there", there, persistent=False)
         self.register_buffer("places", torch.where(there, first[:, None] + numbers, 0), persistent=False)
-        self.register_buffer("inside", there.flatten().nonzero().squeeze(1), persistent=False)
+        inside = [row * most + level for row, k in enumerate(self.levels) for level in range(k)]
+        self.register_buffer("inside", torch.tensor(inside), persistent=False)
         self.register_buffer("level_scores", torch.stack(scores).float(), persistent=False)
 
     @property

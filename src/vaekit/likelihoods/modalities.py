@@ -41,7 +41,7 @@ class Modalities(Likelihood):
                 "part that add up to those of a row, and none beside a Mixed, whose parts have theirs"
             )
         if cells is not None:
-            place = torch.arange(len(self.widths)).repeat_interleave(torch.tensor(self.widths))
+            place = torch.arange(len(self.widths)).repeat_interleave(torch.tensor(self.widths), output_size=cells)
             belongs = (place == torch.arange(len(self.widths)).unsqueeze(1)).float()
             self.register_buffer("parts", belongs.reshape(-1, *self.shape), persistent=False)
 

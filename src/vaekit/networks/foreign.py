@@ -84,7 +84,7 @@ class Adapter(Network):
         like = next((p for p in self.parameters() if p.is_floating_point()), torch.empty(0))
         if isinstance(like, nn.parameter.UninitializedTensorMixin):
             like = torch.empty(0, device=like.device, dtype=like.dtype)
-        with evaluating(self), torch.no_grad():
+        with evaluating(self), torch.no_grad(), torch.device(like.device):
             self(torch.zeros(2, *self.in_shape, device=like.device, dtype=like.dtype))
 
 
@@ -186,7 +186,8 @@ class KerasNetwork(Adapter):
             raise ValueError(
                 "the Keras model holds a torch module, which no StatelessScope reaches: give a torch module"
             )
-        with torch.no_grad(), keras().device(variable_device(self.module)):
+        device = variable_device(self.module)
+        with torch.no_grad(), torch.device(device), keras().device(device):
             try:
                 self.function(self.arrange(torch.zeros(2, *self.in_shape)), training=False)
             except (ValueError, RuntimeError) as error:

@@ -11,6 +11,8 @@ from .pace import Pace
 
 Record = dict[str, Any]
 """A line of history: the epoch, the steps taken, the training rows' figures, the held-out ones as `val_*`."""
+ENDED = ("finished", "stopped early", "interrupted")
+"""How the training of a model that is saved may have ended."""
 BOOKKEEPING = ("epoch", "step", "lr", "skipped", "epsilon", "seconds", "rows_per_second", "members")
 
 
