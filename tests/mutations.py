@@ -23,6 +23,8 @@ import numpy as np
 
 FINE = ("read", "refused")
 SECONDS = 5
+"""Of the processor, for a case; `WAIT` times as many of the clock, as other processes may be at work."""
+WAIT = 12
 MEMORY = 2 << 30
 SIZES = [0, 1, 2**7, 2**8 - 1, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1, 2**48, 2**63 - 1, 2**63, 2**64 - 1]
 """Numbers at which lengths overflow."""
@@ -142,13 +144,14 @@ def _change(inside: Any, key: Any, rng: np.random.Generator) -> None:
 class Case:
     """A damaged file or folder and what reads it. Every refusal has to name it.
 
-    name: what the message has to contain; None: the last part of the path.
+    name: what the message has to contain; None: the last part of the path. seconds: of the processor, until it hangs.
     """
 
     path: Path
     read: Callable[[Path], object]
     what: str = ""
     name: str | None = None
+    seconds: float = SECONDS
 
 
 class Hang(BaseException):
@@ -179,7 +182,9 @@ def outcome(case: Case) -> str:
         raise Hang
 
     signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    signal.signal(signal.SIGPROF, ring)
+    signal.setitimer(signal.ITIMER_REAL, case.seconds * WAIT)
+    signal.setitimer(signal.ITIMER_PROF, case.seconds)
     _met.clear()
     try:
         case.read(case.path)
@@ -194,6 +199,7 @@ def outcome(case: Case) -> str:
         found = "refused" if ours and named else f"raw error: {type(error).__name__}: {str(error)[:300]!r}"
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
     if _met:
         return f"code run: {_met[0]}"
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -216,7 +222,7 @@ def survey(make: Callable[[Path, int], Case], count: int, folder: Path) -> list[
         what, first = "", True
         while len(done) < count:
             try:
-                if not ours.poll(300 if first else 6 * SECONDS):
+                if not ours.poll(300 if first else 2 * WAIT * SECONDS):
                     child.kill()
                     done.append((len(done), what, "hang"))
                     break

@@ -2,7 +2,6 @@
 
 import json
 import os
-import time
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +27,8 @@ def raises_anything(path):
 
 
 def hangs(path):
-    time.sleep(60)
+    while True:
+        pass
 
 
 def runs_code(path):
@@ -68,8 +68,7 @@ def case(folder: Path, number: int) -> Case:
     return Case(path, READERS[number], READERS[number].__name__)
 
 
-def test_every_end_is_told_apart_and_the_survey_resumes_after_a_crash(tmp_path, monkeypatch):
-    monkeypatch.setattr("mutations.SECONDS", 5)
+def test_every_end_is_told_apart_and_the_survey_resumes_after_a_crash(tmp_path):
     (tmp_path / "in").mkdir()
     done = survey(case, len(READERS), tmp_path / "in")
     assert [number for number, *_ in done] == list(range(len(READERS)))

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import unicodedata
+import re
+from collections.abc import Iterable
 
 LONGEST = 400
 """Characters of a name that are shown."""
-ESCAPED = ("Cc", "Cf", "Cs", "Zl", "Zp")
-"""Unicode categories that are escaped: controls (ANSI sequences, C1), formats (bidi overrides), lone surrogates, line
-and paragraph separators."""
-JOINERS = "\u200c\u200d"
-"""Formats that Persian, Indic scripts and emoji are written with, and that move nothing."""
-
-
-def _escaped(character: str) -> str:
-    if unicodedata.category(character) not in ESCAPED or character in JOINERS:
-        return character
-    return repr(character)[1:-1] if not character.isprintable() else character
+_CONTROL = r"\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff"
+"""Control characters (ANSI sequences begin with one), line and paragraph separators, lone surrogates."""
+_INVISIBLE = r"\xad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"
+"""Characters that are not seen, or that turn the direction of those around them. The joiners U+200C and U+200D stay:
+Persian, Indic scripts and emoji are written with them, and they move nothing."""
+_ESCAPED = re.compile(f"[{_CONTROL}{_INVISIBLE}]")
+_ESCAPED_IN_LINES = re.compile(f"(?![\t\n])[{_CONTROL}{_INVISIBLE}]")
 
 
 def printable(name: object, longest: int = LONGEST) -> str:
@@ -28,17 +25,27 @@ def printable(name: object, longest: int = LONGEST) -> str:
     text = str(name)
     if len(text) > longest:
         text = f"{text[: 2 * longest // 3]}...{text[-(longest // 3) :]}"
-    return text if text.isascii() and text.isprintable() else "".join(map(_escaped, text))
+    return _ESCAPED.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 def printable_lines(text: str) -> str:
     """The same for text of several lines, which stay lines, of any length. Tabs stay, too."""
-    kept = ("\n", "\t")
-    return text if text.isprintable() else "".join(c if c in kept else _escaped(c) for c in text)
+    return _ESCAPED_IN_LINES.sub(lambda found: repr(found[0])[1:-1], text)
 
 
-def listed(names: object, most: int = 10) -> str:
+def printable_json(text: str) -> str:
+    """JSON on one line with these characters as JSON escapes them: it reads back as the same values."""
+    return _ESCAPED.sub(lambda found: "".join(f"\\u{unit:04x}" for unit in _units(found[0])), text)
+
+
+def _units(character: str) -> Iterable[int]:
+    """The UTF-16 code units of a character."""
+    code = ord(character)
+    return [code] if code < 0x10000 else [0xD800 + (code - 0x10000 >> 10), 0xDC00 + (code - 0x10000 & 0x3FF)]
+
+
+def listed(names: Iterable[object], most: int = 10) -> str:
     """Names with commas between them, the first few of them: `a, b, c, ... (40 in all)`; "none" where there is none."""
-    names = list(names)  # type: ignore[call-overload]
+    names = list(names)
     more = f", ... ({len(names)} in all)" if len(names) > most else ""
     return ", ".join(printable(name, 100) for name in names[:most]) + more or "none"

@@ -7,8 +7,10 @@ plugins; opened without care it reads any file of the user's, or runs a library.
 from __future__ import annotations
 
 import math
+import mmap
 from collections.abc import Sequence
 from pathlib import Path
+from struct import unpack_from
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +28,8 @@ FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32", 4: "szip", 5: "nbit", 6: "s
 COMPRESSING = {1, 4, 5, 6, 32000}
 SOFT_LINKS = 16
 """Soft links that are followed on the way to one object."""
+HEAP, SCANNED = b"GCOL\1\0\0\0", 2**32
+"""What a collection of words begins with, and bytes of a file up to which collections are looked for."""
 PIECE = 2**16
 """Words that are read at a time."""
 
@@ -38,9 +42,44 @@ def open_file(path: Path) -> h5py.File:
         raise ImportError('reading .h5ad needs h5py: pip install "vaekit[cells]"') from error
     path = regular_file(path)
     try:
-        return h5py.File(path, "r")
+        file = h5py.File(path, "r")
     except OSError as error:
         raise FileError(f"{printable(path)} is not a whole .h5ad file ({printable(error)}): write it again") from error
+    try:
+        _check_heaps(path, file.id.get_create_plist().get_sizes())
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _check_heaps(path: Path, sizes: tuple[int, int]) -> None:
+    """Raises FileError for a damaged collection of words: the HDF5 library reads some of these for ever.
+
+    A collection is "GCOL", a version, its size, and objects, each with an index, its size and its bytes; object 0 is
+    what is free (HDF5 File Format Specification, section III.E). Of larger files than `SCANNED` this is not checked.
+    """
+    if sizes != (8, 8):
+        raise FileError(f"{printable(path)} has addresses of {sizes} bytes, expected 8: write it again")
+    if not 0 < path.stat().st_size <= SCANNED:
+        return
+    with path.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        start = content.find(HEAP)
+        while start >= 0:
+            end = start + int.from_bytes(content[start + 8 : start + 16], "little")
+            if end > len(content) or not _is_heap(content, start + 16, end):
+                raise FileError(f"{printable(path)} has a damaged collection of words: write it again")
+            start = content.find(HEAP, start + 8)
+
+
+def _is_heap(content: mmap.mmap, place: int, end: int) -> bool:
+    while place + 16 <= end:
+        number, size = unpack_from("<H6xQ", content, place)
+        size = 16 + (size + 7) // 8 * 8 if number else size
+        if size < 16 or place + size > end:
+            return False
+        place += size
+    return True
 
 
 def member(group: h5py.Group, name: str) -> Any:

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from .. import storage
 from ..evaluation import Evaluation
 from ..evaluation.figures import Figure
+from ..paths import expanded
+from ..printable import printable_lines
 from . import describe
 
 if TYPE_CHECKING:
@@ -66,8 +68,8 @@ class Page:
     html: str = field(repr=False)
 
     def save(self, path: str | Path) -> None:
-        """Writes the page. What was there before is replaced whole."""
-        storage.write_atomic(Path(path), self.html.encode())
+        """Write the page. `~` is expanded; an existing file is replaced."""
+        storage.write_atomic(expanded(path), self.html.encode())
 
     def _repr_html_(self) -> str:
         frame = "width: 100%; height: 48em; border: 0; border-radius: 8px"
@@ -91,9 +93,10 @@ class Section:
 
 def page(heading: str, sections: Iterable[Section], title: str) -> str:
     style = resources.files(__package__).joinpath("style.css").read_text(encoding="utf-8")
-    return PAGE.substitute(
+    html = PAGE.substitute(
         title=escape(title), style=style, heading=heading, sections="\n".join(str(s) for s in sections)
     )
+    return printable_lines(html)  # a lone surrogate has no bytes, and a bidi override would turn the text after it
 
 
 def heading(vae: VAE, data: str, evaluation: Evaluation) -> str:

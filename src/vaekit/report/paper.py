@@ -12,6 +12,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
+from ..printable import printable
+
 PAPER, INK, MUTED, LINE = "#fdfdfb", "#1c1f23", "#6a7078", "#e1e1da"
 ACCENT, SOFT = "#0b6f8a", "#c3c8cd"
 SERIES = (
@@ -147,7 +149,7 @@ def groups_of(labels: ArrayLike, as_they_come: bool = False) -> tuple[list[str],
 
 def short(name: str, most: int = 25) -> str:
     """A name on one line, cut where it is long."""
-    name = " ".join(str(name).split())
+    name = printable(" ".join(str(name).split()))
     return name if len(name) <= most else f"{name[: most - 1]}…"
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import zlib
+from collections.abc import Callable
 from html import escape
 from io import StringIO
 from itertools import groupby
@@ -12,6 +14,7 @@ from matplotlib.backends.backend_svg import RendererSVG
 from matplotlib.figure import Figure
 
 from ..core import without_warnings
+from ..printable import printable
 from . import paper
 
 VARIABLES = {
@@ -26,14 +29,21 @@ VARIABLES = {
 """The figures' colours, and the page's variables that stand for them."""
 
 
+LONGEST = 200
+"""Characters of one text of a figure."""
+
+
 class Renderer(RendererSVG):
-    """Writes text as text, whatever matplotlib's global settings say."""
+    """Writes text as text, whatever matplotlib's global settings say, and whatever characters it has."""
+
+    def get_text_width_height_descent(self, s: str, prop: Any, ismath: Any) -> tuple[float, float, float]:
+        return super().get_text_width_height_descent(printable(s, LONGEST), prop, ismath)
 
     def draw_text(
         self, gc: Any, x: float, y: float, s: str, prop: Any, angle: float, ismath: Any = False, mtext: Any = None
     ) -> None:
         write = getattr(self, "_draw_text_as_text", super().draw_text)
-        write(gc, x, y, s, prop, angle, ismath, mtext)
+        write(gc, x, y, printable(s, LONGEST), prop, angle, ismath, mtext)
 
 
 def inline(figure: Figure, name: str, description: str) -> str:
@@ -51,9 +61,21 @@ def inline(figure: Figure, name: str, description: str) -> str:
         figure.dpi = dpi
     body = re.sub(r"<metadata>.*?</metadata>|<style[^>]*>.*?</style>|<!--.*?-->", "", text.getvalue(), flags=re.S)
     body = body[body.index(">", body.index("<svg")) + 1 :]
-    body = _gathered(_recoloured(_renamed(_in_page_font(body), name)))
+    body = _in_tags(_in_page_font, body)
+    body = _gathered(_in_tags(_recoloured, _renamed(body, _as_id(name))))
     head = f'<svg viewBox="0 0 {width:g} {height:g}" role="img"'
     return f'{head} aria-label="{escape(description)}">{body}'
+
+
+def _in_tags(change: Callable[[str], str], body: str) -> str:
+    """Changes what is between < and >: never a text, such as a name that looks like an attribute."""
+    return re.sub(r"<[^>]*>", lambda tag: change(tag[0]), body)
+
+
+def _as_id(name: str) -> str:
+    """A name as the beginning of ids; one that has other characters than an id has is told apart by a digest."""
+    plain = re.sub(r"[^A-Za-z0-9_-]", "-", name)[:64]
+    return plain if plain == name else f"{plain}-{zlib.crc32(name.encode(errors='surrogatepass')):08x}"
 
 
 def _in_page_font(body: str) -> str:
@@ -63,15 +85,19 @@ def _in_page_font(body: str) -> str:
 
 def _renamed(body: str, name: str) -> str:
     """Short ids that no other figure has, the same at every run."""
-    ids = {old: f"{name}-{i}" for i, old in enumerate(dict.fromkeys(re.findall(r' id="([^"]+)"', body)))}
-    used = {a or b for a, b in re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', body)}
+    tags = "".join(re.findall(r"<[^>]*>", body))
+    ids = {old: f"{name}-{i}" for i, old in enumerate(dict.fromkeys(re.findall(r' id="([^"]+)"', tags)))}
+    used = {a or b for a, b in re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', tags)}
 
     def new(match: re.Match[str]) -> str:
         return f' id="{ids[match[1]]}"' if match[1] in used else ""
 
-    body = re.sub(r' id="([^"]+)"', new, body)
-    body = re.sub(r'href="#([^"]+)"', lambda m: f'href="#{ids[m[1]]}"', body)
-    return re.sub(r"url\(#([^)]+)\)", lambda m: f"url(#{ids[m[1]]})", body)
+    def renamed(tag: str) -> str:
+        tag = re.sub(r' id="([^"]+)"', new, tag)
+        tag = re.sub(r'href="#([^"]+)"', lambda m: f'href="#{ids[m[1]]}"', tag)
+        return re.sub(r"url\(#([^)]+)\)", lambda m: f"url(#{ids[m[1]]})", tag)
+
+    return _in_tags(renamed, body)
 
 
 def _recoloured(body: str) -> str:
