@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
 
+from ..printable import printable, printable_json, printable_lines
 from .arguments import parse
 from .words import UsageError
 
@@ -34,12 +35,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         outcome = verb(args)
         tells, code = _end(outcome.code)
         if tells:
-            text = json.dumps(outcome.record, ensure_ascii=False, allow_nan=False) if args.json else outcome.text
-            print(text, flush=True)
+            record = json.dumps(outcome.record, ensure_ascii=False, allow_nan=False) if args.json else ""
+            print(printable_json(record) if args.json else printable_lines(outcome.text), flush=True)
         return code
     except KeyboardInterrupt as stop:
         if _end(INTERRUPTED, failed=True)[0]:
-            print(f"vaekit: interrupted{f': {stop}' if str(stop) else ''}", file=sys.stderr)
+            print(f"vaekit: interrupted{f': {printable(stop)}' if str(stop) else ''}", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # `vaekit recipes | head`: nobody reads any more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -47,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         tells, code = _end(2 if isinstance(error, (*WRONG, *WRONG_PLACE)) else 1, failed=True)
         if tells and "--debug" in argv:
-            traceback.print_exc()
+            print(printable_lines(traceback.format_exc()), end="", file=sys.stderr)
         if tells:
             print(f"vaekit: error: {_line(error)}", file=sys.stderr)
         return code
@@ -78,4 +79,4 @@ def _line(error: Exception) -> str:
     """An error and its notes in one line; named where vaekit did not foresee it."""
     foreseen = isinstance(error, (*WRONG, OSError, ArithmeticError))
     text = str(error) if foreseen and str(error) else f"{type(error).__name__}: {error}"
-    return " ".join("; ".join([text, *getattr(error, "__notes__", [])]).split())
+    return printable_lines(" ".join("; ".join([text, *getattr(error, "__notes__", [])]).split()))

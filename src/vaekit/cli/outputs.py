@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import math
 import sys
 from argparse import Namespace
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.spec import DataSpec
+from ..paths import expanded
+from ..printable import printable, printable_lines
 from ..report.pictures import displayable, shows_pictures, tiled
 from ..storage import write_atomic
 
@@ -33,7 +37,7 @@ class Outcome:
 def say(args: Namespace, text: str) -> None:
     """Tells on stderr what is being done, unless it is to be quiet."""
     if not args.quiet:
-        print(text, file=sys.stderr, flush=True)
+        print(printable_lines(text), file=sys.stderr, flush=True)
 
 
 def written(args: Namespace, path: Path, rows: int, what: str) -> Outcome:
@@ -43,9 +47,9 @@ def written(args: Namespace, path: Path, rows: int, what: str) -> Outcome:
 
 def chosen(output: str | None, default: Path, *kinds: str) -> Path:
     """Where to write. Raises ValueError where the name does not end in one of the kinds."""
-    path = default if output is None else Path(output).expanduser()
+    path = default.expanduser() if output is None else expanded(output)
     if path.suffix.lower() not in kinds:
-        raise ValueError(f"--output {path}: expected a name that ends in {', '.join(kinds)}")
+        raise ValueError(f"--output {printable(path)}: expected a name that ends in {', '.join(kinds)}")
     return path
 
 
@@ -64,7 +68,7 @@ def table(path: Path, codes: NDArray) -> None:
     buffer = io.BytesIO()
     names = [f"z{i}" for i in range(codes.shape[1])]
     if path.suffix.lower() == ".csv":
-        np.savetxt(buffer, codes, fmt="%.9g", delimiter=",", header=",".join(names), comments="")
+        buffer.write(csv_of(names, codes))
     else:
         try:
             import pandas as pd
@@ -79,10 +83,23 @@ def frame(path: Path, rows: Any) -> None:
     """A table as .csv or .parquet, as the end of the name says."""
     buffer = io.BytesIO()
     if path.suffix.lower() == ".csv":
-        rows.to_csv(buffer, index=False)
+        rows.to_csv(buffer, index=False, errors="backslashreplace")  # a lone surrogate has no bytes
     else:
         rows.to_parquet(buffer, index=False)
     write_atomic(path, buffer.getvalue())
+
+
+def csv_of(names: Iterable[object], numbers: NDArray) -> bytes:
+    """A .csv of numbers (N, D), to nine digits, under names, which are quoted where they have to be.
+
+    Values are written as they are: a name that begins with = is a formula to a spreadsheet, and is not changed, since a
+    table that is read back must be the same.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([str(name) for name in names])
+    writer.writerows([f"{value:.9g}" for value in row] for row in numbers.tolist())
+    return text.getvalue().encode(errors="backslashreplace")
 
 
 TABLES = (".csv", ".parquet", ".npy", ".npz")
@@ -95,10 +112,7 @@ def columns(path: Path, values: dict[str, NDArray]) -> None:
     if path.suffix.lower() in (".npy", ".npz"):
         array(path, x=stacked)
     elif path.suffix.lower() == ".csv":
-        buffer = io.BytesIO()
-        names = ",".join(f'"{name}"' if "," in str(name) else str(name) for name in values)
-        np.savetxt(buffer, stacked, fmt="%.9g", delimiter=",", header=names, comments="")
-        write_atomic(path, buffer.getvalue())
+        write_atomic(path, csv_of(values, stacked))
     else:
         frame(path, _pandas().DataFrame(dict(zip(values, stacked.T))))
 

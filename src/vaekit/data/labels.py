@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..printable import printable
+
 UNKNOWN = -1
 """Marks a row whose class is not known, as scikit-learn has it; `None` and NaN do, too."""
 SHOWN = 12
@@ -95,5 +97,5 @@ class Classes:
         return self.names(np.random.default_rng(seed).choice(len(self), rows, p=shares))
 
     def __str__(self) -> str:
-        shown = ", ".join(map(str, self.levels[:SHOWN]))
+        shown = ", ".join(printable(level, 60) for level in self.levels[:SHOWN])
         return f"{shown}, ... ({len(self)} classes)" if len(self) > SHOWN else shown

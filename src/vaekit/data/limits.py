@@ -106,7 +106,11 @@ def reading(path: object, kind: str, fix: str = "save it again") -> Iterator[Non
     """
     try:
         yield
-    except (ImportError, FileNotFoundError, FileError):
+    except FileError as error:
+        if Path(str(path)).name not in str(error) and printable(path) not in str(error):
+            error.args = (f"{printable(path)}: {error}",)
+        raise
+    except (ImportError, FileNotFoundError):
         raise
     except Exception as error:
         why = printable(f"{type(error).__name__}: {error}".removesuffix(": "))

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..printable import printable
 from ..suggest import nearest
 from .column import KINDS, SHOWN, Column, SchemaWarning
 from .frames import Name, Raw, column_axis, container_of, names_of, opened, raw
@@ -237,7 +238,8 @@ class Schema:
     def __str__(self) -> str:
         lines = [("column", "kind", "type", "missing", "values")]
         lines += [
-            (str(c.name), c.kind, c.dtype, f"{c.missing:.1%}" if c.missing else "", c.described) for c in self.columns
+            (printable(c.name, 60), c.kind, c.dtype, f"{c.missing:.1%}" if c.missing else "", printable(c.described))
+            for c in self.columns
         ]
         widths = [max(map(len, cells)) for cells in zip(*lines)]
         return "\n".join("  ".join(c.ljust(w) for c, w in zip(line, widths)).rstrip() for line in lines)

@@ -28,6 +28,7 @@ from ..data.spec import DataSpec, has_gaps, pieces, values
 from ..data.stored import Stored, as_data
 from ..likelihoods import Likelihood, Multinomial
 from ..likelihoods.judged import Judge
+from ..printable import printable_lines
 from ..suggest import nearest
 from .figures import Figure, plain
 from .independent import ROWS as FITTED
@@ -88,7 +89,7 @@ class Baselines:
         for name, *cells, words in table:
             aligned = [name.ljust(widths[0]), *(c.rjust(w) for c, w in zip(cells, widths[1:])), words]
             lines.append(f"  {'  '.join(aligned)}".rstrip())
-        return "\n".join(lines)
+        return printable_lines("\n".join(lines))
 
     __repr__ = __str__
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from ..printable import printable_lines
+
 if TYPE_CHECKING:
     from .baselines import Baselines
     from .health import Health
@@ -101,7 +103,7 @@ class Evaluation:
             lines += textwrap.wrap(f"note: {note}", 88, initial_indent="  ", subsequent_indent="        ")
         lines += [] if self.health is None else [self.health.text(without=self.figures)]
         lines += [] if self.protocol is None else [str(self.protocol)]
-        return "\n".join(lines)
+        return printable_lines("\n".join(lines))
 
     __repr__ = __str__
 

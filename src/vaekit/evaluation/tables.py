@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core import isolate
+from ..printable import printable, printable_lines
 from .closeness import closeness
 from .columns import Columns, Name, as_columns
 from .figures import Figure, plain
@@ -69,9 +70,11 @@ class TableJudgement:
             shown = (str(f) for f in (figure, self.floor[name]))
             lines.append(f"  {name:<14}  {'  '.join(f'{text:>17}' for text in shown)}  {figure.meaning}")
         worst = [i for i in np.argsort(self.shapes) if np.isfinite(self.shapes[i])][:3]
-        told = ", ".join(f"{self.names[i]} {self.shapes[i]:.3f} ({self.floor_shapes[i]:.3f})" for i in worst)
+        told = ", ".join(
+            f"{printable(self.names[i], 60)} {self.shapes[i]:.3f} ({self.floor_shapes[i]:.3f})" for i in worst
+        )
         lines += [f"  least alike are the columns {told}"] if worst else []
-        return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
+        return printable_lines("\n".join([*lines, *(f"  note: {note}" for note in self.notes)]))
 
     __repr__ = __str__
 

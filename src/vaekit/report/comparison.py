@@ -14,6 +14,7 @@ from ..data.beside import spread
 from ..evaluation import Figure, evaluate_rows
 from ..evaluation import compare as differing
 from ..evaluation.figures import plain
+from ..printable import printable_lines
 from . import describe, page
 from .paper import SERIES
 from .sections import beside
@@ -63,7 +64,7 @@ class SideBySide(page.Page):
                 apart = self.differences.get(name, {}).get(n)
                 said = "" if apart is None else f"  {apart.value:+.3f} ± {apart.error:.3f}, {page.in_errors(apart)}"
                 lines.append(f"  {n:<15}{figure.value:10.3f} ± {figure.error:.3f}{said}")
-        return "\n".join(lines)
+        return printable_lines("\n".join(lines))
 
 
 @isolate

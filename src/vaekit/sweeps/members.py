@@ -16,6 +16,7 @@ from .. import storage
 from ..core import COMPONENTS, Hyper
 from ..data.rows import AbstractRows, Rows, as_rows
 from ..estimator import VAE
+from ..printable import printable
 from ..training import Diverged, Ensemble, Learner, Training, fit
 from ..training.display import display_for
 from ..training.fitting import Display
@@ -87,7 +88,7 @@ def _train(member: Member, resume: bool, display: Display) -> None:
     try:
         member.course = member.vae._train(member.learner, member.rows, member.held, member.home, resume, display)
     except Diverged as error:
-        log.warning("seed %d: %s", member.vae.seed, error)
+        log.warning("seed %d: %s", member.vae.seed, printable(error))
         member.course = Course(failed=int(member.learner.first_bad), ended="diverged")
 
 

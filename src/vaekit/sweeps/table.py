@@ -14,6 +14,7 @@ from .. import __version__, storage
 from ..core import isolate_methods
 from ..estimator import VAE
 from ..evaluation import Figure
+from ..printable import printable_lines
 from ..suggest import nearest
 from .grid import short, text
 from .members import Member
@@ -200,7 +201,7 @@ class Sweep:
         told = [what, f"on {self.on}; {means}* the best", *self._table(), *self._failures()]
         for note in self.notes:
             told += textwrap.wrap(f"note: {note}", 100, subsequent_indent="      ")
-        return "\n".join(told)
+        return printable_lines("\n".join(told))
 
     __repr__ = __str__
 

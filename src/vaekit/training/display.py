@@ -8,6 +8,7 @@ from html import escape
 from typing import Any, TextIO
 
 from ..core import importing
+from ..printable import printable_lines
 from .fitting import Display, Silent
 from .history import describe, figures, place
 from .loop import Training
@@ -28,7 +29,7 @@ class Lines:
     def stop(self) -> None: ...
 
     def tell(self, text: str) -> None:
-        print(text, file=self.stream, flush=True)
+        print(printable_lines(text), file=self.stream, flush=True)
 
 
 class Bar:
@@ -80,7 +81,7 @@ class Bar:
         self.progress.stop()
 
     def tell(self, text: str) -> None:
-        self.progress.console.print(text, highlight=False, markup=False)
+        self.progress.console.print(printable_lines(text), highlight=False, markup=False)
 
 
 class Notebook:
@@ -117,7 +118,7 @@ class Notebook:
     def stop(self) -> None: ...
 
     def tell(self, text: str) -> None:
-        print(text)
+        print(printable_lines(text))
 
 
 def display_for(verbose: bool) -> Display:
