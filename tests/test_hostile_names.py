@@ -12,8 +12,7 @@ from commands import call
 import vaekit as vk
 from vaekit.cli.outputs import csv_of
 from vaekit.printable import printable
-from vaekit.saving import _inside
-from vaekit.storage import StorageError
+from vaekit.storage import StorageError, inside
 from vaekit.training.display import Bar, Lines
 
 EVIL = "\x1b[31mred\x1b[0m\x9b2J\u202ereversed"
@@ -115,5 +114,5 @@ def test_schemas_warnings_and_logs_show_names_as_text(folder, recwarn, caplog):
 
 @pytest.mark.parametrize("name", ["..", ".", "", "/tmp", "a/b", "../x", "a\0b", 3, None])
 def test_a_member_of_a_run_is_a_folder_in_it(tmp_path, name):
-    with pytest.raises(StorageError, match="as a member"):
-        _inside(tmp_path, name)
+    with pytest.raises(StorageError, match="as a folder inside it"):
+        inside(tmp_path, name)
