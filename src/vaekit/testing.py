@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -244,3 +244,80 @@ def assert_distribution(family: Distribution, grid: Tensor, draws: int = 20_000,
     )
     for same in (family.detach(), family.map(lambda t: t)):
         assert torch.equal(same.log_prob(grid.reshape(-1, 1)), family.log_prob(grid.reshape(-1, 1)))
+
+
+@torch.no_grad()
+def assert_bounded_draws(family: Distribution, most: float | Tensor, rows: int | None = None, seed: int = 0) -> None:
+    """Draws of a family of real numbers are finite, within [-most, most], and have a finite density.
+
+    Where the family is a chain of `transforms`, the inverse of each leads back to where a draw came from.
+
+    Parameters
+    ----------
+    family : Distribution
+        With one row per draw, or parameters without a batch dimension and `rows`.
+    most : float or Tensor
+        The bound, or one per number of a draw.
+    rows : int or None, default=None
+        Draws of a family without a batch dimension.
+    seed : int, default=0
+        Random seed of the draws.
+
+    Raises
+    ------
+    AssertionError
+        If a draw or its density is not finite, a draw is beyond the bound, or an inverse leads elsewhere.
+    """
+    first = next(t for t in pytree.tree_leaves(family) if isinstance(t, Tensor))
+    z = family.draw(Scope.of(Source(seed, first.device, first.dtype)), rows)
+    assert bool(z.isfinite().all()), "a draw is not finite"
+    beyond = (z.abs() / most).max()
+    assert float(beyond) <= 1, f"a draw is {float(beyond):.3g} times as large as its bound"
+    assert bool(family.log_density(z).isfinite().all()), "the log-density of a draw is not finite"
+    tolerance = 1e-6 if z.dtype == torch.float64 else 1e-2
+    for transform in reversed(getattr(family, "transforms", ())):
+        before, log_det = transform.inverse(z)
+        again, forward = transform.forward(before)
+        torch.testing.assert_close(again, z, rtol=tolerance, atol=tolerance, msg=f"{type(transform).__name__}: inverse")
+        if z.dtype == torch.float64:  # log |det| of a steep map differs by more than the rounding of z in fp32
+            torch.testing.assert_close(forward, log_det, rtol=tolerance, atol=tolerance)
+        z = before
+
+
+@torch.no_grad()
+def assert_finite_at_large_weights(
+    model: VAEModule, batch: Batch, factors: Sequence[float] = (1, 3, 10, 30), seed: int = 0
+) -> None:
+    """With all parameters multiplied by a factor, draws of the prior and of the posterior are finite, and so are their
+    densities.
+
+    Parameters
+    ----------
+    model : VAEModule
+        Of any composition. It is left as it is.
+    batch : Batch
+        Rows to infer codes of.
+    factors : sequence of float, default=(1, 3, 10, 30)
+        Of all parameters.
+    seed : int, default=0
+        Random seed of the draws.
+
+    Raises
+    ------
+    AssertionError
+        If a number is not finite.
+    """
+    for factor in factors:
+        large = copy.deepcopy(model).eval()
+        for parameter in large.parameters():
+            parameter.mul_(factor)
+        z = large.generate(256, Source.like(large, seed), batch.context)
+        draw = large(batch, Source.like(large, seed), draws=8).draw
+        numbers = {
+            "a draw of the prior": z,
+            "a draw of the posterior": draw.z,
+            "log p(z) - log q(z | x)": draw.log_ratio,
+        }
+        for name, value in numbers.items():
+            finite = value is None or bool(value.isfinite().all())
+            assert finite, f"{name} is not finite with parameters {factor} times as large"

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid, pad, softmax, softplus
+from torch.nn.functional import logsigmoid, pad, softmax
+
+EXPANSION = 2.0
+"""Nats by which the affine layers of a flow may widen a draw, all layers together: a factor of 7.4."""
+CONTRACTION = 6.0
+"""Nats by which they may narrow it."""
+SHIFT = 20.0
+"""Bound on the shift of one affine layer."""
+
+
+def soft_clamp(x: Tensor, low: float, high: float) -> Tensor:
+    """Maps x smoothly into (low, high), low < 0 < high, with value 0 and slope 1 at 0."""
+    return torch.where(x < 0, low * torch.tanh(x / low), high * torch.tanh(x / high))
 
 
 class Elementwise(Protocol):
@@ -27,21 +38,34 @@ class Elementwise(Protocol):
 
 @dataclass(frozen=True)
 class Affine:
-    """`z' = z exp(s) + t`.
+    """`z' = z exp(s) + t`, s within (-contraction, expansion) and t within (-shift, shift).
 
-    gated: `z' = g z + (1 - g) m`, g = sigmoid(s + 2), Kingma et al. 2016, arXiv:1606.04934, equation 14. s is kept
-    within (-6, 6), without the gate within (-2, 2), so that the way back stays finite.
+    The bounds are soft clamps, so the map stays smooth and its log-determinant exact. `Affine.of_layers` divides the
+    total of a flow among its layers: the flow moves a draw z by at most a factor of exp(EXPANSION) and a constant,
+    whatever the weights are.
+
+    gated: `z' = g z + (1 - g) m`, Kingma et al. 2016, arXiv:1606.04934, equation 14, log g within (-contraction, 0)
+    and `g = sigmoid(2 + s)` near s = 0, m within (-shift, shift).
     """
 
+    contraction: float = CONTRACTION
+    expansion: float = EXPANSION
+    shift: float = SHIFT
     gated: bool = False
     per = 2
 
+    @classmethod
+    def of_layers(cls, layers: int, **settings: object) -> Affine:
+        """One of so many layers."""
+        return cls(CONTRACTION / layers, EXPANSION / layers, **settings)
+
     def _scale_and_shift(self, numbers: Tensor) -> tuple[Tensor, Tensor]:
         s, t = numbers.chunk(2, -1)
+        t = soft_clamp(t, -self.shift, self.shift)
         if not self.gated:
-            return 2 * torch.tanh(s / 2), t
-        s = 2 + 6 * torch.tanh(s / 6)
-        return logsigmoid(s), torch.sigmoid(-s) * t
+            return soft_clamp(s, -self.contraction, self.expansion), t
+        s = soft_clamp(logsigmoid(s + 2), -self.contraction, self.contraction)
+        return s, -torch.expm1(s) * t
 
     def forward(self, z: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
         s, t = self._scale_and_shift(numbers)
@@ -53,17 +77,35 @@ class Affine:
 
 
 @dataclass(frozen=True)
+class Standardise:
+    """`z' = (z - t) exp(-s)`: the inverse of an `Affine`, for layers that are read from the data to the noise."""
+
+    affine: Affine
+    per = 2
+
+    def forward(self, z: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
+        moved, s = self.affine.inverse(z, numbers)
+        return moved, -s
+
+    def inverse(self, z: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
+        moved, s = self.affine.forward(z, numbers)
+        return moved, -s
+
+
+@dataclass(frozen=True)
 class Spline:
     """A rational-quadratic spline of `bins` pieces over [-reach, reach], the identity beyond.
 
     Durkan et al. 2019, arXiv:1906.04032, equations 4 to 8. The numbers are the bins' widths, their heights (each a
-    softmax, no bin smaller than a hundredth of all) and the slopes where they meet (at least a hundredth). The
-    inverse solves a quadratic.
+    softmax, no bin smaller than a hundredth of all) and the logarithms of the slopes where they meet, within
+    (-`steepest`, `steepest`). A layer never moves a number beyond the larger of |z| and `reach`. The inverse solves a
+    quadratic.
     """
 
     bins: int
     reach: float = 5.0
     least = 1e-2
+    steepest = 3.0
 
     @property
     def per(self) -> int:
@@ -81,8 +123,7 @@ class Spline:
             (self.bins, 2 * self.bins), -1
         )  # fmt: skip
         x, y = self._knots(widths), self._knots(heights)
-        slopes = self.least + (1 - self.least) * softplus(slopes + math.log(math.e - 1))
-        slopes = pad(slopes, (1, 1), value=1.0)
+        slopes = pad(soft_clamp(slopes, -self.steepest, self.steepest).exp(), (1, 1), value=1.0)
         here = ((y if back else x)[..., 1:-1] <= z.unsqueeze(-1)).sum(-1, keepdim=True)
 
         def at(knots: Tensor, index: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ..core import Bound, Scope, record
 from .base import Distribution, sum_cells
+from .elementwise import Affine
 from .normal import Normal
 
 
@@ -15,34 +16,41 @@ class CouplingFlow(Distribution):
     """A normal pushed through affine coupling layers (Dinh et al. 2017, arXiv:1605.08803); one cell per row.
 
     Each layer keeps half of the dimensions, by turns the even and the odd, and moves the others:
-    `z' = z exp(s) + t` with (s, t) = layer(kept half, context). log q(z) = log base(f^-1(z)) - sum s, exact in
-    both directions. base: (B, D). context: (B, C). A layer gives 2 D numbers; `s` is kept within (-2, 2).
+    `z' = z exp(s) + t` with (s, t) = layer(kept half, context), both bounded as `Affine` has them. log q(z) =
+    log base(f^-1(z)) - sum s, exact in both directions. base: (B, D). context: (B, C). A layer gives 2 D numbers.
     """
 
     base: Normal
     context: Tensor
     layers: tuple[Bound, ...]
 
-    def _move(self, index: int, z: Tensor) -> tuple[Tensor, Tensor]:
+    def _layer(self, index: int, z: Tensor) -> tuple[Tensor, Affine]:
+        """The numbers of a layer, zero (the identity) for the dimensions that it keeps, and the map that reads them."""
         moved = (torch.arange(z.shape[-1], device=z.device) % 2 == index % 2).to(z.dtype)
         kept = z * (1 - moved)
         batch = torch.broadcast_shapes(z.shape[:-1], self.context.shape[:-1])
         read = torch.cat([kept.expand(*batch, -1), self.context.expand(*batch, -1)], -1)
-        s, t = self.layers[index](read).chunk(2, -1)
-        return moved * 2 * torch.tanh(s / 2), moved * t
+        numbers = self.layers[index](read) * moved.repeat(2)
+        return numbers, Affine.of_layers((len(self.layers) + 1) // 2)
 
     def draw(self, scope: Scope, rows: int | None = None) -> Tensor:
+        return self.draw_with_log_density(scope, rows)[0]
+
+    def draw_with_log_density(self, scope: Scope, rows: int | None = None) -> tuple[Tensor, Tensor]:
         z = self.base.draw(scope, rows)
+        log_q = sum_cells(self.base.log_prob(z), z.dim() - 1)
         for index in range(len(self.layers)):
-            s, t = self._move(index, z)
-            z = z * s.exp() + t
-        return z
+            numbers, affine = self._layer(index, z)
+            z, s = affine.forward(z, numbers)
+            log_q = log_q - s.sum(-1)
+        return z, log_q
 
     def log_prob(self, x: Tensor) -> Tensor:
         log_det = torch.zeros_like(x[..., 0])
         for index in reversed(range(len(self.layers))):
-            s, t = self._move(index, x)
-            x, log_det = (x - t) * (-s).exp(), log_det + s.sum(-1)
+            numbers, affine = self._layer(index, x)
+            x, s = affine.inverse(x, numbers)
+            log_det = log_det + s.sum(-1)
         cells = self.base.log_prob(x)
         return sum_cells(cells, cells.dim() - 1) - log_det
 
@@ -51,8 +59,8 @@ class CouplingFlow(Distribution):
         """The image of the base's mean: a deterministic representative, not the expectation."""
         z = self.base.loc
         for index in range(len(self.layers)):
-            s, t = self._move(index, z)
-            z = z * s.exp() + t
+            numbers, affine = self._layer(index, z)
+            z = affine.forward(z, numbers)[0]
         return z
 
     mode = mean

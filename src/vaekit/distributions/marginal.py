@@ -7,16 +7,21 @@ from torch import Tensor
 
 from ..core import Bound, Scope, record, static
 from .base import Distribution, sum_cells
+from .elementwise import soft_clamp
 from .normal import Normal
+
+REACH = 20.0
+"""Soft bound on what the decoder says, in units of `spread`."""
 
 
 @record
 class Marginal(Distribution):
     """`p(x) = E_{u ~ N(0, I)} N(x; shift + spread decoder(u), (spread scale)^2)`, one cell per row, of rows x (B, D).
 
-    shift, spread: (D,), so that the networks may see numbers of the size of 1. log_prob is `log p(x, u) - log q(u | x)`
-    of one draw of u from `encoder((x - shift) / spread)`, mu and log sigma^2: its exponential is an unbiased estimate
-    of p(x), it is itself a lower bound on average. scope: where the draws of u come from.
+    shift, spread: (D,), so that the networks may see numbers of the size of 1; what the decoder says is kept within
+    (-20, 20) by a soft clamp. log_prob is `log p(x, u) - log q(u | x)` of one draw of u from
+    `encoder((x - shift) / spread)`, mu and log sigma^2: its exponential is an unbiased estimate of p(x), it is itself a
+    lower bound on average. scope: where the draws of u come from.
     """
 
     encoder: Bound
@@ -30,12 +35,12 @@ class Marginal(Distribution):
         return Normal(torch.zeros_like(self.shift), torch.ones_like(self.shift))
 
     def _given(self, u: Tensor) -> Normal:
-        mean = self.shift + self.spread * self.decoder(u)
+        mean = self.shift + self.spread * soft_clamp(self.decoder(u), -REACH, REACH)
         return Normal(mean, (self.spread * self.scale).expand_as(mean))
 
     def log_prob(self, x: Tensor) -> Tensor:
         mu, log_var = self.encoder((x - self.shift) / self.spread).chunk(2, -1)
-        q = Normal(mu, (0.5 * log_var.clamp(-20.0, 20.0)).exp())
+        q = Normal(mu, (0.5 * log_var.clamp(-20.0, 6.0)).exp())
         u, log_q = q.draw_with_log_density(self.scope)
         return sum_cells(self._given(u).log_prob(x)) + self._prior().log_density(u) - log_q
 

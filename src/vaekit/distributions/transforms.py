@@ -11,9 +11,11 @@ from torch.nn.functional import softplus
 
 from ..core import Bound, Scope, record, static
 from .base import Distribution, sum_cells
-from .elementwise import Elementwise
+from .elementwise import Elementwise, soft_clamp
 from .normal import Normal
 
+LOG_EXPM1 = math.log(math.e - 1)
+"""Its softplus is 1."""
 HALVINGS = 60
 """Of the interval that a root lies in; in fp32 the last ones change nothing."""
 
@@ -26,17 +28,39 @@ class Transform(Protocol):
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]: ...
 
 
+STEEPNESS = 3.0
+"""Nats that bound the logarithm of the slope of one planar, radial or Sylvester unit."""
+DISTANCE = 10.0
+"""Bound on how far one planar or radial layer moves a draw."""
+LOG_ALPHA = 5.0
+"""Bound on -log alpha of a radial layer."""
+ENTRY = 3.0
+"""Bound on the entries of the triangular matrices of a Sylvester layer."""
+
+
 def above_minus_one(x: Tensor) -> Tensor:
-    """`softplus(x + log(e - 1)) - 1`, which is greater than -1, and 0 at 0."""
-    return softplus(x + math.log(math.e - 1)) - 1
+    """`exp(y) - 1`, y = log1p(x) for small x, kept within (-STEEPNESS, STEEPNESS): above -1, and 0 at 0.
+
+    y is `log softplus(x + log(e - 1))`, which is x for very negative x and log x for very large x.
+    """
+    raised = x + LOG_EXPM1
+    log = torch.where(raised < -15, raised, softplus(raised.clamp_min(-15)).log())
+    return torch.expm1(soft_clamp(log, -STEEPNESS, STEEPNESS))
+
+
+def shortened(x: Tensor, longest: float) -> Tensor:
+    """Vectors (..., D) with the same direction and a length below `longest`; short ones hardly change."""
+    length = (x.square().sum(-1, keepdim=True) + 1e-30).sqrt()
+    return x * (longest * torch.tanh(length / longest) / length)
 
 
 @record
 class Planar:
     """`z' = z + u tanh(w z + b)`, Rezende & Mohamed 2015, arXiv:1505.05770, equation 10; u, w: (B, D); b: (B,).
 
-    u is moved along w so that w u > -1 (their appendix A.1, with a softplus that leaves 0 where it is). The inverse
-    is a root in one dimension.
+    The part of u along w is replaced by one with w u > -1 (their appendix A.1, with a function that leaves 0 where it
+    is). |u| stays below `DISTANCE`, and so does the distance by which a layer moves z. The inverse is a root in one
+    dimension.
     """
 
     u: Tensor
@@ -45,10 +69,12 @@ class Planar:
 
     def _invertible(self) -> tuple[Tensor, Tensor]:
         """The u that is used, and w u."""
-        before = (self.w * self.u).sum(-1, keepdim=True)
-        norm = self.w.square().sum(-1, keepdim=True) + 1e-12
-        u = self.u + (above_minus_one(before) - before) * self.w / norm
-        return u, (self.w * u).sum(-1)
+        u = shortened(self.u, DISTANCE)
+        norm = (self.w.square().sum(-1, keepdim=True) + 1e-12).sqrt()
+        unit = self.w / norm
+        along = (unit * u).sum(-1, keepdim=True)
+        slope = above_minus_one(along * norm)
+        return u + (slope / norm - along) * unit, slope.squeeze(-1)
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
         u, slope = self._invertible()
@@ -85,7 +111,8 @@ def _root(target: Tensor, slope: Tensor, b: Tensor) -> Tensor:
 class Radial:
     """`z' = z + beta (z - c) / (alpha + |z - c|)`, Rezende & Mohamed 2015, arXiv:1505.05770, equation 14.
 
-    centre: (B, D). log_alpha, raw_beta: (B,); beta > -alpha (their appendix A.2). The inverse solves a quadratic.
+    centre: (B, D). log_alpha, raw_beta: (B,); alpha < `DISTANCE` and -alpha < beta < `DISTANCE` (their appendix A.2),
+    so a layer moves z by less than `DISTANCE`. The inverse solves a quadratic.
     """
 
     centre: Tensor
@@ -94,9 +121,11 @@ class Radial:
 
     def _parameters(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """alpha and beta, z - c and its norm."""
-        alpha = self.log_alpha.exp()
+        alpha = soft_clamp(self.log_alpha, -LOG_ALPHA, math.log(DISTANCE)).exp()
+        beta = alpha * above_minus_one(self.raw_beta)
+        beta = torch.where(beta < 0, beta, DISTANCE * torch.tanh(beta / DISTANCE))
         away = z - self.centre
-        return alpha, alpha * above_minus_one(self.raw_beta), away, (away.square().sum(-1) + 1e-30).sqrt()
+        return alpha, beta, away, (away.square().sum(-1) + 1e-30).sqrt()
 
     @staticmethod
     def _log_det(alpha: Tensor, beta: Tensor, radius: Tensor, size: int) -> Tensor:
@@ -122,8 +151,9 @@ class Sylvester:
     """`z' = z + Q R tanh(S Q^T z + b)`, van den Berg et al. 2018, arXiv:1803.05649, equation 13, with as many units
     as dimensions: Q orthogonal, a product of Householder reflections (their section 4.2); R and S upper triangular.
 
-    within: (B, D, D), R above its diagonal and S^T below; its own diagonal, and `diagonal` (B, D), are those of R and
-    S under a tanh, whose product stays above -1. b: (B, D). reflections: (B, H, D). The inverse solves for one
+    within: (B, D, D), R above its diagonal and S^T below, each entry within (-3, 3) by a soft clamp, so a layer moves z
+    by less than `3 D^1.5`; its own diagonal, and `diagonal` (B, D), are those of R and S under a tanh, whose product
+    stays above -0.95. b: (B, D). reflections: (B, H, D). The inverse solves for one
     dimension after another, from the last, each time the root of a planar layer.
     """
 
@@ -143,8 +173,10 @@ class Sylvester:
 
     def _triangles(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """R and S without their diagonals, and these."""
-        r, s = self.within.diagonal(dim1=-2, dim2=-1).tanh(), self.diagonal.tanh()
-        return self.within.triu(1), self.within.mT.triu(1), r, s
+        most = math.sqrt(-math.expm1(-STEEPNESS))  # the square is that of the slopes of other units
+        r, s = (most * t.tanh() for t in (self.within.diagonal(dim1=-2, dim2=-1), self.diagonal))
+        within = soft_clamp(self.within, -ENTRY, ENTRY)
+        return within.triu(1), within.mT.triu(1), r, s
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
         above, below, r, s = self._triangles()

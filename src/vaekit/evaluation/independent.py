@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -29,13 +30,22 @@ class Independent:
     """
 
     def __init__(self, likelihood: Likelihood, rows: AbstractRows, seed: int = 0):
+        self._begin(likelihood, seed)
+        x, mask = self._read(rows.batch(rows.order(seed, 0)[:ROWS]))
+        self._fit(x, mask, ROUNDS)
+
+    @classmethod
+    def of_cells(cls, likelihood: Likelihood, x: Tensor, mask: Tensor | None = None, rounds: int = ROUNDS) -> Self:
+        """The model of rows that are in the model's space and binarised, where that is done, already."""
+        model = cls.__new__(cls)
+        model._begin(likelihood, 0)
+        model._fit(x.cpu().double(), None if mask is None else mask.cpu().double(), rounds)
+        return model
+
+    def _begin(self, likelihood: Likelihood, seed: int) -> None:
         own = copy.deepcopy(likelihood).double().cpu()
         self.likelihood, self.scope = own, Scope.of(Source(seed, dtype=torch.float64))
         self.parameters = torch.zeros(own.in_shape, dtype=torch.float64, requires_grad=True)
-        batch = rows.batch(rows.order(seed, 0)[:ROWS])
-        x, mask = self._read(batch)
-        self._fit(x, mask)
-        self.parameters.requires_grad_(False)
 
     def _read(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         x = self.likelihood.observe(batch.x.cpu().double(), self.scope)
@@ -47,10 +57,10 @@ class Independent:
         )
         return sum_cells(px.log_cells(x, mask)), updates
 
-    def _fit(self, x: Tensor, mask: Tensor | None) -> None:
+    def _fit(self, x: Tensor, mask: Tensor | None, rounds: int) -> None:
         moved = [self.parameters, *(p for p in self.likelihood.parameters() if p.requires_grad)]
         with importing():  # torch's optimisers import its compiler
-            optimiser = torch.optim.LBFGS(moved, max_iter=ROUNDS, line_search_fn="strong_wolfe", tolerance_change=1e-10)
+            optimiser = torch.optim.LBFGS(moved, max_iter=rounds, line_search_fn="strong_wolfe", tolerance_change=1e-10)
         self.likelihood.train()
         pulled = _discrete(self.likelihood)
 
@@ -73,6 +83,12 @@ class Independent:
             for name, value in self._log_p(x, mask)[1].items():
                 buffers[name].copy_(value)
         self.likelihood.eval()
+        self.parameters.requires_grad_(False)
+
+    @torch.no_grad()
+    def log_p_of_cells(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(N,), nats: of rows in the model's space."""
+        return self._log_p(x.cpu().double(), None if mask is None else mask.cpu().double())[0]
 
     @torch.no_grad()
     def log_p(self, rows: AbstractRows) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .. import distributions as dist
-from .posteriors import Posterior, positive_size
+from .posteriors import Posterior, log_variance, positive_size
 
 
 class Experts(Posterior):
@@ -31,10 +31,10 @@ class Experts(Posterior):
         return 2 * self.size * (self.experts + self.joint) + self.experts
 
     def read(self, evidence: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """mu (..., experts, size), log sigma^2 within [-20, 20], the flags (..., experts), 0 or 1."""
+        """mu (..., experts, size), log sigma^2 within [-20, 6], the flags (..., experts), 0 or 1."""
         numbers, seen = evidence.split([self.n_in - self.experts, self.experts], -1)
         loc, log_var = numbers.unflatten(-1, (-1, 2, self.size)).unbind(-2)
-        return loc, log_var.clamp(-20.0, 20.0), (seen > 0.5).to(evidence.dtype)
+        return loc, log_variance(log_var), (seen > 0.5).to(evidence.dtype)
 
 
 def product(loc: Tensor, log_var: Tensor, members: Tensor, precision: Tensor | float) -> dist.Normal:

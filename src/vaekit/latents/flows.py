@@ -7,10 +7,15 @@ from torch import Tensor, nn
 
 from .. import distributions as dist
 from ..core import Bound, Scope
-from ..distributions.elementwise import Affine, Elementwise, Spline
+from ..distributions.elementwise import Affine, Elementwise, Spline, Standardise, soft_clamp
 from ..distributions.transforms import Autoregressive, Inverted, Placed, Planar, Radial, Sylvester, Transform
-from .posteriors import Posterior, positive_size
-from .priors import Prior
+from .posteriors import Posterior, log_variance, positive_size
+from .priors import LOG_SCALE, Prior
+
+REACH = 20.0
+"""How far from 0 the networks of a posterior's flow tell codes apart."""
+PRIOR_REACH = 5.0
+"""The same for a prior, in standard deviations, and the bound on the shift of one of its layers."""
 
 
 class MaskedNetwork(nn.Module):
@@ -18,15 +23,17 @@ class MaskedNetwork(nn.Module):
     before the i-th only.
 
     One hidden layer with the masks of MADE (Germain et al. 2015, arXiv:1502.03509). reverse: the last dimension comes
-    first. The last layer starts at zero.
+    first. reach: z is read through `reach tanh(z / reach)`: far from where it was trained, the network sees the border
+    and does not extrapolate. The last layer starts at zero.
     """
 
     order: Tensor
     mask_in: Tensor
     mask_out: Tensor
 
-    def __init__(self, size: int, hidden: int, context: int, reverse: bool, per: int = 2):
+    def __init__(self, size: int, hidden: int, context: int, reverse: bool, per: int = 2, reach: float = REACH):
         super().__init__()
+        self.reach = reach
         order = torch.arange(size).flip(0) if reverse else torch.arange(size)
         degree = torch.arange(hidden) % max(size - 1, 1)
         self.register_buffer("order", order, persistent=False)
@@ -39,20 +46,23 @@ class MaskedNetwork(nn.Module):
         nn.init.zeros_(self.give.bias)
 
     def forward(self, z: Tensor, context: Tensor) -> Tensor:
+        z = soft_clamp(z, -self.reach, self.reach)
         h = nn.functional.linear(z, self.read.weight * self.mask_in, self.read.bias)
         if self.read_context is not None:
             h = h + self.read_context(context)
         return nn.functional.linear(torch.relu(h), self.give.weight * self.mask_out, self.give.bias)
 
 
-def masked_networks(size: int, layers: int, hidden: int, context: int, per: int = 2) -> nn.ModuleList:
+def masked_networks(
+    size: int, layers: int, hidden: int, context: int, per: int = 2, reach: float = REACH
+) -> nn.ModuleList:
     """One per layer, their orders by turns from the first dimension and from the last."""
     if layers < 1 or hidden < 1 or context < 0:
         raise ValueError(
             f"a flow of layers={layers}, hidden={hidden}, context={context}: expected layers and hidden of at least 1 "
             "and a context of at least 0"
         )
-    return nn.ModuleList(MaskedNetwork(size, hidden, context, k % 2 == 1, per) for k in range(layers))
+    return nn.ModuleList(MaskedNetwork(size, hidden, context, k % 2 == 1, per, reach) for k in range(layers))
 
 
 class FlowPosterior(Posterior):
@@ -76,7 +86,7 @@ class FlowPosterior(Posterior):
 
     def forward(self, evidence: Tensor) -> dist.Flow:
         mu, log_var, rest = evidence.split([self.size, self.size, self.rest], -1)
-        sigma, transforms = (0.5 * log_var.clamp(-20.0, 20.0)).exp(), self.transforms(rest)
+        sigma, transforms = (0.5 * log_variance(log_var)).exp(), self.transforms(rest)
         if not self.placed_last:
             return dist.Flow(dist.Normal(mu, sigma), transforms)
         base = dist.Normal(torch.zeros_like(mu), torch.ones_like(mu))
@@ -112,7 +122,7 @@ class PlanarFlow(_PerRow):
 class RadialFlow(_PerRow):
     """A normal drawn to or pushed from `layers` centres that the evidence gives.
 
-    Rezende & Mohamed 2015, arXiv:1505.05770; the inverse is closed. log alpha is kept within [-10, 10].
+    Rezende & Mohamed 2015, arXiv:1505.05770; the inverse is closed. log alpha is kept within (-5, 2.3).
     """
 
     @property
@@ -122,7 +132,7 @@ class RadialFlow(_PerRow):
     def transforms(self, rest: Tensor) -> tuple[Transform, ...]:
         each = rest.unflatten(-1, (self.layers, -1))
         parts = (each[..., k, :].split([self.size, 1, 1], -1) for k in range(self.layers))
-        return tuple(Radial(c, a.squeeze(-1).clamp(-10.0, 10.0), b.squeeze(-1)) for c, a, b in parts)
+        return tuple(Radial(c, a.squeeze(-1), b.squeeze(-1)) for c, a, b in parts)
 
 
 class SylvesterFlow(_PerRow):
@@ -179,7 +189,8 @@ class InverseAutoregressive(_Masked):
     """
 
     def transforms(self, rest: Tensor) -> tuple[Transform, ...]:
-        return tuple(Autoregressive(rest, Bound.of(n), Affine(gated=True)) for n in self.networks)
+        layer = Affine.of_layers(self.layers, gated=True)
+        return tuple(Autoregressive(rest, Bound.of(n), layer) for n in self.networks)
 
 
 class MaskedAutoregressive(_Masked):
@@ -189,7 +200,8 @@ class MaskedAutoregressive(_Masked):
     """
 
     def transforms(self, rest: Tensor) -> tuple[Transform, ...]:
-        return tuple(Inverted(Autoregressive(rest, Bound.of(n), Affine())) for n in self.networks)
+        layer = Standardise(Affine.of_layers(self.layers))
+        return tuple(Inverted(Autoregressive(rest, Bound.of(n), layer)) for n in self.networks)
 
 
 class SplineFlow(FlowPosterior):
@@ -222,11 +234,14 @@ def splines(part: str, bins: int) -> Spline:
 
 
 class FlowPrior(Prior):
-    """N(0, I) through masked autoregressive layers with weights of their own; it starts as N(0, I).
+    """N(0, I) through masked autoregressive layers with weights of their own, then `loc + scale z`.
 
-    Chen et al. 2017, arXiv:1611.02731; Papamakarios et al. 2017, arXiv:1705.07057. bins: of the rational-quadratic
-    splines that a layer is made of (Durkan et al. 2019, arXiv:1906.04032); 0: affine layers. The density takes one
-    pass a layer, a draw size of them.
+    Chen et al. 2017, arXiv:1611.02731; Papamakarios et al. 2017, arXiv:1705.07057. It starts as N(0, I). The density
+    takes one pass per layer, a draw takes `size` passes per layer.
+
+    bins: of the rational-quadratic splines that a layer is made of (Durkan et al. 2019, arXiv:1906.04032); 0: affine
+    layers. Draws are bounded whatever the weights are: with splines |z - loc| / scale is at most max(5, |u|) for noise
+    u, with affine layers at most `exp(2) (|u| + 5 layers)`; log scale is within (-10, 10).
     """
 
     zero: Tensor
@@ -235,21 +250,27 @@ class FlowPrior(Prior):
         super().__init__()
         self.layers, self.hidden, self.size, self.bins = layers, hidden, size, bins
         self.register_buffer("zero", torch.zeros(size or 0), persistent=False)
-        self.networks = masked_networks(size or 1, layers, hidden, 0, self._elementwise.per)
+        self.loc = nn.Parameter(torch.zeros(size or 0))
+        self.log_scale = nn.Parameter(torch.zeros(size or 0))
+        per = splines("FlowPrior", bins).per if bins else Affine.per
+        self.networks = masked_networks(size or 1, layers, hidden, 0, per, PRIOR_REACH)
 
     @property
     def _elementwise(self) -> Elementwise:
-        return splines("FlowPrior", self.bins) if self.bins else Affine()
+        return Spline(self.bins) if self.bins else Standardise(Affine.of_layers(self.layers, shift=PRIOR_REACH))
 
     def forward(self, scope: Scope, above: Tensor | None = None) -> dist.Flow:
-        base = dist.Normal(self.zero, torch.ones_like(self.zero))
+        base, scale = (
+            dist.Normal(self.zero, torch.ones_like(self.zero)),
+            soft_clamp(self.log_scale, -LOG_SCALE, LOG_SCALE),
+        )
         layers = (Inverted(Autoregressive(self.zero, Bound.of(n), self._elementwise)) for n in self.networks)
-        return dist.Flow(base, tuple(layers))
+        return dist.Flow(base, (*layers, Placed(self.loc, scale.exp())))
 
     @torch.no_grad()
     def start(self, codes: Tensor, scope: Scope) -> None:
-        """The layer nearest to z starts as the scale and the shift that make such codes N(0, I)."""
+        """loc and scale become the mean and the standard deviation of the codes."""
         codes = codes[:, : self.size]
-        log_scale = codes.std(0).clamp_min(1e-6).log().clamp(-1.9, 1.9)  # what one layer can do
-        shift = -codes.mean(0) * (-log_scale).exp()
-        self.networks[-1].give.bias.copy_(torch.cat([-2 * torch.atanh(log_scale / 2), shift]))
+        log_scale = codes.std(0).clamp_min(1e-6).log().clamp(0.99 * -LOG_SCALE, 0.99 * LOG_SCALE)
+        self.loc.copy_(codes.mean(0))
+        self.log_scale.copy_(LOG_SCALE * torch.atanh(log_scale / LOG_SCALE))

@@ -10,11 +10,22 @@ from torch import Tensor, nn
 
 from .. import distributions as dist
 from ..core import Bound, Component, Hyper, hyper
+from ..distributions.elementwise import soft_clamp
 
 Draws = Literal["relaxed", "straight-through", "hard"]
 DRAWS = ("relaxed", "straight-through", "hard")
-LOG_VARIANCE = 20.0
-"""Between minus this and this the log-variances of normals are kept, so that nothing overflows."""
+LEAST_LOG_VARIANCE, MOST_LOG_VARIANCE = -20.0, 6.0
+"""Bounds of the log-variances of posteriors: a standard deviation is between 4.5e-5 and 20."""
+LOG_SCALES = (0.5 * LEAST_LOG_VARIANCE, 0.5 * MOST_LOG_VARIANCE)
+ENTRIES = 20.0
+"""Soft bound on the entries of a covariance's factor off its diagonal."""
+JITTER = 3e-3
+"""The least ratio of the independent to the shared part of a low-rank normal, for its factorisation in fp32."""
+
+
+def log_variance(evidence: Tensor) -> Tensor:
+    """What the evidence says of log-variances, within their bounds."""
+    return evidence.clamp(LEAST_LOG_VARIANCE, MOST_LOG_VARIANCE)
 
 
 class Posterior(Component):
@@ -58,7 +69,7 @@ def positive_size(part: str, size: int) -> int:
 
 
 class Normal(Posterior):
-    """`N(mu, diag sigma^2)`: reads mu and log sigma^2, the latter kept within [-20, 20].
+    """`N(mu, diag sigma^2)`: reads mu and log sigma^2, the latter kept within [-20, 6].
 
     Kingma & Welling 2014, arXiv:1312.6114.
     """
@@ -73,7 +84,7 @@ class Normal(Posterior):
 
     def forward(self, evidence: Tensor) -> dist.Normal:
         mu, log_var = evidence.chunk(2, -1)
-        return dist.Normal(mu, (0.5 * log_var.clamp(-LOG_VARIANCE, LOG_VARIANCE)).exp())
+        return dist.Normal(mu, (0.5 * log_variance(log_var)).exp())
 
 
 class CommittedNormal(Normal):
@@ -92,7 +103,7 @@ class CommittedNormal(Normal):
 
     def forward(self, evidence: Tensor) -> dist.Normal:
         mu, log_var = evidence.chunk(2, -1)
-        log_var = log_var.clamp(-LOG_VARIANCE, LOG_VARIANCE)
+        log_var = log_variance(log_var)
         below = nn.functional.softplus(self.highest - log_var, beta=5.0)  # a bound with a gradient
         log_var = self.highest - below
         return dist.Normal(mu, (0.5 * log_var).exp())
@@ -108,7 +119,8 @@ def highest_log_variance(rate: float) -> float:
 
 
 class FullNormal(Posterior):
-    """`N(mu, L L^T)`: reads mu, log diag L (within [-10, 10]) and the entries of L below its diagonal."""
+    """`N(mu, L L^T)`: reads mu, log diag L (within [-10, 3]) and the entries of L below its diagonal (within
+    (-20, 20), by a soft clamp)."""
 
     place: Tensor
 
@@ -127,8 +139,8 @@ class FullNormal(Posterior):
     def forward(self, evidence: Tensor) -> dist.MultivariateNormal:
         d = self.size
         mu, log_diagonal, below = evidence.split([d, d, self.n_in - 2 * d], -1)
-        lower = (below @ self.place).unflatten(-1, (d, d))
-        return dist.MultivariateNormal(mu, lower + torch.diag_embed(log_diagonal.clamp(-10.0, 10.0).exp()))
+        lower = (soft_clamp(below, -ENTRIES, ENTRIES) @ self.place).unflatten(-1, (d, d))
+        return dist.MultivariateNormal(mu, lower + torch.diag_embed(log_diagonal.clamp(*LOG_SCALES).exp()))
 
 
 class NaturalNormal(Posterior):
@@ -158,7 +170,8 @@ class NaturalNormal(Posterior):
 
 
 class LowRankNormal(Posterior):
-    """`N(mu, diag sigma^2 + W W^T)`, W of `rank` columns: reads mu, log sigma^2 (within [-20, 20]) and W.
+    """`N(mu, diag sigma^2 + W W^T)`, W of `rank` columns: reads mu, log sigma^2 (within [-20, 6]) and W
+    (entries within (-20, 20), by a soft clamp). sigma is at least 0.3% of the root of the shared variance.
 
     Ong et al. 2018, arXiv:1701.03208, equation 3.
     """
@@ -179,12 +192,14 @@ class LowRankNormal(Posterior):
 
     def forward(self, evidence: Tensor) -> dist.LowRankNormal:
         mu, log_var, factor = evidence.split([self.size, self.size, self.size * self.rank], -1)
-        scale = (0.5 * log_var.clamp(-LOG_VARIANCE, LOG_VARIANCE)).exp()
-        return dist.LowRankNormal(mu, scale, factor.unflatten(-1, (self.size, self.rank)))
+        scale = (0.5 * log_variance(log_var)).exp()
+        factor = soft_clamp(factor, -ENTRIES, ENTRIES).unflatten(-1, (self.size, self.rank))
+        scale = (scale.square() + (JITTER * factor).square().sum(-1)).sqrt()
+        return dist.LowRankNormal(mu, scale, factor)
 
 
 class Laplace(Posterior):
-    """`exp(-|z - mu| / b) / (2 b)` in each dimension: reads mu and log b, the latter kept within [-10, 10].
+    """`exp(-|z - mu| / b) / (2 b)` in each dimension: reads mu and log b, the latter kept within [-10, 3].
 
     A location-scale family of Kingma & Welling 2014, arXiv:1312.6114, section 2.4.
     """
@@ -199,7 +214,7 @@ class Laplace(Posterior):
 
     def forward(self, evidence: Tensor) -> dist.Laplace:
         mu, log_scale = evidence.chunk(2, -1)
-        return dist.Laplace(mu, log_scale.clamp(-10.0, 10.0).exp())
+        return dist.Laplace(mu, log_scale.clamp(*LOG_SCALES).exp())
 
 
 class PointMass(Posterior):
@@ -338,5 +353,5 @@ class Coupling(Posterior):
 
     def forward(self, evidence: Tensor) -> dist.CouplingFlow:
         mu, log_var, context = evidence.split([self.size, self.size, self.context], -1)
-        base = dist.Normal(mu, (0.5 * log_var.clamp(-LOG_VARIANCE, LOG_VARIANCE)).exp())
+        base = dist.Normal(mu, (0.5 * log_variance(log_var)).exp())
         return dist.CouplingFlow(base, context, tuple(Bound.of(n) for n in self.networks))

@@ -10,9 +10,15 @@ from torch import Tensor, nn
 
 from .. import distributions as dist
 from ..core import Component, Scope
+from ..distributions.elementwise import soft_clamp
 from ..networks.network import LowPrecision
 from .clustering import fit_mixture
 from .posteriors import Posterior
+
+LOG_SCALE = 10.0
+"""Bound on the logarithm of a scale that is a parameter, in either direction."""
+EVIDENCE = 50.0
+"""Soft bound on what the network of a `Conditional` says."""
 
 
 class Prior(Component):
@@ -170,7 +176,7 @@ class GaussianMixture(Prior):
             self.lower = nn.Parameter(torch.zeros(components, size or 0, size or 0))
 
     def forward(self, scope: Scope, above: Tensor | None = None) -> dist.Mixture:
-        scale = self.log_scale.exp()
+        scale = self.log_scale.clamp(-LOG_SCALE, LOG_SCALE).exp()
         if self.covariance == "full":
             parts = dist.MultivariateNormal(self.loc, scale.diag_embed() + self.lower.tril(-1))
         else:
@@ -245,7 +251,9 @@ class ExemplarPrior(Prior):
     def forward(self, scope: Scope, above: Tensor | None = None) -> dist.Mixture:
         mean = scope.posterior(self.exemplars).mean
         uniform = torch.full((self.components,), -math.log(self.components), device=mean.device, dtype=mean.dtype)
-        return dist.Mixture(dist.Normal(mean, self.log_scale.exp().expand_as(mean)), uniform)
+        return dist.Mixture(
+            dist.Normal(mean, self.log_scale.clamp(-LOG_SCALE, LOG_SCALE).exp().expand_as(mean)), uniform
+        )
 
     @torch.no_grad()
     def prepare(self, inputs: Tensor, scope: Scope) -> None:
@@ -259,7 +267,10 @@ def some_rows(inputs: Tensor, count: int, scope: Scope) -> Tensor:
 
 
 class Conditional(Prior, LowPrecision):
-    """A learned conditional prior: `family(network(above))`."""
+    """A learned conditional prior: `family(network(above))`, the output of the network kept within (-50, 50).
+
+    Draws are bounded however far the network extrapolates: a normal family has |mean| < 50 and a scale of at most 20.
+    """
 
     reads_above = True
 
@@ -283,4 +294,4 @@ class Conditional(Prior, LowPrecision):
         return self if network is self.network else type(self)(network, self.family)
 
     def forward(self, scope: Scope, above: Tensor | None = None) -> dist.Distribution:
-        return self.family(self.through(self.network, above))
+        return self.family(soft_clamp(self.through(self.network, above), -EVIDENCE, EVIDENCE))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from .. import distributions as dist
 from ..core import Bound, Scope
 from ..networks import MLP
+from .posteriors import LOG_SCALES
 from .priors import Prior
 
 
@@ -36,7 +37,7 @@ class SecondStage(Prior):
 
     def forward(self, scope: Scope, above: Tensor | None = None) -> dist.Marginal:
         networks = Bound.of(self.encoder), Bound.of(self.decoder)
-        return dist.Marginal(*networks, self.log_scale.exp(), self.shift, self.spread, scope)
+        return dist.Marginal(*networks, self.log_scale.clamp(*LOG_SCALES).exp(), self.shift, self.spread, scope)
 
     @torch.no_grad()
     def start(self, codes: Tensor, scope: Scope) -> None:

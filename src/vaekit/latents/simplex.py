@@ -9,12 +9,12 @@ from torch import Tensor
 
 from .. import distributions as dist
 from ..core import Scope
-from .posteriors import Posterior
+from .posteriors import Posterior, log_variance
 from .priors import Prior
 
 
 class LogisticNormal(Posterior):
-    """`z = softmax(h)`, h ~ N(mu, diag sigma^2): reads mu and log sigma^2, the latter kept within [-20, 20].
+    """`z = softmax(h)`, h ~ N(mu, diag sigma^2): reads mu and log sigma^2, the latter kept within [-20, 6].
 
     Srivastava & Sutton 2017, arXiv:1703.01488. size: K proportions, which sum to 1.
     """
@@ -33,7 +33,7 @@ class LogisticNormal(Posterior):
 
     def forward(self, evidence: Tensor) -> dist.LogisticNormal:
         mu, log_var = evidence.chunk(2, -1)
-        return dist.LogisticNormal(mu, (0.5 * log_var.clamp(-20.0, 20.0)).exp())
+        return dist.LogisticNormal(mu, (0.5 * log_variance(log_var)).exp())
 
 
 class LaplaceDirichlet(Prior):

@@ -54,9 +54,9 @@ class Bottleneck(LowPrecision):
 
 
 def normal(parameters: Tensor) -> Normal:
-    """Maps of mu and log sigma, the latter kept within [-5, 5], as a normal of flat codes."""
+    """Maps of mu, kept within (-50, 50), and log sigma, within (-5, 5), as a normal of flat codes."""
     loc, log_scale = (t.flatten(1) for t in parameters.chunk(2, 1))
-    return Normal(loc, (5 * torch.tanh(log_scale / 5)).exp())
+    return Normal(50 * torch.tanh(loc / 50), (5 * torch.tanh(log_scale / 5)).exp())
 
 
 class Block(nn.Module):
