@@ -252,8 +252,20 @@ def test_every_recipe_can_be_stacked_but_those_told():
         assert unstackable(Learner(model, parts.objective)) is None, name
 
 
-def test_the_changelog_counts_the_recipes():
-    assert f"- {len(vk.recipes.RECIPES)} recipes" in (ROOT / "CHANGELOG.md").read_text("utf-8")
+def test_every_count_of_the_recipes_is_their_number():
+    counted = []
+    for page in (README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))):
+        counted += [(page.name, int(n)) for n in re.findall(r"\b(\d+)\s+recipes\b", page.read_text("utf-8"))]
+    assert {name for name, _ in counted} >= {"README.md", "CHANGELOG.md"}
+    assert {n for _, n in counted} == {len(vk.recipes.RECIPES)}, counted
+
+
+def test_what_the_table_for_pythae_has_is_not_said_to_be_missing():
+    text = MODELS.read_text("utf-8")
+    _, _, pythae = text.partition("## For those who come from Pythae")
+    here = {name for row in table(MODELS, "Pythae") for name in re.findall(r"\w+", row[0])}
+    absent = [set(re.findall(r"`(\w+)`", part.split(".")[0])) for part in pythae.split("Not here: ")[1:]]
+    assert len(absent) == 1 and absent[0] and not absent[0] & here
 
 
 def test_the_floors_are_those_that_the_imports_are_held_to():

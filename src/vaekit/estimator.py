@@ -24,6 +24,7 @@ from .data.spec import DataSpec
 from .data.unknown import Unknown
 from .evaluated import Evaluated
 from .evaluation.health import FEWEST
+from .evaluation.trained_rows import TrainedRows
 from .incremental import one_pass
 from .latents import AbstractLatent, Prior, StandardNormal
 from .likelihoods import Likelihood
@@ -205,8 +206,10 @@ class VAE(Evaluated):
             self.members_ = members
         else:
             self._train(self._learner(rows, folder, resume, display), rows, held, folder, resume, display)
+        trained = None if self.privacy is not None else TrainedRows.of(rows)
         for vae in (self, *self.__dict__.get("members_", [])):
             vae._name(names)
+            vae.trained_rows_ = trained
         if folder is not None:
             processes.first(lambda: self.save(folder))
         if not isinstance(display, Silent) and processes.rank == 0:
@@ -398,7 +401,7 @@ class VAE(Evaluated):
         self.module_, self.objective_, self.spec_ = learner.model.eval(), learner.objective, spec
         self.n_features_in_ = math.prod(spec.shape) if spec.schema is None else len(spec.schema.columns)
         self.history_, self.ended_, self.best_epoch_ = course.history, course.ended, course.best_epoch
-        self.pace_, self.epsilon_ = course.pace, course.spent
+        self.pace_, self.epsilon_, self.trained_rows_ = course.pace, course.spent, None
 
     def _name(self, names: Sequence[str] | None) -> None:
         """Keeps the names of the columns: those given, or a table's own, where these are words."""

@@ -35,6 +35,7 @@ from .evaluation.health import FEWEST
 from .evaluation.observed import Observed
 from .evaluation.samples import Features, Judgement, judge
 from .evaluation.tables import TableJudgement, judge_table
+from .evaluation.trained_rows import TrainedRows
 from .fitted import CHUNK, Fitted
 from .training.fitting import interruptible
 
@@ -46,12 +47,15 @@ WITHOUT_GAPS = (
     "see it"
 )
 
+FEW_TRAINED = 0.02
+"""The share of the rows of an evaluation that were trained on above which a note says so."""
+
 
 class Evaluated(Fitted):
     """The part of an estimator that judges its model.
 
     It reads the settings `patience` and `verbose`, too, and of what fit leaves `history_`, `ended_`,
-    `best_epoch_` and `epsilon_`.
+    `best_epoch_`, `epsilon_` and `trained_rows_`.
     """
 
     patience: int | None
@@ -60,6 +64,7 @@ class Evaluated(Fitted):
     history_: list[dict[str, Any]]
     ended_: str
     best_epoch_: int
+    trained_rows_: TrainedRows | None
 
     def score_samples(self, x: object, draws: int = 100, seed: int | None = None, context: object = None) -> np.ndarray:
         """(N,), nats: the importance-weighted bound of log p(x), with `draws` draws, in the data's units.
@@ -104,11 +109,13 @@ class Evaluated(Fitted):
             notes.append(
                 f"{draws} draws a row, not {MOST}, which would take long: pass draws={MOST} for a tighter bound"
             )
+        on, trained = self._provenance(rows)
+        notes += [] if trained is None else [trained]
         simple = None if against is None else self._baselines(x, against)  # refuses what does not compare at once
         with interruptible() as asked:
             watch = Watch(asked, self.verbose)
             own = evaluate_rows(model, rows, draws=draws, seed=own_seed, notes=notes, watch=watch)
-            own = replace(own, health=self._health(rows, own_seed) if len(rows) >= FEWEST else None)
+            own = replace(own, on=on, health=self._health(rows, own_seed, on=on) if len(rows) >= FEWEST else None)
             own = with_annealing(own, model, rows, ais, bracket, betas=betas, seed=own_seed, watch=watch)
         if simple is not None and not own.interrupted:
             own = replace(own, baselines=self._among(simple, own, x, context))
@@ -135,7 +142,17 @@ class Evaluated(Fitted):
     def health(self, x: object, seed: int | None = None, context: object = None) -> Health:
         """What is wrong with the model, if anything, and what to try, by held-out rows; see
         `vaekit.evaluation.health`."""
-        return self._health(self._seen(x, context), self._seed(seed))
+        rows = self._seen(x, context)
+        return self._health(rows, self._seed(seed), on=self._provenance(rows)[0])
+
+    def _provenance(self, rows: AbstractRows) -> tuple[str, str | None]:
+        """Whether rows are "held-out" or "training" rows, and a note where some of them were trained on."""
+        kept = self.trained_rows_
+        share = 0.0 if kept is None else kept.share(rows)
+        if share <= FEW_TRAINED:
+            return "held-out", None
+        note = f"about {share:.0%} of these rows were trained on: figures of new rows are worse; see held_out(x)"
+        return ("training" if share > 0.5 else "held-out"), note
 
     def _health(self, rows: AbstractRows, seed: int, **settings: Any) -> Health:
         back = self.patience is not None and self.best_epoch_ and self.ended_ in ("finished", "stopped early")
@@ -221,7 +238,8 @@ class Evaluated(Fitted):
         features: what rows are compared by, such as `vaekit.evaluation.DIGITS`; None: as they are. context: as in
         `sample`.
         """
-        return judge(self.sample(n, seed, context=context), test, training, features=features, seed=self.seed)
+        seed = self._seed(seed)
+        return judge(self.sample(n, seed, context=context), test, training, features=features, seed=seed)
 
     def judge_table(
         self,

@@ -18,6 +18,7 @@ from .data.names import name_from_json, name_to_json, plain_name
 from .data.spec import DataSpec
 from .data.validation import check_spec
 from .estimator import VAE
+from .evaluation.trained_rows import TrainedRows
 from .latents import ExemplarPrior, RiemannianHamiltonian, VampPrior
 from .own_modules import assigned, copied
 from .paths import expanded
@@ -29,6 +30,8 @@ from .typecheck import check_arguments, fits, shown
 
 log = logging.getLogger("vaekit")
 
+TRAINED_ROWS = "estimator.trained_rows"
+"""The name that fingerprints of the training rows have among the weights."""
 COUNTERS = ("step", "first_bad")
 """What a learner counts while it trains: not part of a fitted model."""
 SECTIONS = ("estimator", "data", "model", "objective")
@@ -87,6 +90,8 @@ def save(vae: VAE, path: str | Path) -> None:
     fitted = {"ended": vae.ended_, "best_epoch": vae.best_epoch_, "epochs": len(vae.history_)}
     if vae.epsilon_ is not None:
         fitted["epsilon"] = vae.epsilon_
+    if vae.trained_rows_ is not None:
+        weights[TRAINED_ROWS] = vae.trained_rows_.to_tensor()
     storage.write_tensors(path / "model.safetensors", weights, fitted)  # no timings: equal runs give equal bytes
     storage.write_lines(path / "history.jsonl", vae.history_)
     digests = {
@@ -154,6 +159,7 @@ def load(path: str | Path, *, device: str = "auto", verify: bool = True, **modul
     """
     path = _folder(path)
     config, weights, fitted = _read(path, verify)
+    trained_rows = _trained_rows(weights, path)
     own = {part: config[part] for part in ("model", "objective")}
     given = assigned(storage.external_classes(list(own.values())), modules, path)
     source = path / "config.json"
@@ -173,6 +179,7 @@ def load(path: str | Path, *, device: str = "auto", verify: bool = True, **modul
     storage.load_weights(learner, {**weights, **counters}, path / "model.safetensors")
     vae.device = device
     vae._adopt(learner.to(vae._device()), spec, _course(path, config, fitted, verify))
+    vae.trained_rows_ = trained_rows
     vae._name(config.get("feature_names"))
     if config.get("members"):
         first = copy.copy(vae)
@@ -180,6 +187,16 @@ def load(path: str | Path, *, device: str = "auto", verify: bool = True, **modul
         homes = [storage.inside(path, name) for name in config["members"]]
         vae.members_ = [first, *(load(home, device=device, verify=verify, **modules) for home in homes)]
     return vae
+
+
+def _trained_rows(weights: dict[str, Tensor], path: Path) -> TrainedRows | None:
+    """Takes the fingerprints of the training rows from the weights, where they are there."""
+    if TRAINED_ROWS not in weights:
+        return None
+    try:
+        return TrainedRows.from_tensor(weights.pop(TRAINED_ROWS))
+    except ValueError as error:
+        raise StorageError(f"{path / 'model.safetensors'}: {error}") from error
 
 
 def _folder(path: str | Path) -> Path:

@@ -25,6 +25,12 @@ HEALTHY = {
     "log_variance_clamped": 0.0,
     "decoder_scale_clamped": 0.0,
     "unused_codes": 0.1,
+    "cells": 784,
+    "behind": -20.0,
+    "behind_error": 1.0,
+    "skipped": 0.01,
+    "skipped_lately": 0.0,
+    "fallen": 0.1,
 }
 SICK = {
     "posterior collapse": {"rate": 0.05, "information_at_most": 0.04, "active_units": 0.0, "read": 0.0},
@@ -41,6 +47,14 @@ SICK = {
     "under-trained, after epochs that show no gain to lose": {"epochs": 2, "lost": 0.3, "overfit_gap": 12.0},
     "over-fitted": {"lost": 0.3, "overfit_gap": 12.0},
     "log-variance at its clamp": {"log_variance_clamped": 0.2},
+    "untrained": {"epochs": 0},
+    "untrained, as every step was left out": {"skipped": 1.0, "skipped_lately": 1.0},
+    "diverged, to a loss of any size": {"distortion": 1e30},
+    "diverged, as training says": {"ended_diverged": 1.0},
+    "diverged, far below its start": {"fallen": 3.0},
+    "diverged, leaving out its last steps": {"skipped": 0.4, "skipped_lately": 0.99},
+    "worse than no latent": {"behind": 5.0},
+    "warm-up unfinished": {"warm_up_left": 0.4},
     "decoder scale at its floor": {"decoder_scale_clamped": 1.0},
     "diverged": {"distortion": math.nan},
 }
@@ -70,5 +84,27 @@ def test_a_point_mass_is_told_by_what_its_decoder_reads():
 
 
 def test_several_ailments_are_told_the_gravest_first():
-    found = diagnose({**HEALTHY, **SICK["over-fitted"], **SICK["partial collapse"], **SICK["under-trained"]})
-    assert [v.name for v in found] == ["partial collapse", "over-fitted", "under-trained"]
+    found = diagnose(
+        {**HEALTHY, **SICK["log-variance at its clamp"], **SICK["partial collapse"], **SICK["under-trained"]}
+    )
+    assert [v.name for v in found] == ["partial collapse", "under-trained", "log-variance at its clamp"]
+
+
+def test_over_fitted_and_under_trained_are_never_said_together():
+    """Where held-out rows still gain, training is to go on, whatever the gap is."""
+    for rising in (0.0, 0.005, 0.02, 0.5):
+        for epochs in (0, 1, 2, 3, 50):
+            figures = {**HEALTHY, **SICK["over-fitted"], "rising": rising, "epochs": epochs}
+            assert len({"over-fitted", "under-trained"} & {v.name for v in diagnose(figures)}) <= 1
+
+
+@pytest.mark.parametrize("size", [1e7, 1e30, 3e38])
+@pytest.mark.parametrize("name", ["distortion", "rate"])
+def test_no_loss_of_such_a_size_is_healthy(name, size):
+    for sign in (1, -1):
+        assert diagnose({"epochs": 50, "cells": 4, name: sign * size})[0].name == "diverged"
+
+
+def test_a_model_that_was_not_trained_is_not_healthy_whatever_its_figures_are():
+    assert diagnose({**HEALTHY, "epochs": 0})[0].name == "untrained"
+    assert diagnose({**HEALTHY, "skipped": 1.0, "skipped_lately": 1.0})[0].name == "untrained"

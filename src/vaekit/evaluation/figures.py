@@ -48,7 +48,8 @@ class Evaluation:
     health: what is wrong with the model, if anything, and what to try. baselines: what simple models make of the same
     rows, beside this one. per_row: (N,) of each figure that is a mean over
     rows. interrupted: whether rows are missing because of Ctrl-C. spread: of a model that is one of several `seeds`,
-    the means over these, with their standard errors over the seeds.
+    the means over these, with their standard errors over the seeds. on: what the rows are, "held-out", or "training"
+    where most of them are rows that the model was trained on.
     """
 
     figures: dict[str, Figure]
@@ -63,6 +64,7 @@ class Evaluation:
     baselines: Baselines | None = None
     interrupted: bool = False
     per_row: dict[str, Tensor] = field(default_factory=dict, compare=False)
+    on: str = "held-out"
 
     def __getitem__(self, name: str) -> float:
         return self.figures[name].value
@@ -86,6 +88,7 @@ class Evaluation:
         more |= {} if self.baselines is None else {"baselines": self.baselines.to_dict()}
         return {
             "rows": self.rows,
+            "on": self.on,
             "draws": self.draws,
             "figures": plain(self.figures),
             "kl_per_unit": self.kl_per_unit,
@@ -94,7 +97,7 @@ class Evaluation:
         }
 
     def __str__(self) -> str:
-        lines = [f"{self.rows:,} held-out rows, k = {self.draws} draws per row", *table(self.figures)]
+        lines = [f"{self.rows:,} {self.on} rows, k = {self.draws} draws per row", *table(self.figures)]
         if self.spread:
             lines.append(f"{self.seeds} seeds, of which this model is the first: mean ± standard error over the seeds")
             lines += table({n: replace(f, meaning="") for n, f in self.spread.items()})
@@ -109,7 +112,12 @@ class Evaluation:
 
 
 def plain(figures: dict[str, Figure]) -> dict[str, dict[str, object]]:
-    return {n: {"value": f.value, "error": f.error, "unit": f.unit} for n, f in figures.items()}
+    """Figures for JSON, which knows no NaN: None for what is not finite."""
+    return {n: {"value": known(f.value), "error": known(f.error), "unit": f.unit} for n, f in figures.items()}
+
+
+def known(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
 
 
 def table(figures: dict[str, Figure]) -> list[str]:

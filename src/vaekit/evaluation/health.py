@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..core import Batch, Source, isolate
+from ..core import Batch, Ramp, Source, isolate
 from ..data.rows import AbstractRows
 from ..model import VAEModule
 from ..networks import evaluating
@@ -103,6 +103,7 @@ def health(
     """
     if len(rows) < FEWEST:
         raise ValueError(f"health is looked for in at least {FEWEST} rows, got {len(rows)}: pass more")
+    cells = math.prod(rows.spec.shape)
     with evaluating(model):
         look = Look(model, objective, _few(rows, seed, most), Source.like(model, seed))
         figures, left_out = {**look.rate_and_distortion(), **look.decoder()}, {}
@@ -112,12 +113,38 @@ def health(
                 left_out[name] = found
             else:
                 figures |= found
-    figures |= _code_use(look.usage) | _course(history, ended, kept)
-    values = {n: f.value for n, f in figures.items()}
+    figures |= _code_use(look.usage) | _course(history, ended, kept, cells) | _steps(history, model, objective)
+    values = {n: f.value for n, f in figures.items()} | _ending(history, ended)
     values |= {} if look.kl is None else {"units": look.kl.shape[1]}
-    values |= {"epochs": len(history)} if history else {}
+    values |= {"cells": cells}
+    values |= {"behind_error": figures["behind"].error or 0.0} if "behind" in figures else {}
     per_unit = [] if look.kl is None else look.kl.mean(0).tolist()
     return Health(figures, diagnose(values), len(look.z), on, per_unit, left_out)
+
+
+def _ending(history: Sequence[Mapping[str, Any]], ended: str | None) -> dict[str, float]:
+    """How training ended, as numbers: epochs where that is known, and 1.0 for what happened."""
+    found: dict[str, float] = {"epochs": len(history)} if history or ended is not None else {}
+    return found | ({"ended_diverged": 1.0} if ended == "diverged" else {})
+
+
+def _steps(history: Sequence[Mapping[str, Any]], model: VAEModule, objective: Objective | None) -> dict[str, Figure]:
+    """The share of steps that were left out, in all and lately, and how much of a warm-up was still to come."""
+    if not history or "step" not in history[-1]:
+        return {}
+    last, found = history[-1], {}
+    taken = last["step"]
+    if taken and "skipped" in last:
+        late = history[-1 - max(1, len(history) // 5)] if len(history) > 1 else {"step": 0, "skipped": 0}
+        share = (last["skipped"] - late.get("skipped", 0)) / max(1, taken - late["step"])
+        found["skipped"] = Figure(last["skipped"] / taken, None, "", "share of the steps that were left out")
+        found["skipped_lately"] = Figure(share, None, "", "the same over the last fifth of the epochs")
+    parts = [*model.modules(), *([] if objective is None else objective.modules())]
+    longest = max((part.steps for part in parts if isinstance(part, Ramp)), default=0)
+    if longest > taken:
+        left = Figure(1 - taken / longest, None, "", f"share of a warm-up of {longest:,} steps that was still to come")
+        found["warm_up_left"] = left
+    return found
 
 
 def _few(rows: AbstractRows, seed: int, most: int) -> Iterator[Batch]:
@@ -133,7 +160,7 @@ def _code_use(usage: Sequence[Tensor]) -> dict[str, Figure]:
     return {name: Figure(float(value), None, *CODE_USE[name]) for name, value in code_use(usage).items()}
 
 
-def _course(history: Sequence[Mapping[str, Any]], ended: str | None, kept: int | None) -> dict[str, Figure]:
+def _course(history: Sequence[Mapping[str, Any]], ended: str | None, kept: int | None, cells: int) -> dict[str, Figure]:
     """How training went: what it still gained at its end, and what of its gain held-out rows do not have."""
     own, held = _curve(history, ""), _curve(history, "val_")
     found, watched = {}, held or own
@@ -143,6 +170,9 @@ def _course(history: Sequence[Mapping[str, Any]], ended: str | None, kept: int |
         brought = (sum(last) - sum(before)) / late**2
         meaning = "of all gained since the first epoch, what each of the last ones brought"
         found["rising"] = Figure(brought / gained if gained > 0 else 0.0, None, "", meaning)
+    if watched and watched[-1] < watched[0]:
+        fallen = (watched[0] - watched[-1]) / max(cells, abs(watched[0]))
+        found["fallen"] = Figure(fallen, None, "", "loss of ELBO since the first epoch, as a share of its size then")
     if own and held:
         place = (kept or len(own)) - 1
         gap, gained = own[place] - held[place], _gain(own)

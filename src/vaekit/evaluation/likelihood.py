@@ -38,11 +38,12 @@ BUDGET = {"cpu": 2**21, "cuda": 2**26}
 
 @dataclass(frozen=True)
 class RowScores:
-    """Per row, in nats: bound, the importance-weighted bound of log p(x) with k draws; elbo and its two parts,
-    means over the draws; ess, the effective sample size of the weights, between 1 and k. kl: (N, units) or None.
-    For a point mass all but the distortion are NaN. usage: of every codebook, the shares (codes,) of the rows'
-    positions that took each code. observed: the digest of x as it was binarised, None where it was not. floor: what
-    no -log p of it can be below in expectation, None where that is not known."""
+    """Per row, in nats: bound, the importance-weighted bound of log p(x) with k draws; elbo and its two parts, means
+    over the same draws, so that no row has an elbo above its bound; ess, the effective sample size of the weights,
+    between 1 and k. kl: (N, units), the closed KL, or None. For a point mass all but the distortion are NaN. usage: of
+    every codebook, the shares (codes,) of the rows' positions that took each code. observed: the digest of x as it was
+    binarised, None where it was not. floor: what no -log p of it can be below in expectation, None where that is not
+    known."""
 
     k: int
     bound: Tensor
@@ -65,7 +66,8 @@ def _weigh(draws: int, model: Callable[..., Pass], state: State, batch: Batch, n
     rows, out = len(batch.x), model(batch, noise, draws=draws)
     none = torch.full_like(out.log_lik, torch.nan)  # a point mass has neither weights nor a rate
     dense = out.draw.log_ratio is not None
-    parts = (out.log_weight, out.log_lik, out.draw.rate) if dense else (none, out.log_lik, none)
+    # Not the closed rate: beside the bound, both parts of the ELBO have to be of the same draws.
+    parts = (out.log_weight, out.log_lik, -out.draw.log_ratio) if dense else (none, out.log_lik, none)
     first = None if out.draw.kl is None else out.draw.kl[:rows]
     return *(t.unflatten(0, (draws, rows)) for t in parts), first, out.draw.usage
 
@@ -139,7 +141,7 @@ def score_rows(
     bound, elbo, distortion, rate, ess = (torch.cat(p) for p in parts[:5])
     kl = torch.cat(parts[5]) if parts[5][0] is not None else None
     units = torch.cat(jacobian) if model.likelihood.density else 0.0
-    elbo, usage = -distortion - (rate if kl is None else kl.double().sum(1)), tuple(u / len(bound) for u in used)
+    usage = tuple(u / len(bound) for u in used)
     floor = None if observed.floor is None else observed.floor[: len(bound)]
     return RowScores(
         draws, bound + units, elbo + units, distortion - units, rate, ess, kl, usage, observed.digest, floor

@@ -12,7 +12,7 @@ from ..core import isolate
 from ..printable import printable, printable_lines
 from .closeness import closeness
 from .columns import Columns, Name, as_columns
-from .figures import Figure, plain
+from .figures import Figure, known, plain
 from .likeness import column_shapes, missing_rates, pair_trends, spread
 from .usefulness import learned_target, needs_sklearn, two_sample_test
 
@@ -58,8 +58,8 @@ class TableJudgement:
             "target": None if self.target is None else str(self.target),
             "synthetic": plain(self.synthetic),
             "floor": plain(self.floor),
-            "columns": {name: {"shape": _known(shape), "floor": _known(floor)} for name, shape, floor in own},
-            "pairs": [list(map(_known, row)) for row in self.pairs.tolist()],
+            "columns": {name: {"shape": known(shape), "floor": known(floor)} for name, shape, floor in own},
+            "pairs": [list(map(known, row)) for row in self.pairs.tolist()],
             "notes": list(self.notes),
         }
 
@@ -77,10 +77,6 @@ class TableJudgement:
         return printable_lines("\n".join([*lines, *(f"  note: {note}" for note in self.notes)]))
 
     __repr__ = __str__
-
-
-def _known(value: float) -> float | None:
-    return value if np.isfinite(value) else None
 
 
 @isolate
@@ -120,8 +116,9 @@ def judge_table(
     else:
         held = tables["test"]
     made_some, learned_some, held_some = _as_many(generator, made, learned, held)
-    synthetic_figures, shapes, pairs = _likeness(made_some, held_some, seed)
-    floor_figures, floor_shapes, floor_pairs = _likeness(learned_some, held_some, seed)
+    gaps = any(np.isnan(t.values).any() for t in (made_some, learned_some, held_some))
+    synthetic_figures, shapes, pairs = _likeness(made_some, held_some, gaps, seed)
+    floor_figures, floor_shapes, floor_pairs = _likeness(learned_some, held_some, gaps, seed)
     try:
         needs_sklearn()
     except ImportError:
@@ -158,12 +155,14 @@ def _as_many(generator: np.random.Generator, made: Columns, learned: Columns, he
     return [t[generator.permutation(len(t))[:m]] for t, m in ((made, n), (learned, n), (held, MOST))]
 
 
-def _likeness(table: Columns, real: Columns, seed: int) -> tuple[dict[str, Figure], NDArray, NDArray]:
-    """The figures of `likeness` with their errors, and shapes and pairs by themselves."""
+def _likeness(table: Columns, real: Columns, gaps: bool, seed: int) -> tuple[dict[str, Figure], NDArray, NDArray]:
+    """The figures of `likeness` with their errors, and shapes and pairs by themselves.
+
+    gaps: whether cells are missing in any of the tables. Synthetic and real rows then have the same figures.
+    """
     shapes, pairs = column_shapes(table, real), pair_trends(table, real)
     scores = {"column_shapes": lambda a, b: _mean(column_shapes(a, b))}
     scores |= {"column_pairs": lambda a, b: _mean(pair_trends(a, b))} if len(real.names) > 1 else {}
-    gaps = np.isnan(table.values).any() or np.isnan(real.values).any()
     scores |= {"missing_cells": lambda a, b: _mean(missing_rates(a, b))} if gaps else {}
     figures = {
         name: Figure(score(table, real), spread(score, table, real, seed), "", MEANING[name])

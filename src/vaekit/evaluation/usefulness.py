@@ -81,6 +81,24 @@ def _forest(table: Columns, regression: bool, seed: int) -> Any:
     return (RandomForestRegressor if regression else RandomForestClassifier)(random_state=seed)
 
 
+class _Learner:
+    """A model of scikit-learn, to which a column without a single value in the rows that it learns from is constant."""
+
+    def __init__(self, model: Any, x: NDArray, y: NDArray):
+        self.empty = np.isnan(x).all(0)
+        with _quiet():
+            self.model = model.fit(self._read(x), y)
+
+    def _read(self, x: NDArray) -> NDArray:
+        return np.where(self.empty, 0.0, x)
+
+    def predict(self, x: NDArray) -> NDArray:
+        return self.model.predict(self._read(x))
+
+    def probabilities(self, x: NDArray) -> NDArray:
+        return self.model.predict_proba(self._read(x))
+
+
 # -- told apart ------------------------------------------------------------------------------------------
 
 
@@ -103,10 +121,9 @@ def two_sample_test(synthetic: Columns, real: Columns, seed: int = 0) -> Figure:
         scores = np.empty(2 * n)
         for f in range(FOLDS):
             test = fold == f
-            with _quiet():
-                fitted = make(real, False, seed).fit(x[~test], y[~test])
+            fitted = _Learner(make(real, False, seed), x[~test], y[~test])
             # Ranks within the fold: each fold's classifier has a scale of its own.
-            scores[test] = _ranked(fitted.predict_proba(x[test])[:, 1])
+            scores[test] = _ranked(fitted.probabilities(x[test])[:, 1])
         told.append(roc_auc(scores, y))
     best = max(told, key=lambda f: f.value)
     return Figure(best.value, best.error, "", "ROC-AUC of a classifier that tells synthetic from real rows; .5 is best")
@@ -132,6 +149,8 @@ def learned_target(table: Columns, test: Columns, target: int, seed: int = 0) ->
     generator = np.random.default_rng(seed)
     levels, y, y_test = test.levels[target], table.values[:, target], test.values[:, target]
     keep, known = np.flatnonzero(~np.isnan(y)), ~np.isnan(y_test)
+    if not len(keep) or not known.any():
+        raise ValueError(f"target={table.names[target]!r}: no row has a value of it in one of the tables: leave it out")
     keep = keep[generator.permutation(len(keep))[:MOST]]
     table, test, y, y_test = table.without(target)[keep], test.without(target)[known], y[keep], y_test[known]
     of, told = ("R^2" if levels is None else "ROC-AUC"), _told(table, y, test, levels, seed)
@@ -150,16 +169,14 @@ def _told(table: Columns, y: NDArray, test: Columns, levels: tuple | None, seed:
     out = []
     for make in (_linear, _forest, _boosting):
         if levels is None:
-            with _quiet():
-                out.append(make(table, True, seed).fit(table.values, y).predict(test.values))
+            out.append(_Learner(make(table, True, seed), table.values, y).predict(test.values))
             continue
         told, classes = np.zeros((len(test), len(levels))), np.unique(y)
         if len(classes) == 1:  # nothing to learn
             told[:, classes.astype(int)] = 1.0
         else:
-            with _quiet():
-                fitted = make(table, False, seed).fit(table.values, y)
-            told[:, fitted.classes_.astype(int)] = fitted.predict_proba(test.values)
+            fitted = _Learner(make(table, False, seed), table.values, y)
+            told[:, fitted.model.classes_.astype(int)] = fitted.probabilities(test.values)
         out.append(told)
     return out
 

@@ -37,6 +37,15 @@ over-fitted."""
 CLAMPED = 0.01
 """The share of log-variances, or of scales, at the bound of what they can be that is told: at a bound there is no
 gradient, so that they stay there."""
+HUGE = 1e6
+"""Nats per cell above which a figure is that of a model that diverged: data reach a model standardised or bounded."""
+FALLEN = 1.0
+"""Loss of ELBO since the first epoch, as a share of its size then or of a nat per cell, above which training
+diverged."""
+SKIPPED = 0.5
+"""Share of the steps that were left out above which training did not take place."""
+ERRORS = 3.0
+"""Standard errors by which a model must be behind one without a latent for the verdict."""
 UNUSED = 0.5
 """The share of a codebook's codes that no row takes, above which it has collapsed in part."""
 
@@ -82,10 +91,44 @@ def _silent(f: Values) -> bool:
     return carried is not None and carried < SILENT
 
 
-def _finite(f: Values) -> Iterator[Verdict]:
+def _untrained(f: Values) -> Iterator[Verdict]:
+    if f.get("epochs") == 0:
+        yield Verdict("untrained", "training ended before its first epoch was complete", ("fit again, to the end",))
+    elif f.get("skipped", 0.0) >= 1.0:
+        yield Verdict(
+            "untrained",
+            "every step was left out: no gradient was as small as skip= allows",
+            ("a higher skip=", "a lower lr"),
+        )
+
+
+def _diverged(f: Values) -> Iterator[Verdict]:
     wrong = [name for name, value in f.items() if not math.isfinite(value)]
+    nats = {n: abs(f[n]) for n in ("distortion", "rate") if n in f}
+    huge = [name for name, value in nats.items() if value > HUGE * max(1.0, f.get("cells", 1.0))]
+    said = []
     if wrong:
-        yield Verdict("diverged", f"{', '.join(wrong)} of these rows are not finite", ("a lower lr", "clip= or skip="))
+        said.append(f"{', '.join(wrong)} of these rows are not finite")
+    elif huge:
+        said.append(f"{' and '.join(f'{name} {f[name]:.3g} nats' for name in huge)}, more than any data take")
+    if f.get("ended_diverged"):
+        said.append("training ended as its loss was no longer finite, or far above its start")
+    if f.get("fallen", 0.0) > FALLEN:
+        said.append(f"since the first epoch the ELBO fell by {f['fallen']:.3g} times its size then")
+    if f.get("skipped_lately", 0.0) > SKIPPED and f.get("skipped", 0.0) < 1.0:
+        said.append(f"of the last steps {f['skipped_lately']:.0%} were left out for their large gradients (skip=)")
+    if said:
+        yield Verdict("diverged", "; ".join(said), ("a lower lr", "clip= or skip="))
+
+
+def _behind(f: Values) -> Iterator[Verdict]:
+    behind = f.get("behind", 0.0)
+    if math.isfinite(behind) and behind > SILENT + ERRORS * f.get("behind_error", 0.0):
+        yield Verdict(
+            "worse than no latent",
+            f"a model of independent cells, without a latent, has {behind:.3g} nats more for each row",
+            ("more epochs, or another lr", "a likelihood that suits the data, recipe='auto'"),
+        )
 
 
 def _collapse(f: Values) -> Iterator[Verdict]:
@@ -151,21 +194,34 @@ def _regularised(f: Values) -> Iterator[Verdict]:
         )
 
 
+def _rises(f: Values) -> bool:
+    return f.get("rising", 0.0) > RISING
+
+
 def _trained(f: Values) -> Iterator[Verdict]:
     epochs = f.get("epochs")
-    if epochs is not None and epochs < EPOCHS:
+    if epochs is not None and 0 < epochs < EPOCHS:
         said = f"{epochs:.0f} epoch{'s' if epochs != 1 else ''} of training show no trend yet"
         yield Verdict("under-trained", said, ("more epochs",))
-    elif f.get("rising", 0.0) > RISING:
+    elif epochs != 0 and _rises(f):
         yield Verdict(
             "under-trained",
             f"each of the last epochs still brought {f['rising']:.1%} of all that was gained since the first",
             ("more epochs", "a higher learning rate"),
         )
+    if f.get("warm_up_left", 0.0) > 0:
+        yield Verdict(
+            "warm-up unfinished",
+            f"{f['warm_up_left']:.0%} of the warm-up was still to come when training ended, so the objective was never "
+            "the one that was asked for",
+            ("more epochs", "a shorter warm-up, Ramp(1, steps) with fewer steps"),
+        )
 
 
 def _fitted(f: Values) -> Iterator[Verdict]:
-    if f.get("lost", 0.0) > LOST and f.get("overfit_gap", 0.0) > SILENT and f.get("epochs", EPOCHS) >= EPOCHS:
+    """Where held-out rows still gain, more of a training is called for, not less: then the gap is no verdict."""
+    gap = f.get("lost", 0.0) > LOST and f.get("overfit_gap", 0.0) > SILENT
+    if gap and f.get("epochs", EPOCHS) >= EPOCHS and not _rises(f):
         yield Verdict(
             "over-fitted",
             f"held-out rows have {f['overfit_gap']:.3g} nats less than those in training, {f['lost']:.0%} of what "
@@ -192,7 +248,9 @@ def _clamped(f: Values) -> Iterator[Verdict]:
 
 
 RULES: tuple[Callable[[Values], Iterator[Verdict]], ...] = (
-    _finite,
+    _untrained,
+    _diverged,
+    _behind,
     _collapse,
     _ignored,
     _holes,

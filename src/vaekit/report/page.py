@@ -161,8 +161,8 @@ def figures_table(evaluation: Evaluation) -> Section:
     """Every figure with its error and meaning, and the evaluation's notes as they are."""
     return Section(
         "Figures",
-        f"Means over {evaluation.rows:,} held-out rows with their standard errors, {evaluation.draws} draws a row: two "
-        "models differ where their figures do by more than a few errors.",
+        f"Means over {evaluation.rows:,} {evaluation.on} rows with their standard errors, {evaluation.draws} draws a "
+        "row: two models differ where their figures do by more than a few errors.",
         _table(evaluation.figures) + note(evaluation.notes) + _health(evaluation),
     )
 
