@@ -30,6 +30,7 @@ from .networks import SequenceEncoder
 from .networks.sequences import until_last
 from .objectives import Objective
 from .reading import Reading
+from .recipes import as_recipe
 from .sklearn_compat import check_input_features, contained, output_of
 from .tasks import complete, impute, sample_given, walks
 from .tasks.weighing import DRAWS
@@ -516,6 +517,21 @@ class Fitted(Reading):
         if not hasattr(chunks[0], "to_torch"):
             raise TypeError(f"the posterior of {type(model.latent).__name__} has no torch.distributions form")
         return pytree.tree_map(lambda *parts: torch.cat(parts), *chunks).to_torch()
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether the model has classes or clusters: the fitted one, else the one that `fit` will build."""
+        if hasattr(self, "module_"):
+            return self.module_.latent.classes is not None
+        if self.latent is not None:
+            return self.latent.classes is not None
+        if self.recipe is None:
+            return False
+        try:
+            with torch.random.fork_rng(devices=[]):
+                return as_recipe(self.recipe).classes(self.latent_dim) is not None
+        except (TypeError, ValueError):  # settings that fit refuses
+            return False
 
     @property
     def classes_(self) -> np.ndarray:

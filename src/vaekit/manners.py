@@ -20,7 +20,7 @@ KEPT_BY_CLONES = ("_sklearn_output_config", "_metadata_request")
 
 
 class available:
-    """A method that a fitted estimator has where it tells classes, as scikit-learn's `available_if` makes them."""
+    """A method that an estimator has if its model has classes, like those of scikit-learn's `available_if`."""
 
     def __init__(self, method: Callable[..., Any]):
         self.method = isolate(method)
@@ -29,7 +29,8 @@ class available:
     def __get__(self, owner: Any, kind: type | None = None) -> Any:
         if owner is None:
             return self.method
-        _ = owner.classes_  # raises AttributeError, with the reason, where there are none
+        if not owner.has_classes:
+            raise AttributeError("this VAE tells no classes: fit a recipe that does, such as m2, vade or mixture")
         return self.method.__get__(owner, kind)
 
 

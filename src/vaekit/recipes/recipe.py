@@ -101,6 +101,10 @@ class Recipe:
             likelihood = likelihood(spec)
         return replace(parts, likelihood=likelihood, objective=parts.objective or ELBO())
 
+    def classes(self, latent_dim: int | None = None) -> int | None:
+        """How many classes or clusters its latent has; None for a latent without classes."""
+        return self._entry.builder(latent_dim or 2, **self._settings).latent.classes
+
     def regime(self, rows: int) -> Regime:
         """How it is trained on so many rows."""
         return self._entry.regime(rows)
