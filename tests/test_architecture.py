@@ -24,6 +24,7 @@ ROOMS = [
     {"evaluated"},
     {"estimator"},
     {"saving", "outliers"},
+    {"loading"},
     {"report", "testing"},
     {"sweeps"},
     {"cli"},
@@ -31,7 +32,7 @@ ROOMS = [
 ]
 """From the foundations up: a room imports from rooms below it only, or from itself."""
 FLOOR = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms}
-LATE = {("evaluated", "report"), ("fitted", "saving"), ("estimator", "sweeps")}
+LATE = {("outliers", "loading"), ("evaluated", "report"), ("fitted", "saving"), ("estimator", "sweeps")}
 """Imports inside a function that point up, where a method is a door to a room above."""
 
 

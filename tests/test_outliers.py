@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 
 import vaekit as vk
+from vaekit import storage
 
 
 def small(**settings):
@@ -44,6 +46,15 @@ def test_it_has_scikit_learn_s_names_too(fitted):
     twin = small(style="sklearn").fit(x)
     assert np.array_equal(twin.predict(x), np.where(detector.predict(x) == 1, -1, 1))
     np.testing.assert_allclose(twin.decision_function(x), twin.score_samples(x) - twin.offset_)
+
+
+def test_scores_depend_on_the_row_alone(fitted):
+    """Up to the rounding of fp32, in any order and in any part of the rows."""
+    detector, x, _ = fitted
+    scores = detector.decision_function(x)
+    np.testing.assert_allclose(detector.decision_function(x[::-1])[::-1], scores, rtol=1e-5, atol=1e-5)
+    alone = np.concatenate([detector.decision_function(row[None]) for row in x[:20]])
+    np.testing.assert_allclose(alone, scores[:20], rtol=1e-5, atol=1e-5)
 
 
 def test_probabilities_are_conformal(fitted):
@@ -110,6 +121,8 @@ def test_it_works_in_a_pipeline_and_a_grid():
 
 EXCEPTIONS = {"sklearn": {"check_classifier_data_not_an_array"}, "pyod": set()}
 """A data frame is a table, whose columns have likelihoods of their own, so that its model is not that of the array."""
+ROUNDING = {"check_methods_subset_invariance"}
+"""Checks to 1e-7, which fp32 misses on some processors: see `test_scores_depend_on_the_row_alone`."""
 
 
 @pytest.mark.slow
@@ -120,5 +133,93 @@ def test_scikit_learn_s_checks_pass(style):
     model = small(style=style).set_params(vae__epochs=2, vae__validation=0, draws=20)
     results = checks.check_estimator(model, on_fail=None, on_skip=None)
     failed = {r["check_name"]: repr(r["exception"])[:300] for r in results if r["status"] == "failed"}
-    assert set(failed) == EXCEPTIONS[style], failed
+    assert set(failed) - ROUNDING == EXCEPTIONS[style], failed
     assert len(results) > 35
+
+
+# -- files --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def saved(fitted, tmp_path):
+    fitted[0].save(tmp_path / "detector")
+    return tmp_path / "detector"
+
+
+@pytest.mark.parametrize("data", ["array", "table"])
+@pytest.mark.parametrize("by", ["bound", "typicality"])
+def test_a_detector_comes_back_from_its_files(data, by, tmp_path):
+    x, _ = rows(60)
+    if data == "table":
+        x = pytest.importorskip("pandas").DataFrame(x, columns=list("abcd"))
+    vae = vk.VAE(2, epochs=1, missing=True, compile=False, threads=1, seed=3)
+    detector = vk.OutlierDetector(vae, by=by, contamination=0.2, style="sklearn", draws=3, seed=4).fit(x)
+    detector.save(tmp_path)
+    again = vk.load(tmp_path)
+    assert type(again) is vk.OutlierDetector and again.get_params()["vae__seed"] == 3
+    assert {n: v for n, v in again.get_params(False).items() if n != "vae"} == {
+        n: v for n, v in detector.get_params(False).items() if n != "vae"
+    }
+    for name in ("predict", "decision_function", "score_samples", "p_values", "outlier_probability", "explain"):
+        if (name, by) != ("explain", "typicality"):
+            np.testing.assert_array_equal(getattr(again, name)(x), getattr(detector, name)(x), err_msg=name)
+    for name in ("threshold_", "labels_", "decision_scores_", "calibration_", "entropy_", "offset_", "n_features_in_"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(detector, name), err_msg=name)
+    assert hasattr(again, "feature_names_in_") == (data == "table")
+    assert type(again.fit(x).predict(x)) is np.ndarray
+
+
+def test_the_default_model_stays_the_default(fitted, tmp_path):
+    x, _ = rows(40)
+    detector = vk.OutlierDetector(draws=3).fit(x)
+    detector.save(tmp_path)
+    assert vk.load(tmp_path).vae is None
+    np.testing.assert_array_equal(vk.load(tmp_path).predict(x), detector.predict(x))
+
+
+def test_its_folder_is_that_of_a_vae_too(fitted, saved):
+    from vaekit import saving
+
+    detector, x, _ = fitted
+    np.testing.assert_array_equal(saving.load(saved).transform(x), detector.vae_.transform(x))
+    detector.vae_.save(saved)  # replaces the detector
+    assert type(vk.load(saved)) is vk.VAE
+
+
+def change(path, edit):
+    """A configuration that someone edited and sealed again."""
+    config = storage.read_json(path / "config.json")
+    edit(config["detector"])
+    storage.write_json(path / "config.json", storage.sealed(config))
+
+
+DAMAGE = {
+    "no scores": (lambda p: (p / "detector.safetensors").unlink(), "detector.safetensors is missing: bring it back"),
+    "other scores": (
+        lambda p: storage.write_tensors(p / "detector.safetensors", {"calibration": torch.zeros(3)}),
+        "is not the file that config.json was saved with",
+    ),
+    "an unknown setting": (lambda p: change(p, lambda d: d["settings"].update(weka=1)), "does not fit.*weka"),
+    "a wrong setting": (lambda p: change(p, lambda d: d["settings"].update(by="luck")), "does not fit.*by='luck'"),
+    "a setting of another type": (
+        lambda p: change(p, lambda d: d["settings"].update(draws="x")),
+        "does not fit.*draws",
+    ),
+    "no threshold": (lambda p: change(p, lambda d: d.pop("threshold")), "does not fit.*threshold"),
+    "a word for a threshold": (lambda p: change(p, lambda d: d.update(threshold="high")), "threshold='high'"),
+    "another section": (lambda p: change(p, lambda d: d.update(settings=[1])), "does not fit this version"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_damaged_files_of_a_detector_are_refused(saved, name):
+    damage, message = DAMAGE[name]
+    damage(saved)
+    with pytest.raises(storage.StorageError, match=message):
+        vk.load(saved)
+
+
+def test_an_unfitted_detector_is_not_saved(tmp_path):
+    with pytest.raises(ValueError, match="not fitted yet"):
+        vk.OutlierDetector().save(tmp_path / "none")
+    assert not (tmp_path / "none").exists()

@@ -297,8 +297,11 @@ def test_rows_that_are_held_out_keep_their_index():
     assert len(held) == 15
 
 
-def test_the_documented_code_runs():
+def test_the_documented_code_runs(tmp_path, monkeypatch):
+    pytest.importorskip("sklearn")
+    monkeypatch.chdir(tmp_path)
     page = (Path(__file__).parent.parent / "docs/pandas-and-scikit-learn.md").read_text("utf-8")
     names = {}
     for block in re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL):
         exec(compile(block, "docs/pandas-and-scikit-learn.md", "exec"), names)
+    assert (names["again"].predict(names["frame"]) == names["outliers"].labels_).all()

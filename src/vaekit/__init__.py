@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from .core import Ramp as Ramp
     from .data import datasets as datasets
     from .estimator import VAE as VAE
+    from .loading import load as load
     from .model import VAEModule as VAEModule
     from .outliers import OutlierDetector as OutlierDetector
-    from .saving import load as load
     from .sweeps import Sweep as Sweep
     from .sweeps import sweep as sweep
     from .training import Adam as Adam
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "VAE": "estimator",
     "OutlierDetector": "outliers",
-    "load": "saving",
+    "load": "loading",
     "sweep": "sweeps",
     "Sweep": "sweeps",
     "VAEModule": "model",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -70,7 +71,7 @@ class OutlierDetector(Parameters):
 
     def fit(self, x: object, y: object = None) -> Self:
         """Fits to rows (N, ...), or a table; y is left aside. Raises ValueError for settings that are none."""
-        self._check()
+        self.check()
         if hasattr(x, "toarray"):
             raise TypeError("sparse input is not supported by OutlierDetector: pass x.toarray()")
         table = as_table(x)
@@ -84,11 +85,7 @@ class OutlierDetector(Parameters):
         out[np.random.default_rng([self.seed, 2**31 + 2]).permutation(count)[:held]] = True
         part = partial(take, table) if table is not None else whole.__getitem__
         schema = {} if table is None else {"schema": vae.schema_of(table, ~out)}
-        self.vae_ = vae.fit(part(~out), **schema)
-        self.n_features_in_ = self.vae_.n_features_in_
-        vars(self).pop("feature_names_in_", None)
-        if hasattr(self.vae_, "feature_names_in_"):
-            self.feature_names_in_ = self.vae_.feature_names_in_
+        self._adopt(vae.fit(part(~out), **schema))
         bounds = self._scored(part(out), "bound") if self.by == "typicality" else None
         self.entropy_ = None if bounds is None else float(bounds.mean())
         self.calibration_ = self._scored(part(out), self.by)
@@ -97,7 +94,8 @@ class OutlierDetector(Parameters):
         self.labels_ = self._labels(self.decision_scores_)
         return self
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raise ValueError for settings that `fit` does not accept."""
         if self.by not in SCORES:
             raise ValueError(f"by={self.by!r}{nearest(str(self.by), SCORES)}: expected one of {', '.join(SCORES)}")
         if not 0 < self.contamination <= 0.5:
@@ -113,6 +111,42 @@ class OutlierDetector(Parameters):
             return VAE(2, recipe=table(flow=0), missing=True, unknown=self.unknown, seed=self.seed)
         vae = self.vae.__sklearn_clone__()
         return vae.set_params(unknown="error") if self.unknown == "error" else vae
+
+    def _adopt(self, vae: VAE) -> None:
+        self.vae_, self.n_features_in_ = vae, vae.n_features_in_
+        vars(self).pop("feature_names_in_", None)
+        if hasattr(vae, "feature_names_in_"):
+            self.feature_names_in_ = vae.feature_names_in_
+
+    def restore(
+        self, vae: VAE, threshold: float, entropy: float | None, decision_scores: NDArray, calibration: NDArray
+    ) -> Self:
+        """Take over what `fit` learned, as `load` reads it from files."""
+        self._adopt(vae)
+        self.threshold_, self.entropy_ = threshold, entropy
+        self.decision_scores_, self.calibration_ = decision_scores, calibration
+        self.labels_ = self._labels(decision_scores)
+        return self
+
+    def save(self, path: str | Path) -> None:
+        """Write the fitted detector into a folder; what was there is replaced.
+
+        `vaekit.load` reads it back: the VAE, the threshold, the scores of fit and the calibration, nothing pickled.
+
+        Parameters
+        ----------
+        path : str or Path
+            The folder. It is also the folder of a VAE for the command line.
+
+        Raises
+        ------
+        NotFittedError
+            If the detector has not been fitted.
+        """
+        from .loading import save_detector
+
+        self._fitted()
+        save_detector(self, path)
 
     def _fitted(self) -> VAE:
         if not hasattr(self, "threshold_"):

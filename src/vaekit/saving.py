@@ -6,6 +6,7 @@ import copy
 import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -76,12 +77,12 @@ def describe(vae: VAE, learner: Learner) -> dict[str, Any]:
     }
 
 
-def save(vae: VAE, path: str | Path) -> None:
+def save(vae: VAE, path: str | Path, sections: Mapping[str, Any] = MappingProxyType({})) -> None:
     """Writes a fitted VAE as `config.json`, `model.safetensors` and `history.jsonl`; what was there is replaced.
 
     Of several seeds the first one's model is written so, the others' each into a folder of its own, `seed-1`, ...
     Warns where a model that was trained with `privacy` keeps training rows. Raises ValueError for weights that are not
-    finite.
+    finite. sections: further sections of `config.json`, by name.
     """
     path, learner = expanded(path), Learner(vae._fitted(), vae.objective_)
     description = describe(vae, learner)
@@ -104,7 +105,7 @@ def save(vae: VAE, path: str | Path) -> None:
     listed = {"members": list(members)} if members else {}
     if vae.spec_.schema is None and hasattr(vae, "feature_names_in_"):
         listed["feature_names"] = vae.feature_names_in_.tolist()
-    storage.write_json(path / "config.json", storage.sealed({**description, **listed, **digests}))
+    storage.write_json(path / "config.json", storage.sealed({**description, **listed, **sections, **digests}))
 
 
 def _check_saved(vae: VAE, learner: Learner, description: dict[str, Any], weights: dict[str, Tensor]) -> None:
