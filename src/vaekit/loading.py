@@ -101,7 +101,10 @@ def _number(section: Mapping[str, Any], name: str) -> float | None:
 
 
 def _scores(file: Path, digest: object) -> dict[str, NDArray]:
-    """The scores in a file of this digest, None: of any. Raises StorageError for a file that is missing or changed, or holds anything else."""
+    """The scores in a file of this digest, None: of any.
+
+    Raises StorageError for a file that is missing or changed, or holds anything else.
+    """
     try:
         tensors, _ = storage.read_tensors(file)
     except FileNotFoundError:
