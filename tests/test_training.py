@@ -337,7 +337,9 @@ def test_averages_and_steps_left_out_resume_bit_for_bit(digits, tmp_path, monkey
     assert timeless(whole.history_) == timeless(resumed.history_)
     assert 0 < whole.history_[-1]["skipped"] < 12
     vk.VAE(epochs=1, seed=4).fit(digits, run=tmp_path / "plain")
-    with pytest.raises(ValueError, match="taken without average: resume with the settings it began with"):
+    with pytest.raises(
+        ValueError, match="taken with adam.average=None, this run has adam.average=0.9: resume with what it began with"
+    ):
         vk.VAE(epochs=2, seed=4, average=0.9).fit(digits, run=tmp_path / "plain", resume=True)
 
 

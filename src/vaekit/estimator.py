@@ -275,7 +275,8 @@ class VAE(Evaluated):
 
     def _fitting(self) -> dict[str, Any]:
         compiled = self.compile if self.privacy is None else False
-        return {"patience": self.patience, "threads": self.threads, "compiled": compiled}
+        own = {"initialiser": self.initialiser}
+        return {"patience": self.patience, "threads": self.threads, "compiled": compiled, "settings": own}
 
     def fit_prior(
         self,

@@ -67,11 +67,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
-    write_atomic(path, lines_of(records))
-
-
-def lines_of(records: Iterable[Mapping[str, Any]]) -> bytes:
-    return "".join(json.dumps(r) + "\n" for r in records).encode()
+    write_atomic(path, "".join(json.dumps(r) + "\n" for r in records).encode())
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any] | None = None) -> None:
@@ -194,14 +190,9 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def bytes_digest(content: bytes) -> str:
-    """SHA-256 in hexadecimal."""
-    return hashlib.sha256(content).hexdigest()
-
-
 def json_digest(value: Any) -> str:
     """SHA-256 of a JSON value, in hexadecimal; the order of keys and the layout of the text do not count."""
-    return bytes_digest(json.dumps(value, sort_keys=True).encode())
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def sealed(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from .paths import expanded
 from .recipes import RECIPES, Recipe
 from .storage import StorageError
 from .training import Learner
-from .training.history import ENDED, Course
+from .training.history import ENDED, Course, timeless
 from .typecheck import check_arguments, fits, shown
 
 log = logging.getLogger("vaekit")
@@ -97,7 +97,7 @@ def save(vae: VAE, path: str | Path, sections: Mapping[str, Any] = MappingProxyT
     storage.write_lines(path / "history.jsonl", vae.history_)
     digests = {
         "weights_sha256": storage.file_digest(path / "model.safetensors"),
-        "history_sha256": storage.bytes_digest(storage.lines_of(vae.history_)),
+        "history_sha256": storage.json_digest(timeless(vae.history_)),
     }
     members = {f"seed-{member.seed}": member for member in vae.__dict__.get("members_", [])[1:]}
     for name, member in members.items():
@@ -291,7 +291,7 @@ def _course(path: Path, config: dict[str, Any], fitted: dict[str, Any], verify: 
     if verify and config.get("weights_sha256") != storage.file_digest(weights):
         raise StorageError(f"{weights} is not the file that config.json was saved with: it was changed or replaced")
     history = storage.read_lines(lines)
-    if verify and lines.exists() and config.get("history_sha256") != storage.file_digest(lines):
+    if verify and lines.exists() and config.get("history_sha256") != storage.json_digest(timeless(history)):
         raise StorageError(
             f"{lines} is not the file that config.json was saved with: it was changed, or a later training in this "
             "folder has not ended; resume that, or remove the file to load the model without its history"

@@ -15,11 +15,9 @@ from torch.nn.modules import module as hooks
 from .core import COMPONENTS, Component, type_name
 from .files import (
     StorageError,
-    bytes_digest,
     check_seal,
     file_digest,
     json_digest,
-    lines_of,
     read_bytes,
     read_json,
     read_lines,
@@ -37,7 +35,6 @@ from .typecheck import check_arguments, hints_of, shown, written
 __all__ = [
     "FORMAT",
     "StorageError",
-    "bytes_digest",
     "check_format",
     "check_seal",
     "check_sizes",
@@ -49,7 +46,6 @@ __all__ = [
     "inside",
     "json_digest",
     "limited",
-    "lines_of",
     "load_weights",
     "mismatches",
     "not_finite",

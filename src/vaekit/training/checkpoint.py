@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..storage import StorageError, read_tensors, write_tensors
+from ..storage import StorageError, inside, mismatches, read_tensors, write_tensors
+from ..typecheck import check_arguments, fits, shown
+from .history import Course
+from .identity import Identity, check_same, digest_of
 from .loop import Training
+from .pace import Pace
+
+FORMAT = 1
+"""The version of a checkpoint's format; a later one is refused."""
+THREADS = 4096
 
 
 class Checkpoint:
-    """The place training can go on from: `state.safetensors`, and `best.safetensors`, the best held-out weights."""
+    """The place training can go on from: `state.safetensors`, and `best.safetensors`, the best held-out weights.
 
-    def __init__(self, folder: Path):
-        self.state, self.best = folder / "state.safetensors", folder / "best.safetensors"
+    Both hold a format version, the digest of their content and what the training is, see `identity`: a changed file
+    is refused, and so is a training with other rows, settings, seeds or parts.
+    """
 
-    def save(self, training: Training, memory: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, identity: Identity):
+        home = inside(folder, "checkpoint")
+        self.state, self.best, self.identity = home / "state.safetensors", home / "best.safetensors", identity
+
+    def save(self, training: Training, courses: list[Course], pace: Mapping[str, Any]) -> None:
         tensors, place = training.state()
         processes = training.processes
         # torch's own generators: what a user's module, such as dropout, draws from.
@@ -28,34 +42,105 @@ class Checkpoint:
         for name, state in own.items():
             tensors |= {_of(rank, name): t for rank, t in enumerate(processes.each(state))}
         if processes.rank == 0:
-            write_tensors(self.state, tensors, {"place": place, "processes": processes.size, **memory})
+            memory = {"courses": [course.state() for course in courses], "pace": pace, "place": place}
+            head = {"format": FORMAT, "identity": self.identity, "processes": processes.size}
+            write_tensors(self.state, tensors, {**head, **memory})
+
+    def keep_best(self, weights: Mapping[str, Tensor], epochs: list[int]) -> None:
+        """Writes the best weights of every member, which are those of these epochs."""
+        write_tensors(
+            self.best, weights, {"format": FORMAT, "identity": digest_of(self.identity), "best_epochs": epochs}
+        )
 
     def clear(self) -> None:
         """Forgets another run's place: a kill before the first checkpoint must not leave it to be resumed from."""
         self.state.unlink(missing_ok=True)
         self.best.unlink(missing_ok=True)
 
-    def load(self, training: Training) -> dict[str, Any]:
-        """Brings training back to the saved place; returns what was remembered with it.
+    def load(self, training: Training) -> tuple[list[Course], Pace]:
+        """Brings training back to the saved place; returns the courses of the members and the pace.
 
         With another number of processes than it was saved by, their noise begins anew from the seed and the place.
+        Raises StorageError for a damaged file, ValueError for the checkpoint of another training.
         """
-        tensors, metadata = read_tensors(self.state)
-        if "place" not in metadata:
+        tensors, metadata = self._read(self.state)
+        if not {"identity", "place", "processes", "courses", "pace"} <= set(metadata):
             raise StorageError(f"{self.state} is not a checkpoint of vaekit's")
-        training.restore(tensors, metadata.pop("place"))
-        if metadata.pop("processes", 1) != training.processes.size:
+        check_same(metadata["identity"], self.identity, self.state)
+        try:
+            _check_place(metadata["place"], training)
+            courses, pace = _courses(metadata["courses"], training), _pace(metadata["pace"])
+            training.restore(tensors, metadata["place"])
+            self._restore_noise(training, tensors, metadata["processes"])
+        except Exception as error:  # torch refuses wrong tensors in its own ways
+            text = " ".join(str(error).split())[:300]
+            raise StorageError(f"{self.state} does not fit this training: {type(error).__name__}: {text}") from error
+        return courses, pace
+
+    def load_best(self, training: Training, courses: list[Course]) -> dict[str, Tensor]:
+        """The best weights; empty where none were kept. Raises StorageError for those of another training."""
+        if not self.best.exists():
+            if any(course.best_epoch for course in courses):
+                raise StorageError(f"{self.best} is missing: bring it back, or begin a new run")
+            return {}
+        weights, metadata = self._read(self.best)
+        if metadata.get("identity") != digest_of(self.identity):
+            raise StorageError(f"{self.best} belongs to another training: remove it, and begin a new run")
+        epochs = metadata.get("best_epochs")
+        wanted = [course.best_epoch for course in courses]
+        # Newer ones are those of an epoch that is trained again: they are written before the place is.
+        if not fits(epochs, list[int]) or len(epochs) != len(wanted) or any(e < w for e, w in zip(epochs, wanted)):
+            raise StorageError(f"{self.best} holds the weights of epochs {shown(epochs)}, expected those of {wanted}")
+        if problems := mismatches(training.weights(), weights):
+            raise StorageError(f"{self.best} does not fit this training: {problems[0]}")
+        return weights
+
+    def _read(self, path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        tensors, metadata = read_tensors(path)
+        version = metadata.get("format")
+        if not isinstance(version, int) or not 1 <= version <= FORMAT:
+            raise StorageError(f"{path} has format {shown(version)}, this vaekit resumes from up to {FORMAT}")
+        return tensors, metadata
+
+    def _restore_noise(self, training: Training, tensors: Mapping[str, Tensor], processes: int) -> None:
+        if processes != training.processes.size:
             seed = training.renew_noise()
             if training.draws_globally:
                 torch.manual_seed(seed)
-            return metadata
+            return
         noise, *torch_noise = (_of(training.processes.rank, name) for name in ("noise", "torch/cpu", "torch/cuda"))
         training.noise.state = tensors[noise]
         if training.draws_globally:
             torch.set_rng_state(tensors[torch_noise[0]])
         if training.draws_globally and torch_noise[1] in tensors and training.device.type == "cuda":
             torch.cuda.set_rng_state(tensors[torch_noise[1]], training.device)
-        return metadata
+
+
+def _check_place(place: Mapping[str, Any], training: Training) -> None:
+    """Raises ValueError for a place that this training does not come to."""
+    epoch, batch, taken = (place[name] for name in ("epoch", "batch", "taken"))
+    if not all(isinstance(n, int) for n in (epoch, batch, taken)):
+        raise TypeError(f"place {shown(place)}: expected whole numbers")
+    if epoch < 0 or not 0 <= batch < training.batches or taken != epoch * training.batches + batch:
+        raise ValueError(f"place {shown(place)}: expected one of {training.batches} batches of an epoch")
+
+
+def _courses(states: Any, training: Training) -> list[Course]:
+    if not isinstance(states, list) or len(states) != len(training.seeds):
+        raise ValueError(f"courses {shown(states)}: expected one for each of {len(training.seeds)} models")
+    courses = [Course.of(state) for state in states]
+    for course in courses:
+        if not fits(course.history, list[dict]) or not fits(course.best_epoch, int):
+            raise TypeError(f"courses {shown(states)}: expected records")
+    return courses
+
+
+def _pace(state: Mapping[str, Any]) -> Pace:
+    check_arguments("pace", state, Pace.__init__)
+    pace = Pace(**state)
+    if not isinstance(pace.threads, int) or not 1 <= pace.threads <= THREADS:
+        raise ValueError(f"pace {pace}: expected 1 to {THREADS} threads")
+    return pace
 
 
 def _of(rank: int, name: str) -> str:

@@ -6,7 +6,7 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
 from functools import partial
@@ -18,9 +18,10 @@ from torch import Tensor
 
 from ..core import OwnGlobals
 from ..data.rows import AbstractRows
-from ..storage import read_tensors, write_lines, write_tensors
+from ..storage import write_lines
 from .checkpoint import Checkpoint
 from .history import Course, describe, histories, together
+from .identity import identity
 from .learner import Ensemble, Learner
 from .loop import Diverged, Training
 from .pace import Pace, calibrate, ours
@@ -100,12 +101,14 @@ def fit(
     display: Display | None = None,
     threads: int | Literal["auto"] = "auto",
     compiled: bool | Literal["auto"] = "auto",
+    settings: Mapping[str, Any] | None = None,
 ) -> list[Course]:
     """Trains to the end, to early stopping or to Ctrl-C; returns how it went for every member, for a learner alone one.
 
     held: held-out rows, scored after every epoch. patience: epochs without a better held-out ELBO after which
     training stops and the best weights come back. folder: of checkpoints and `history.jsonl`; with `resume` training
-    goes on from there, at the same pace. threads, compiled: of the steps; "auto" tries, see `calibrate`. Raises
+    goes on from there, at the same pace; it has to be the same training, see `identity`, whose `settings` these are.
+    threads, compiled: of the steps; "auto" tries, see `calibrate`. Raises
     Diverged when the loss stops being finite; the last good checkpoint stays. The members of an ensemble stop and
     diverge each by itself, and training ends with the last of them. Of several processes the first one scores, shows
     and writes; all are given the same folder.
@@ -115,7 +118,7 @@ def fit(
         raise ValueError(f"patience={patience} watches held-out rows, and there are none: set validation=0.1")
     seed = training.processes.seed(training.seeds[0])
     with OwnGlobals(seed) if training.draws_globally else nullcontext():
-        watched = Watched(training, held, patience, folder, display or Silent())
+        watched = Watched(training, held, patience, folder, display or Silent(), settings)
         if resume:
             watched.resume()
         else:
@@ -127,12 +130,18 @@ class Watched:
     """A training with what is remembered about it: every member's course and best weights, its checkpoint."""
 
     def __init__(
-        self, training: Training, held: AbstractRows | None, patience: int | None, folder: Path | None, display: Display
+        self,
+        training: Training,
+        held: AbstractRows | None,
+        patience: int | None,
+        folder: Path | None,
+        display: Display,
+        settings: Mapping[str, Any] | None = None,
     ):
         self.training, self.held, self.patience, self.folder = training, held, patience, folder
         self.processes = training.processes
         self.display = display if self.processes.rank == 0 else Silent()
-        self.checkpoint = None if folder is None else Checkpoint(folder / "checkpoint")
+        self.checkpoint = None if folder is None else Checkpoint(folder, identity(training, held, settings))
         self.courses = [Course() for _ in training.seeds]
         self.best_weights: dict[str, Tensor] = {}
         self.saved = 0.0
@@ -146,11 +155,13 @@ class Watched:
         """Goes back to the checkpoint, where there is one."""
         if self.checkpoint is None or not self.checkpoint.state.exists():
             return self.begin()
-        memory = self.checkpoint.load(self.training)
-        self.courses = [Course.of(state) for state in memory["courses"]]
-        self.pace = Pace(**memory["pace"])
-        if self.checkpoint.best.exists():
-            self.best_weights = read_tensors(self.checkpoint.best)[0]
+        self.courses, self.pace = self.checkpoint.load(self.training)
+        if self.training.epoch > self.training.epochs:
+            raise ValueError(
+                f"{self.checkpoint.state} has trained {self.training.epoch} epochs, epochs={self.training.epochs}: "
+                "resume with as many or more"
+            )
+        self.best_weights = self.checkpoint.load_best(self.training, self.courses)
         self._stop_early()
         if any(len(self.courses[k].history) < self.training.epoch for k in self.active):
             raise ValueError(f"patience={self.patience}: a member stopped with less; resume with what it began with")
@@ -291,7 +302,7 @@ class Watched:
             self.best_weights = {n: t.detach().clone() for n, t in now.items()}
         self._copy(now, self.best_weights, members)
         if self.checkpoint is not None and self.processes.rank == 0:
-            write_tensors(self.checkpoint.best, self.best_weights)
+            self.checkpoint.keep_best(self.best_weights, [course.best_epoch for course in self.courses])
 
     @torch.no_grad()
     def _copy(self, source: dict[str, Tensor], into: dict[str, Tensor], members: list[int]) -> None:
@@ -305,8 +316,7 @@ class Watched:
         if self.checkpoint is None:
             return
         self._look()
-        memory = {"courses": [course.state() for course in self.courses], "pace": asdict(self.pace)}
-        self.checkpoint.save(self.training, memory)
+        self.checkpoint.save(self.training, self.courses, asdict(self.pace))
         self._write_history()
         self.saved = time.perf_counter()
 

@@ -15,6 +15,14 @@ ENDED = ("finished", "stopped early", "interrupted")
 """How the training of a model that is saved may have ended."""
 BOOKKEEPING = ("epoch", "step", "lr", "skipped", "epsilon", "seconds", "rows_per_second", "members")
 
+TIMINGS = ("seconds", "rows_per_second")
+"""What differs between two runs of the same training."""
+
+
+def timeless(records: Sequence[Record]) -> list[Record]:
+    """A history without what differs between two runs of the same training."""
+    return [{name: value for name, value in record.items() if name not in TIMINGS} for record in records]
+
 
 @dataclass
 class Course:
