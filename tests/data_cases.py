@@ -76,7 +76,7 @@ def originals() -> dict[str, bytes]:
         "x.npz": _bytes(lambda b: np.savez(b, x=real, y=X)),
         "small.npz": _bytes(lambda b: np.savez_compressed(b, real)),
         "mixed.csv": FRAME.to_csv(index=False).encode(),
-        "numbers.csv": pd.DataFrame(X).to_csv(index=False).encode(),
+        "numbers.csv": pd.DataFrame(X, columns=list("abc")).to_csv(index=False).encode(),
         "mixed.parquet": _bytes(lambda b: FRAME.to_parquet(b)),
         "numbers.parquet": _bytes(lambda b: pd.DataFrame(real, columns=list("abc")).to_parquet(b)),
         "csr.h5ad": _cells("csr_matrix"),

@@ -116,3 +116,26 @@ def test_schemas_warnings_and_logs_show_names_as_text(folder, recwarn, caplog):
 def test_a_member_of_a_run_is_a_folder_in_it(tmp_path, name):
     with pytest.raises(StorageError, match="as a folder inside it"):
         inside(tmp_path, name)
+
+
+def test_messages_on_levels_and_columns_from_python_show_them_as_text():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({EVIL: rng.normal(size=60), "level": [["a", f"b{EVIL}"][i % 2] for i in range(60)]})
+    vae = vk.VAE(epochs=1, latent_dim=2, verbose=False, seed=0, device="cpu", unknown="error").fit(frame)
+    assert quiet(str(vae.spec_.schema)) and quiet(str(vae.spec_))
+    wrong = [
+        frame.assign(level=f"c{EVIL}"),
+        frame.drop(columns=EVIL),
+        frame.drop(columns="level"),
+        frame.assign(**{EVIL: np.inf}),
+        frame.assign(**{EVIL: f"word{EVIL}"}),
+    ]
+    for rows in wrong:
+        with pytest.raises((ValueError, TypeError)) as caught:
+            vae.score_samples(rows, draws=2)
+        assert quiet(str(caught.value)), rows
+    with pytest.raises(ValueError) as caught:
+        vk.evaluation.judge_table(frame, frame.rename(columns={EVIL: f"x{EVIL}"}))
+    assert quiet(str(caught.value))
+    judged = vk.evaluation.judge_table(frame, frame[::-1].reset_index(drop=True))
+    assert quiet(str(judged)) and quiet(repr(judged))

@@ -324,6 +324,7 @@ def test_rows_that_do_not_fit_into_memory_are_refused(tmp_path, monkeypatch):
     (tmp_path / "images").mkdir()
     for i in range(20):
         Image.fromarray(np.zeros((60, 60), np.uint8)).save(tmp_path / "images" / f"{i}.png")
+    monkeypatch.setattr(limits, "SMALL", 0)
     monkeypatch.setattr(limits, "available_memory", lambda: 2**16)
     for name in ("x.npy", "x.npz", "images"):
         with pytest.raises(FileError, match=f"{name}.* asks for .* of memory, and 65.5 kB are free"):

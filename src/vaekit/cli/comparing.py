@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Sequence
-from pathlib import Path
 
 from ..data import datasets
+from ..paths import expanded
 from ..report import comparison
 from . import outputs
 from .inputs import Part
@@ -17,7 +17,7 @@ from .runs import as_json, digest_of
 
 def compare(args: Namespace) -> Outcome:
     """One page of several runs, on the same rows."""
-    path = outputs.chosen(args.output, Path(args.runs[0]).expanduser().parent / "comparison.html", ".html", ".htm")
+    path = outputs.chosen(args.output, expanded(args.runs[0]).parent / "comparison.html", ".html", ".htm")
     names = _names(args.runs)
     given = [opened(Namespace(run=run, data=args.on, context=None, device=args.device)) for run in args.runs]
     models = {name: vae for name, (vae, _) in zip(names, given)}
@@ -35,9 +35,9 @@ def _names(runs: Sequence[str]) -> list[str]:
     for run in runs:
         if runs.count(run) > 1:
             raise ValueError(f"{run} stands twice; name every run once")
-        if (Path(run).expanduser() / "sweep.json").exists():
+        if (expanded(run) / "sweep.json").exists():
             raise ValueError(f"{run} is a sweep, with a page of its own, report.html: name runs in it")
-    own = [Path(run).expanduser().resolve().name for run in runs]
+    own = [expanded(run).resolve().name for run in runs]
     return own if len(set(own)) == len(own) else list(runs)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from .. import storage
 from ..data.frames import container_of
 from ..estimator import VAE
+from ..paths import expanded
 from ..training import join
 from ..training.display import display_for
 from . import INTERRUPTED
@@ -68,7 +69,7 @@ def _remembered(args: Namespace) -> Plan:
 
 
 def _folder(plan: Plan, args: Namespace) -> Path:
-    return place(plan, args.output, args.overwrite) if args.resume is None else Path(args.resume).expanduser()
+    return place(plan, args.output, args.overwrite) if args.resume is None else expanded(args.resume)
 
 
 def _beginning(plan: Plan, given: Inputs, folder: Path) -> str:
@@ -94,7 +95,7 @@ def _train(vae: VAE, given: Inputs, folder: Path, args: Namespace) -> None:
 
 def fit_prior(args: Namespace) -> Outcome:
     """Another prior for the model of a run, trained on the rows that it was fitted to; a run of its own comes of it."""
-    source = Path(args.run).expanduser()
+    source = expanded(args.run)
     plan, new, vae = Plan.read(source), prior(args.prior, args.set), loaded(args)
     if plan.rows_seed is not None:
         raise ValueError(f"{source} was trained together with others: name the run that it is a part of")
@@ -103,7 +104,7 @@ def fit_prior(args: Namespace) -> Outcome:
     given = Inputs(plan)
     if given.held_rows is not None:
         vae.set_params(validation=given.held_rows)
-    folder = Path(args.output).expanduser() if args.resume else place(plan, args.output, args.overwrite)
+    folder = expanded(args.output) if args.resume else place(plan, args.output, args.overwrite)
     if not args.resume:
         clear(folder)
         plan.write(folder)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..data import Annotated, datasets, files
 from ..data.frames import container_of, read_csv, read_parquet, take
 from ..data.stored import stored
+from ..paths import expanded
 from ..suggest import nearest
 
 OBS = "obs:"
@@ -82,7 +83,7 @@ def read(source: str) -> Any:
 
     Raises FileNotFoundError, ValueError or ImportError; see `vaekit.data.files` and `vaekit.data.stored`.
     """
-    path = Path(source).expanduser()
+    path = expanded(source)
     if not path.exists() and path.suffix == "":
         raise FileNotFoundError(
             f"{path.name} is neither a built-in data set ({', '.join(BUILT_IN)}) nor a file or folder"
@@ -124,7 +125,7 @@ def beside(source: str | None, part: Part, flag: str) -> NDArray | None:
         if part.labels is None:
             raise ValueError(f"--{flag} own: {part.name} has no labels of its own; pass a file with one for each row")
         return np.asarray(part.labels)
-    path = Path(source).expanduser()
+    path = expanded(source)
     values = _words(path) if path.suffix.lower() == ".csv" else files.read(path)
     values = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
     if len(values) != len(part.x):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..data.frames import container_of, take
 from ..data.labels import Classes
 from ..estimator import VAE
+from ..paths import expanded
 from . import outputs
 from .inputs import Part, beside
 from .opened import loaded, opened
@@ -130,7 +131,7 @@ def _asked(vae: VAE, args: Namespace) -> object:
         named = {str(level): level for level in want.levels}
         if text in named:
             return named[text]
-        if not Path(text).expanduser().exists():
+        if not expanded(text).exists():
             raise ValueError(f"--context {text}: expected a class, one of {want}, or a file of one for each row")
     rows = Part(range(args.rows), None, f"the sample of {args.rows} rows")
     return beside(text, rows, "context")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from argparse import Namespace
 from dataclasses import replace
-from pathlib import Path
 
 from ..estimator import VAE
+from ..paths import expanded
 from ..saving import load
 from .inputs import OBS, Part, beside, train_and_test
 from .runs import Inputs, Plan, device, seen
@@ -15,13 +15,13 @@ from .words import UsageError
 
 def loaded(args: Namespace) -> VAE:
     """The model of `args.run`, on the device that is asked for."""
-    return load(Path(args.run).expanduser(), device=device(args.device))
+    return load(expanded(args.run), device=device(args.device))
 
 
 def sources(args: Namespace) -> tuple[VAE, Part, Inputs | None]:
     """The model of a run, and the rows that the command line names: by default those that fit evaluated on, and with
     them what fit read."""
-    vae, folder = loaded(args), Path(args.run).expanduser()
+    vae, folder = loaded(args), expanded(args.run)
     plan = Plan.read(folder) if (folder / "run.json").exists() else None
     if args.data is not None:
         train, test = train_and_test(args.data, vae.seed if plan is None else plan.seed_of_rows)
@@ -45,7 +45,7 @@ def opened(args: Namespace) -> tuple[VAE, Part]:
 
 def what_fit_read(args: Namespace) -> Inputs:
     """What the model of a run was fitted to. Raises ValueError where the run does not say it."""
-    folder = Path(args.run).expanduser()
+    folder = expanded(args.run)
     if not (folder / "run.json").exists():
         raise ValueError(f"{folder} does not say what it was fitted to (it has no run.json): give the rows from Python")
     return Inputs(Plan.read(folder))

@@ -20,6 +20,7 @@ from ..data import Stored, datasets
 from ..data.frames import container_of, take
 from ..estimator import VAE
 from ..likelihoods import Bernoulli
+from ..paths import expanded
 from . import inputs
 from .arguments import SETTINGS
 from .inputs import Part
@@ -121,7 +122,7 @@ def remembered(args: Namespace, *words: str) -> Plan:
     if also:
         named = ", ".join("DATA" if name == "data" else f"--{name.replace('_', '-')}" for name in also)
         raise UsageError(f"--resume goes on with what {args.resume} remembers: leave out {named}")
-    return Plan.read(Path(args.resume).expanduser())
+    return Plan.read(expanded(args.resume))
 
 
 class Inputs:
@@ -229,7 +230,7 @@ def _beside(given: str) -> str:
 
 
 def _whole(path: str) -> str:
-    return str(Path(path).expanduser().absolute())
+    return str(expanded(path).absolute())
 
 
 def device(name: str) -> str:
@@ -254,7 +255,7 @@ def place(plan: Plan, output: str | None, overwrite: bool) -> Path:
     """The folder of a new run. Raises FileExistsError where a run would be overwritten unasked."""
     if output is None:
         return _unused(plan)
-    folder = Path(output).expanduser()
+    folder = expanded(output)
     if (folder / "sweep.json").exists():
         raise FileExistsError(f"{folder} holds a sweep: choose another --output")
     if overwrite or not any((folder / name).exists() for name in FILES):

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ..paths import expanded
 from ..suggest import nearest
 from ..sweeps import Sweep, combinations
 from ..sweeps import sweep as trained
@@ -34,7 +35,7 @@ def sweep(args: Namespace) -> Outcome:
     models = seeds * len(combinations(plan.estimator(), over))  # wrong settings are refused before anything is read
     if args.draws is not None and plan.settings["validation"] == 0:
         raise ValueError("--draws bounds log p(x) of held-out rows, and there are none: set --validation")
-    folder = _place(plan, args.output) if args.resume is None else Path(args.resume).expanduser()
+    folder = _place(plan, args.output) if args.resume is None else expanded(args.resume)
     given = Inputs(plan)
     if args.resume is None:
         plan = replace(plan, digests=given.digests)

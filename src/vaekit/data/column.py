@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ..printable import printable
 from .frames import Name, Raw, as_python
 from .making import Made
 from .marginals import Marginal
@@ -82,7 +83,7 @@ class Column:
         if self.kind == "identifier":
             return "left out"
         if self.kind == "constant":
-            return "always missing" if self.value is None else f"always {self.value}"
+            return "always missing" if self.value is None else f"always {printable(self.value, 60)}"
         if self.levels:
             listed = ", ".join(shown(level) for level in self.levels[:SHOWN])
             return f"{listed}, ... ({len(self.levels)} levels)" if len(self.levels) > SHOWN else listed
@@ -404,7 +405,7 @@ def _array(levels: tuple) -> NDArray:
 
 def shown(level: Any) -> str:
     """A value in a message."""
-    return f"{level:g}" if isinstance(level, float) else str(level)
+    return f"{level:g}" if isinstance(level, float) else printable(level, 60)
 
 
 def _date(seconds: float) -> str:

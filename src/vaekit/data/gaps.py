@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..printable import listed
 from ..suggest import nearest
 from .frames import Raw, container_of, names_of, opened, raw
 from .making import Made, build
@@ -29,7 +30,7 @@ def partial_row(given: Mapping[Place, Any], shape: tuple[int, ...], names: Seque
         known = list(names) if names is not None else []
         if isinstance(place, str):
             if place not in known:
-                fix = f"expected one of {', '.join(known)}" if known else "these rows have no names: give a number"
+                fix = f"expected one of {listed(known)}" if known else "these rows have no names: give a number"
                 raise ValueError(f"given: unknown column {place!r}{nearest(place, known)}: {fix}")
             place = known.index(place)
         index = place if isinstance(place, tuple) else (place,)

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..printable import printable
+from ..printable import listed, printable
 
 UNKNOWN = -1
 """Marks a row whose class is not known, as scikit-learn has it; `None` and NaN do, too."""
@@ -75,7 +75,7 @@ class Classes:
         unseen = sorted({str(v) for v in np.unique(array[known]).tolist() if v not in place})
         if unseen:
             raise ValueError(
-                f"unknown class {', '.join(unseen[:SHOWN])}: fit met {self}; pass these, or fit again with all classes"
+                f"unknown class {listed(unseen, SHOWN)}: fit met {self}; pass these, or fit again with all classes"
             )
         index = torch.tensor([place[v] if k else 0 for v, k in zip(array.tolist(), known)], dtype=torch.int64)
         return torch.nn.functional.one_hot(index, len(self)).float() * torch.from_numpy(known).unsqueeze(1)

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..printable import printable
+from ..printable import listed, printable
 from ..suggest import nearest
 from .column import KINDS, SHOWN, Column, SchemaWarning
 from .frames import Name, Raw, column_axis, container_of, names_of, opened, raw
@@ -138,8 +138,7 @@ class Schema:
         if lost:
             raise ValueError(
                 f"the table has no column {', '.join(map(repr, lost[:SHOWN]))}, which fit read; it has "
-                f"{', '.join(map(str, names[:SHOWN]))}{', ...' if len(names) > SHOWN else ''}: pass it, empty if it is "
-                "not known"
+                f"{listed(names, SHOWN)}: pass it, empty if it is not known"
             )
         rows = table.num_rows if container_of(table) == "pyarrow" else len(table)
         if rows == 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 KEPT = 2**28
 """Bytes of decoded row groups that are kept: rows are shuffled among these."""
+SAFE = (14, 0, 1)
+"""The first version of pyarrow that does not unpickle the types that a file names."""
 AT_ONCE = 2**16
 """Rows decoded at a time."""
 
@@ -120,11 +123,26 @@ def parquet_files(folder: Path) -> list[Path]:
 @contextmanager
 def _opened(path: Path) -> Iterator[ParquetFile]:
     try:
+        import pyarrow
         from pyarrow.parquet import ParquetFile
     except ImportError as error:
         raise ImportError('reading .parquet needs pyarrow: pip install "vaekit[tables]"') from error
+    if tuple(map(int, re.findall(r"\d+", pyarrow.__version__)[:3])) < SAFE:
+        raise ImportError(
+            f"pyarrow {pyarrow.__version__} runs code from files (CVE-2023-47248): install 14.0.1 or later"
+        )
     with reading(path, ".parquet"), ParquetFile(regular_file(path)) as file:
+        _check_types(file, path)
         yield file
+
+
+def _check_types(file: ParquetFile, path: Path) -> None:
+    """Raises FileError where a part of a column is not of the column's type: its statistics end the process."""
+    types = [file.schema.column(i).physical_type for i in range(len(file.schema))]
+    for group in range(file.metadata.num_row_groups):
+        own = file.metadata.row_group(group)
+        if own.num_columns != len(types) or any(own.column(i).physical_type != t for i, t in enumerate(types)):
+            raise FileError(f"{printable(path)} has columns of other types than it states: save it again")
 
 
 def _is_number(kind: pyarrow.DataType) -> bool:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..data.column import LEVELLED, numbers
 from ..data.frames import Name, Raw, columns_of
 from ..data.inference import kind_of
+from ..printable import listed
 from ..suggest import nearest
 
 SHOWN = 6
@@ -76,7 +77,7 @@ def as_columns(tables: Mapping[str, object], levels: Sequence[Name] | None = Non
 
 
 def _listed(names: Sequence[Name]) -> str:
-    return ", ".join(map(str, names[:SHOWN])) + ", ..." * (len(names) > SHOWN) if names else "none"
+    return listed(names, SHOWN)
 
 
 def _read(table: object, what: str) -> dict[Name, Raw]:
