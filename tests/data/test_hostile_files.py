@@ -14,7 +14,7 @@ from PIL import Image
 from scipy import sparse
 
 import vaekit as vk
-from vaekit.data import annotated, limits
+from vaekit.data import annotated, hdf5, limits
 from vaekit.data.files import read
 from vaekit.data.limits import FileError, available_memory, check_size, check_stored
 from vaekit.data.stored import stored
@@ -234,6 +234,37 @@ def test_codes_of_categories_that_are_not_there_are_refused(tmp_path):
             everything(path)
     path = columns_of_categories(tmp_path / "x.h5ad", np.array([-1] * 4, "i1"), np.array([], "S1"))
     assert vk.data.Annotated(path).beside("batch").tolist() == [None] * 4
+
+
+def words(path):
+    """A file whose column `batch` is words, and where in the file their references begin."""
+    cells(path)
+    with h5py.File(path, "a") as file:
+        del file["obs/batch"]
+        file["obs/batch"] = ["x" * 5_000, *("y" * 9 for _ in range(1_999))]
+        return path, file["obs/batch"].id.get_offset()
+
+
+def test_words_that_are_named_again_and_again_are_refused_before_they_fill_the_memory(tmp_path):
+    path, place = words(tmp_path / "x.h5ad")
+    assert vk.data.Annotated(path).beside("batch")[1] == "y" * 9
+    content = bytearray(path.read_bytes())
+    content[place : place + 16 * 2_000] = content[place : place + 16] * 2_000  # length, address and number of the first
+    path.write_bytes(content)
+    with pytest.raises(FileError, match="obs/batch in .*x.h5ad holds more words than fit into its file"):
+        vk.data.Annotated(path).beside("batch")
+
+
+def test_a_collection_of_words_that_the_library_reads_for_ever_is_refused(tmp_path):
+    path, _ = words(tmp_path / "x.h5ad")
+    content = bytearray(path.read_bytes())
+    place = content.find(hdf5.HEAP) + 16
+    while int.from_bytes(content[place : place + 2], "little"):  # the number of a word; 0: what is free
+        place += 16 + -(-int.from_bytes(content[place + 8 : place + 16], "little") // 8) * 8
+    content[place + 8 : place + 16] = bytes(8)
+    path.write_bytes(content)
+    with pytest.raises(FileError, match="x.h5ad has a damaged collection of words"):
+        vk.data.Annotated(path)
 
 
 # -- claims ----------------------------------------------------------------------------------------

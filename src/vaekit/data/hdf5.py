@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import mmap
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from struct import unpack_from
 from typing import TYPE_CHECKING, Any
@@ -46,40 +47,50 @@ def open_file(path: Path) -> h5py.File:
     except OSError as error:
         raise FileError(f"{printable(path)} is not a whole .h5ad file ({printable(error)}): write it again") from error
     try:
-        _check_heaps(path, file.id.get_create_plist().get_sizes())
+        if (sizes := file.id.get_create_plist().get_sizes()) != (8, 8):
+            raise FileError(f"{printable(path)} has addresses of {sizes} bytes, expected 8: write it again")
+        longest_word(path)
     except BaseException:
         file.close()
         raise
     return file
 
 
-def _check_heaps(path: Path, sizes: tuple[int, int]) -> None:
-    """Raises FileError for a damaged collection of words: the HDF5 library reads some of these for ever.
+def longest_word(path: Path) -> int:
+    """Bytes of the longest word of a file. Raises FileError for a damaged collection of words, some of which the HDF5
+    library reads for ever. Of larger files than `SCANNED` this is not checked."""
+    state = path.stat()
+    return _longest(path, state.st_size, state.st_mtime_ns) if 0 < state.st_size <= SCANNED else SCANNED // PIECE
 
-    A collection is "GCOL", a version, its size, and objects, each with an index, its size and its bytes; object 0 is
-    what is free (HDF5 File Format Specification, section III.E). Of larger files than `SCANNED` this is not checked.
-    """
-    if sizes != (8, 8):
-        raise FileError(f"{printable(path)} has addresses of {sizes} bytes, expected 8: write it again")
-    if not 0 < path.stat().st_size <= SCANNED:
-        return
+
+@lru_cache(16)
+def _longest(path: Path, size: int, changed: int) -> int:
     with path.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        start = content.find(HEAP)
+        start, longest = content.find(HEAP), 0
         while start >= 0:
             end = start + int.from_bytes(content[start + 8 : start + 16], "little")
-            if end > len(content) or not _is_heap(content, start + 16, end):
-                raise FileError(f"{printable(path)} has a damaged collection of words: write it again")
+            try:
+                longest = max(longest, *_sizes(content, start + 16, end))
+            except ValueError:
+                raise FileError(f"{printable(path)} has a damaged collection of words: write it again") from None
             start = content.find(HEAP, start + 8)
+        return longest
 
 
-def _is_heap(content: mmap.mmap, place: int, end: int) -> bool:
+def _sizes(content: mmap.mmap, place: int, end: int) -> list[int]:
+    """Of the words of a collection: "GCOL", a version, its size, then objects, each with its number, its size and its
+    bytes; object 0 is what is free (HDF5 File Format Specification, section III.E). Raises ValueError for damage."""
+    found = [0]
+    if end > len(content):
+        raise ValueError
     while place + 16 <= end:
         number, size = unpack_from("<H6xQ", content, place)
+        found.append(size if number else 0)
         size = 16 + (size + 7) // 8 * 8 if number else size
         if size < 16 or place + size > end:
-            return False
+            raise ValueError
         place += size
-    return True
+    return found
 
 
 def member(group: h5py.Group, name: str) -> Any:
@@ -192,13 +203,13 @@ def values(data: h5py.Dataset) -> NDArray:
         if kind not in "OS":
             return data[...]
         found: list[str] = []
-        size, room = 0, Path(data.file.filename).stat().st_size
-        at_once = min(PIECE, max(16, (available_memory() or 2**30) // (4 * room)))  # each may be as long as the file
+        size, path = 0, Path(data.file.filename)
+        at_once = min(PIECE, 1 + (available_memory() or 2**30) // (4 * (1 + longest_word(path))))
         for start in range(0, len(data), at_once) if len(data.shape) == 1 else ():
             part = [word(v) for v in data[start : start + at_once].tolist()]
             size += sum(map(len, part))
             found.extend(part)
-            if kind == "O" and size > room:
+            if kind == "O" and size > path.stat().st_size:
                 raise FileError(f"{name} holds more words than fit into its file: it is damaged; write it again")
         return np.array(found, dtype=object)
 
