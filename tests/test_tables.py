@@ -207,6 +207,29 @@ def test_files_are_tables(tmp_path):
     assert list(vk.VAE(epochs=1).fit(str(tmp_path / "x.parquet")).sample(2)) == [n for n in KINDS if n != "size"]
 
 
+def test_values_far_from_zero_come_out_of_a_model(tmp_path):
+    """Account numbers, identities of 64 bits and prices near one: as many values as went in, in their bounds."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "account": 10**9 + rng.integers(0, 50_000, 200),
+            "identity": 10**18 + rng.integers(0, 10**6, 200),
+            "price": np.round(1 + 2e-5 * rng.normal(size=200), 6),
+            "rain": np.where(rng.random(200) < 0.6, 0.0, rng.gamma(1, 5, 200)),
+        }
+    )
+    with brief_start():
+        vae = vk.VAE(2, epochs=1).fit(frame)
+    made = vae.sample(200)
+    assert (made.dtypes == frame.dtypes).all() and made.notna().all().all()
+    assert (made.min() >= frame.min()).all() and (made.max() <= frame.max()).all()
+    assert made["account"].nunique() > 100 and made["identity"].nunique() > 100 and made["price"].nunique() > 20
+    given = 10**18 + 123_457
+    assert vae.sample(3, given={"identity": given})["identity"].tolist() == [given] * 3
+    vae.save(tmp_path)
+    pd.testing.assert_frame_equal(vk.load(tmp_path).reconstruct(frame), vae.reconstruct(frame))
+
+
 # -- likelihoods ----------------------------------------------------------------------------------------
 
 

@@ -173,6 +173,37 @@ def test_other_containers_keep_the_value_too(container):
     assert float(made["visits"][0].as_py() if container == "pyarrow" else made["visits"][0]) == 1.5
 
 
+BROUGHT = {
+    "pandas": lambda f: f,
+    "polars": lambda f: pytest.importorskip("polars").from_pandas(f),
+    "pyarrow": lambda f: pytest.importorskip("pyarrow").Table.from_pandas(f, preserve_index=False),
+    "numpy": lambda f: f.astype({"city": object}).to_records(index=False).view(np.ndarray),
+}
+
+
+@pytest.mark.parametrize("container", BROUGHT)
+def test_cells_are_filled_in_the_container_of_the_rows(fitted, container):
+    """Whatever the model was fitted to, bit for bit where they were there; a constant need not be passed."""
+    frame = table(6, seed=2)[["height", "income", "visits", "city", "smoker", "stars"]]
+    frame["joined"] = table(6)["joined"]
+    frame["size"] = table(6)["size"].astype(object)
+    frame.loc[0, "height"], frame.loc[1, "city"] = np.nan, "Lima"
+    given = BROUGHT[container](frame)
+    with pytest.warns(UnknownValueWarning):
+        made = fitted.impute(given, draws=3)
+    assert type(made) is type(given)
+    back = {
+        "pandas": lambda t: t,
+        "polars": lambda t: t.to_pandas(),
+        "pyarrow": lambda t: t.to_pandas(),
+        "numpy": pd.DataFrame,
+    }[container](made)
+    assert math.isfinite(back.loc[0, "height"]) and list(back) == list(frame)
+    for name in ("income", "visits", "city", "stars"):
+        assert back[name].tolist() == frame[name].tolist()
+    assert back["height"][1:].tolist() == frame["height"][1:].tolist()
+
+
 def test_the_setting_is_kept_and_checked(fitted, tmp_path):
     model = small(unknown="error")
     vars(model).update({n: v for n, v in vars(fitted).items() if n.endswith("_")})
@@ -233,6 +264,26 @@ def test_warm_starts_and_validation_rows_may_hold_unknown_values():
         with pytest.warns(UnknownValueWarning, match="'city': Lima .20 cells"):
             vae.set_params(validation=0.1).fit(pd.concat([frame, new], ignore_index=True))
     assert math.isfinite(vae.history_[-1]["elbo"])
+
+
+def test_the_warning_points_at_the_caller(fitted):
+    with pytest.warns(UnknownValueWarning) as caught:
+        fitted.transform(table(5).assign(city="Lima"))
+    assert caught[0].filename == __file__
+
+
+EXTREME = {
+    "height": [1e300, -1e300, 5e-324],
+    "income": [1e300, 5e-324, 1e12],
+    "visits": [10**15, 0, 10**6],
+}
+
+
+@pytest.mark.parametrize("name", EXTREME)
+def test_extreme_values_have_finite_scores(fitted, name):
+    new = table(4).head(3).assign(**{name: EXTREME[name]})
+    assert np.isfinite(fitted.anomaly_score(new, draws=3)).all() and np.isfinite(fitted.transform(new)).all()
+    assert fitted.anomaly_score(new, draws=3)[0] > fitted.anomaly_score(table(4), draws=3)[0]
 
 
 # -- kinds that do not forbid what is likely to come ------------------------------------------------------

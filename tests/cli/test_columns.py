@@ -9,6 +9,7 @@ from commands import assert_refused, call
 
 import vaekit as vk
 from vaekit.cli import settings
+from vaekit.data import UnknownValueWarning
 from vaekit.training import Privacy
 
 pd = pytest.importorskip("pandas")
@@ -52,6 +53,22 @@ def answer(*words):
 
 
 # -- columns ---------------------------------------------------------------------------------------------
+
+
+def test_values_that_fit_did_not_see_are_missing_or_refused(data, tmp_path):
+    pd.read_csv(data / "people.csv").head(4).assign(city="Lima").to_csv(tmp_path / "new.csv", index=False)
+    for choice, run in (("missing", tmp_path / "a"), ("error", tmp_path / "b")):
+        answer("fit", data / "people.csv", "--unknown", choice, "-o", run, *QUICK)
+        assert vk.load(run).unknown == choice
+    with pytest.warns(UnknownValueWarning, match=r"column 'city': Lima \(4 cells\)"):
+        assert answer("score", tmp_path / "a", tmp_path / "new.csv", "--explain")["rows"] == 4
+    assert (pd.read_csv(tmp_path / "a" / "scores.csv")["city"] > 4).all()
+    for words, message in (
+        (("score", tmp_path / "b", tmp_path / "new.csv"), "column 'city' has levels that fit did not meet: Lima"),
+        (("fit", data / "people.csv", "--unknown", "mising"), "missing"),
+    ):
+        code, _, err = call(*words)
+        assert code == 2 and message in err
 
 
 def test_what_is_said_of_columns_is_what_the_model_has_and_what_its_run_remembers(data, tmp_path):

@@ -225,7 +225,7 @@ def _of_pandas(table: Any, place: int, mixed: bool = False) -> Raw:
     if pd.api.types.is_integer_dtype(kind):
         signed = pd.api.types.is_signed_integer_dtype(kind)
         values = column.to_numpy(dtype=np.int64 if signed else np.uint64, na_value=0)
-        return Raw(_whole(values, seen), seen, dtype, whole=True)
+        return Raw(as_exact(values, seen), seen, dtype, whole=True)
     if pd.api.types.is_numeric_dtype(kind):
         return Raw(column.to_numpy(dtype=np.float64, na_value=np.nan), seen, dtype)
     if isinstance(kind, pd.DatetimeTZDtype):
@@ -252,7 +252,7 @@ def _of_polars(table: Any, place: int, mixed: bool = False) -> Raw:
         return Raw(column.fill_null(False).to_numpy().astype(bool), seen, dtype)
     if kind.is_integer() and "128" not in dtype:
         values = column.fill_null(0).to_numpy().astype(np.int64 if kind.is_signed_integer() else np.uint64)
-        return Raw(_whole(values, seen), seen, dtype, whole=True)
+        return Raw(as_exact(values, seen), seen, dtype, whole=True)
     if kind.is_integer() or kind.is_decimal():
         return _of_objects(np.array(column.to_list(), dtype=object), seen, dtype)
     if kind.is_numeric():
@@ -285,7 +285,7 @@ def _of_arrow(table: Any, place: int, mixed: bool = False) -> Raw:
     if types.is_integer(kind):
         signed = types.is_signed_integer(kind)
         values = column.fill_null(0).cast(pa.int64() if signed else pa.uint64()).to_numpy()
-        return Raw(_whole(values, seen), seen, dtype, whole=True)
+        return Raw(as_exact(values, seen), seen, dtype, whole=True)
     if types.is_decimal(kind):
         return _of_objects(np.array(column.to_pylist(), dtype=object), seen, dtype)
     if types.is_floating(kind):
@@ -320,7 +320,7 @@ def _of_array(values: NDArray, mixed: bool = False) -> Raw:
         return Raw(values.copy(), np.ones(len(values), bool), dtype)
     if kind in "iu":
         seen = np.ones(len(values), bool)
-        return Raw(_whole(values.astype(np.int64 if kind == "i" else np.uint64), seen), seen, dtype, whole=True)
+        return Raw(as_exact(values.astype(np.int64 if kind == "i" else np.uint64), seen), seen, dtype, whole=True)
     if kind == "f":
         numbers = values.astype(np.float64)
         return Raw(numbers, ~np.isnan(numbers), dtype)
@@ -338,7 +338,7 @@ EXACT = 2**49
 """Whole numbers from here on are kept as such: below, float64 brings each back after it was scaled."""
 
 
-def _whole(values: NDArray, seen: NDArray) -> NDArray:
+def as_exact(values: NDArray, seen: NDArray) -> NDArray:
     """Whole numbers as float64, NaN where missing; as they are, 0 where missing, where float64 would round them."""
     if len(values) and (int(values.max()) >= EXACT or int(values.min()) <= -EXACT):
         return np.where(seen, values, 0).astype(values.dtype)
@@ -384,7 +384,7 @@ def _of_numbers(values: NDArray, seen: NDArray, dtype: str) -> Raw:
         kind = np.int64 if most < 2**63 else np.uint64
         if np.iinfo(kind).min <= least and most <= np.iinfo(kind).max:
             exact = np.array([int(v) if s else 0 for v, s in zip(values, seen)], dtype=kind)
-            return Raw(_whole(exact, seen), seen, dtype, whole=True)
+            return Raw(as_exact(exact, seen), seen, dtype, whole=True)
     try:
         numbers = np.array([float(v) if s else np.nan for v, s in zip(values, seen)], dtype=np.float64)
         kept = len(np.unique(numbers[seen])) == len(set(values[seen]))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..printable import listed
 from ..suggest import nearest
-from .frames import Raw, container_of, names_of, opened, raw
+from .frames import Raw, as_exact, container_of, names_of, opened, raw
 from .making import Made, build
 from .schema import Schema
 
@@ -99,26 +99,47 @@ def _array(value: Any) -> NDArray:
     if isinstance(value, datetime.date | np.datetime64):
         return np.array([value], dtype="datetime64[us]")
     array = np.array([value])
-    return array.astype({"i": np.float64, "u": np.float64, "U": object}.get(array.dtype.kind, array.dtype))
+    if array.dtype.kind in "iu":
+        return as_exact(array, np.ones(1, dtype=bool))
+    return array.astype({"U": object}.get(array.dtype.kind, array.dtype))
 
 
 def filled(x: Any, made: Any) -> Any:
     """Rows x with their missing cells replaced by those of `made`; all other cells are as they were, bit for bit.
 
-    A table of another library than `made` comes back as `made`.
+    x and `made` may be tables of different libraries: what comes back is of that of x.
     """
     kind = container_of(x)
     if kind is None:
         array = np.asarray(x)
         return np.where(np.isnan(array), made.astype(array.dtype), array) if array.dtype.kind == "f" else array.copy()
-    if kind != container_of(made):
-        return made
+    made = made if kind == container_of(made) else _converted(made, kind)
     return {"pandas": _pandas, "polars": _polars, "pyarrow": _arrow, "numpy": _structured}[kind](x, made)
+
+
+def _converted(table: Any, kind: str) -> Any:
+    """A table as one of another library."""
+    own = container_of(table)
+    table = {name: table[name] for name in table.dtype.names} if own == "numpy" else table
+    if kind == "polars":
+        import polars as pl
+
+        return {"pyarrow": pl.from_arrow, "pandas": pl.from_pandas, "numpy": pl.DataFrame}[own](table)
+    if kind == "pyarrow":
+        import pyarrow as pa
+
+        if own == "polars":
+            return table.to_arrow()
+        return pa.table(table) if own == "numpy" else pa.Table.from_pandas(table, preserve_index=False)
+    import pandas as pd
+
+    frame = table.to_pandas() if own in ("polars", "pyarrow") else pd.DataFrame(table)
+    return frame if kind == "pandas" else frame.to_records(index=False)
 
 
 def _pandas(x: Any, made: Any) -> Any:
     out = x.copy()
-    for name in made.columns:
+    for name in [n for n in made.columns if n in x.columns]:
         gap = x[name].isna()
         if bool(gap.any()):
             own, new = x[name], made[name].set_axis(x.index)
@@ -129,7 +150,7 @@ def _pandas(x: Any, made: Any) -> Any:
 
 def _polars(x: Any, made: Any) -> Any:
     new = []
-    for name in made.columns:
+    for name in [n for n in made.columns if n in x.columns]:
         own = x[name].fill_nan(None) if x[name].dtype.is_float() else x[name]
         new.append(own.zip_with(own.is_not_null(), made[name].cast(own.dtype)))
     return x.with_columns(new)
@@ -152,7 +173,7 @@ def _arrow(x: Any, made: Any) -> Any:
 
 def _structured(x: NDArray, made: NDArray) -> NDArray:
     out = x.copy()
-    for name in made.dtype.names:
+    for name in [n for n in made.dtype.names if n in x.dtype.names]:
         own = x[name]
         if own.dtype.kind == "O":
             gap = np.array([v is None or v != v for v in own], dtype=bool)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -55,7 +56,15 @@ def warn_of(values: Mapping[Name, NDArray]) -> None:
         listed = "; ".join(f"column {name!r}: {_counted(own)}" for name, own in list(values.items())[:SHOWN])
         more = f"; and {len(values) - SHOWN} more columns" if len(values) > SHOWN else ""
         text = f"values that fit did not see are treated as missing, in {listed}{more}"
-        warnings.warn(text, UnknownValueWarning, stacklevel=2)
+        warnings.warn(text, UnknownValueWarning, stacklevel=_caller())
+
+
+def _caller() -> int:
+    """The level of the stack, seen from the function that warns, at which this package was called."""
+    level, frame, package = 1, sys._getframe(1), __name__.partition(".")[0]
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == package:
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 def _counted(values: NDArray) -> str:

@@ -108,7 +108,9 @@ def _column(
         raise ValueError(f"column {name!r} holds words in {words[0]}, but not in {others[0]}: bring both to one type")
     if words or (kind in LEVELLED if levels is None else name in levels):
         return _coded(raw)
-    return {what: numbers(own, name) for what, own in raw.items()}, None
+    exact = [own.values[own.seen] for own in raw.values() if own.values.dtype.kind in "iu" and own.seen.any()]
+    origin = min((int(values.min()) for values in exact), default=0)  # else float64 would make them equal
+    return {what: numbers(own, name, origin=origin) for what, own in raw.items()}, None
 
 
 def _holds_words(column: Raw) -> bool:
