@@ -133,7 +133,7 @@ def test_scikit_learn_s_checks_pass(style):
     model = small(style=style).set_params(vae__epochs=2, vae__validation=0, draws=20)
     results = checks.check_estimator(model, on_fail=None, on_skip=None)
     failed = {r["check_name"]: repr(r["exception"])[:300] for r in results if r["status"] == "failed"}
-    assert set(failed) - ROUNDING == EXCEPTIONS[style], failed
+    assert set(failed) - ROUNDING <= EXCEPTIONS[style], failed
     assert len(results) > 35
 
 

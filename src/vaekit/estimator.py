@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -30,7 +31,7 @@ from .latents import AbstractLatent, Prior, StandardNormal
 from .likelihoods import Likelihood
 from .likelihoods.unit import reading
 from .model import VAEModule
-from .networks import MLP, Network, as_network, ends_in, initialise
+from .networks import MLP, Adapter, Network, as_network, ends_in, gives_probabilities, initialise
 from .objectives import Objective, PriorFit
 from .recipes import RECIPES, Parts, Pretraining, Recipe, Regime
 from .training import Adam, Learner, Training, fit, join
@@ -38,9 +39,11 @@ from .training.display import display_for
 from .training.distributed import Processes
 from .training.fitting import Display, Silent
 from .training.history import Course
-from .training.loop import prepare
+from .training.loop import prepare, start
 from .training.prior import holding, start_prior, with_prior
 from .training.privacy import Privacy, PrivateTraining
+
+log = logging.getLogger("vaekit")
 
 FEW, SHARE = 500, 80
 """How many rows `fit` looks at for the two lines on the model's health, at most, and of how many that it trained on one
@@ -197,6 +200,9 @@ class VAE(Evaluated):
         self._check_privacy()
         rows, held = self._split(x, y, context, schema=schema)
         folder, display = None if run is None else Path(run), display or display_for(self.verbose)
+        if rows.spec.choice is not None:
+            log.info("%s", rows.spec.choice)
+            display.tell(rows.spec.choice)
         vars(self).pop("members_", None)
         if self._several():
             from .sweeps import fit_seeds
@@ -459,16 +465,31 @@ class VAE(Evaluated):
         learner.model.low_precision = self._low_precision()
         return learner
 
+    def _model(self, parts: Parts, spec: DataSpec, display: Display) -> VAEModule:
+        """A new model of these parts. Where a user's decoder gives probabilities, its likelihood reads them."""
+
+        def of(likelihood: Likelihood) -> VAEModule:
+            model = VAEModule(parts.encoder, parts.latent, parts.decoder, likelihood, parts.context)
+            return model.settled(spec.model_shape, context_shape(spec) or 0)
+
+        model = of(parts.likelihood)
+        reads_logits = getattr(model.likelihood, "reads", None) == "logits"
+        if not (reads_logits and isinstance(model.decoder, Adapter) and gives_probabilities(model.decoder)):
+            return model
+        display.tell("all outputs of the decoder lie in [0, 1], as after a sigmoid: they are read as probabilities")
+        return of(reading(parts.likelihood, "sigmoid", fixed=self.likelihood is not None))
+
     def _built(self, rows: AbstractRows, folder: Path | None, resume: bool, display: Display) -> Learner:
         with LocalDraws(self.seed):
             parts = self._parts(rows.spec)
             kept = {m for part in vars(parts).values() for m in _networks(part) if any(True for _ in m.parameters())}
-            model = VAEModule(parts.encoder, parts.latent, parts.decoder, parts.likelihood, parts.context)
-            model = model.settled(rows.spec.model_shape, context_shape(rows.spec) or 0)
+            model = self._model(parts, rows.spec, display)
             learner = Learner(model, parts.objective.settled(**_counts(rows, model)))
             generator = torch.Generator().manual_seed(self.seed)
             initialise(nn.ModuleList(m for m in _networks(learner) if m not in kept), self.initialiser, generator)
         learner.to(rows.device)
+        if self.privacy is None:  # it reads training rows
+            start(learner.model, rows, self.seed, kept)
         if parts.pretraining is None:
             before = {n: t.clone() for n, t in learner.state_dict().items()} if self.privacy is not None else {}
             sample = prepare(learner.model, rows, self.seed)

@@ -191,7 +191,7 @@ class Evaluated(Fitted):
         mine = {name: own.figures[name] for name in scored if name in own.figures}
         if "ppca" in simple.figures and not self._binarises:
             apart = torch.from_numpy(self._dense(x) - self._reconstructed(*self._named(x, context))).flatten(1)
-            mine["reconstruction_error"] = reconstruction_error(apart / torch.tensor(simple.scale))
+            mine["reconstruction_error"] = reconstruction_error(apart / torch.tensor(simple.scale, dtype=torch.float64))
         return simple.beside("this model", f"{int(np.prod(self.module_.latent.shape))} latents", mine)
 
     def _dense(self, x: object) -> np.ndarray:

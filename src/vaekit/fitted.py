@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from .core import Batch, Noise, Scope, Source, Still
-from .data.arrays import from_array
+from .data.arrays import from_array, unmasked
 from .data.beside import Beside, sampled, spread
 from .data.containers import framed, indexed, is_frame
 from .data.frames import as_table, joined
@@ -171,10 +171,16 @@ class Fitted(Reading):
     def _represented(self, z: object, context: object) -> list[Tensor]:
         """The cells of what codes (N, latent numbers) decode to, some rows at a time, in the likelihood's space."""
         model = self._fitted()
-        codes = from_array(np.asarray(z)).to(Source.like(model).dtype)
+        codes = from_array(unmasked(z)).to(Source.like(model).dtype)
         size = int(np.prod(model.latent.shape))
         if codes.dim() != 2 or codes.shape[1] != size:
             raise ValueError(f"expected codes (N, {size}), got {tuple(codes.shape)}: pass what transform gives")
+        if not bool(codes.isfinite().all()):
+            row, column = (~codes.isfinite()).nonzero()[0].tolist()
+            raise ValueError(
+                f"expected finite codes, got {codes[row, column]} in row {row}, dimension {column}: pass what "
+                "transform gives"
+            )
         given = self._context(spread(context, len(codes), self.spec_), len(codes))
         device = next(model.parameters()).device
         with torch.no_grad():

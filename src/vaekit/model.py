@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Self
 
@@ -15,7 +15,7 @@ from .distributions import Distribution, sum_cells
 from .latents import AbstractLatent
 from .latents.ladder import pairs
 from .likelihoods import Likelihood
-from .networks import Network, as_network
+from .networks import Adapter, Network, as_network
 from .networks.network import LowPrecision
 
 CONTEXT = 32
@@ -236,6 +236,35 @@ class VAEModule(Component, LowPrecision):
         """(rows, *Z): draws of z from the prior."""
         context = self.read(context)
         return self.latent.generate(rows, self.prior_scope(noise, context), context)
+
+    @torch.no_grad()
+    def start(self, batch: Batch, noise: Noise, kept: Collection[nn.Module] = ()) -> None:
+        """Start the likelihood and the decoder at the moments of a sample of training rows, before `prepare`.
+
+        Parameters
+        ----------
+        batch : Batch
+            Sample of training rows.
+        noise : Noise
+            Noise of a likelihood that draws what it explains.
+        kept : collection of Module
+            Networks that stay as they are, and what they read; a user's own modules always do.
+        """
+        x = self.likelihood.observe(batch.x, Scope.of(noise)).cpu()  # not every device has float64
+        mask = None if batch.mask is None else batch.mask.cpu()
+        if mask is not None:
+            x = torch.where(mask > 0, x, 0.0)
+
+        def built(network: nn.Module) -> bool:
+            return isinstance(network, Network) and not isinstance(network, Adapter) and network not in kept
+
+        if built(self.encoder):
+            self.likelihood.scale_features(x, mask)
+        if self.likelihood.support == "real" or not built(self.decoder):  # mean 0 and variance 1 as they are
+            return
+        at = self.likelihood.start(x, mask, self.decoder.shared_axes)
+        if at is not None:
+            self.decoder.add_to_output(at)
 
     @torch.no_grad()
     def prepare(self, batch: Batch, noise: Noise) -> None:

@@ -76,7 +76,7 @@ class OutlierDetector(Parameters):
             raise TypeError("sparse input is not supported by OutlierDetector: pass x.toarray()")
         table = as_table(x)
         vae = self._vae()
-        whole = np.asarray(vae._rows(x)[0]) if table is None else table  # refuses what is no data
+        whole = table if table is not None else _array(*vae._rows(x))  # refuses what is no data
         count = whole.num_rows if hasattr(whole, "num_rows") else len(whole)
         if count < 2:
             raise ValueError(f"n_samples={count}: expected at least two rows, one of them to calibrate by")
@@ -226,3 +226,8 @@ class OutlierDetector(Parameters):
         own = {n: v for n, v in self.get_params(deep=False).items() if v is not self._defaults()[n]}
         shown = [f"{n}={v!r}" for n, v in own.items() if isinstance(v, VAE) or v != self._defaults()[n]]
         return f"OutlierDetector({', '.join(shown)})"
+
+
+def _array(rows: object, dtype: str) -> NDArray:
+    """Checked rows as an array of the type that they came in."""
+    return np.asarray(rows).astype(dtype, copy=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +13,8 @@ from numpy.random import default_rng  # at the beginning: a Ctrl-C while numpy.r
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from .core import Component, LocalDraws
+from .core import LocalDraws
+from .data.affine import UNSEEN
 from .data.annotated import annotated, beside_of
 from .data.beside import NOTHING, Beside, spread
 from .data.containers import collected
@@ -21,7 +24,7 @@ from .data.labels import Classes
 from .data.patterns import Patterns
 from .data.rows import AbstractRows, as_rows
 from .data.schema import Schema
-from .data.spec import DataSpec, has_gaps
+from .data.spec import DataSpec, has_gaps, pieces
 from .data.stored import Stored, as_data
 from .data.unknown import Unknown, check_unknown
 from .latents import AbstractLatent
@@ -168,12 +171,13 @@ class Reading(Manners):
         spec = DataSpec.infer(x, dtype) if schema is None else DataSpec.of_table(schema)
         if self.missing:
             spec = spec.with_missing()
-        own = any(p is not None and not isinstance(p, Component) for p in (self.encoder, self.decoder))
         with LocalDraws(0):
             parts = self._recipe(spec).build(self.latent_dim, spec)
-        likelihood, encoder = self.likelihood or parts.likelihood, self.encoder or parts.encoder
-        series = isinstance(encoder, SequenceEncoder)
-        spec = spec.for_likelihood(likelihood.support, x, own_layout=own, series=series)
+            series = isinstance(self.encoder or parts.encoder, SequenceEncoder)
+            if series and spec.without_images() != spec:
+                spec = spec.without_images()
+                parts = self._recipe(spec).build(self.latent_dim, spec)
+        spec = spec.for_likelihood((self.likelihood or parts.likelihood).support, x, series=series)
         return spec, (self.latent or parts.latent).labelled
 
     def _patterns(self, x: Tensor | Stored, data: object, schema: Schema | None, trained: Tensor) -> Patterns:
@@ -241,8 +245,27 @@ class Reading(Manners):
 
     def _placed(self, data: Tensor | Stored, context: object, spec: DataSpec) -> AbstractRows:
         """Checked rows where the model is."""
+        self._warn_unseen(data, spec)
         model, beside = self._fitted(), Beside.of(len(data), context=spread(context, len(data), self.spec_))
         return as_rows(data, spec, next(model.parameters()).device, beside).checked(model.likelihood.check)
+
+    def _warn_unseen(self, data: Tensor | Stored, spec: DataSpec) -> None:
+        """Warn of values that differ from the only one that a column had in fit."""
+        counts: Counter[int] = Counter()
+        for part in pieces(data) if spec.constant else ():
+            counts.update(spec.unseen(part))
+        if not counts:
+            return
+        column, rows = counts.most_common(1)[0]
+        names = self.__dict__.get("feature_names_in_")
+        name = f"column {column if names is None else repr(names[column])}" if len(spec.scale) > 1 else "every cell"
+        others = f"; so have {len(counts) - 1:,} more columns" if len(counts) > 1 else ""
+        warnings.warn(
+            f"{name} had one value in fit ({spec.offset[column]:g}), and {rows:,} of the rows have another{others}: "
+            f"such a cell scores as {UNSEEN:g} standard deviations, and reconstructions hold the value of fit",
+            UserWarning,
+            stacklevel=4,
+        )
 
     def _named(self, x: object, context: object) -> tuple[object, object]:
         """Rows and their context: of annotated data, and of a data frame that is read as an array, the columns that the

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import NoReturn
 
 import numpy as np
@@ -20,10 +21,11 @@ def as_tensor(x: object, allow_missing: bool = True) -> tuple[Tensor, str]:
     values where they are not allowed.
     """
     if isinstance(x, Tensor):
-        tensor = x.detach().clone() if x.is_inference() else x.detach()  # autograd saves no inference tensors
-        name = str(tensor.dtype).removeprefix("torch.")
+        tensor, name = _own(
+            x.detach().clone() if x.is_inference() else x.detach()
+        )  # autograd saves no inference tensors
     else:
-        array = _numbers(x)
+        array = as_numbers(x)
         tensor, name = from_array(array), array.dtype.name
     check_shape(tuple(tensor.shape))
     if tensor.is_floating_point():
@@ -37,6 +39,8 @@ def as_tensor(x: object, allow_missing: bool = True) -> tuple[Tensor, str]:
 def from_array(array: NDArray) -> Tensor:
     """An array of numbers as a tensor that holds the same: unsigned types but uint8 become int64."""
     if array.dtype.kind == "u" and array.dtype != np.uint8:
+        if array.dtype.itemsize == 8 and array.size and array.max() > np.iinfo(np.int64).max:
+            raise ValueError(f"expected integers up to 2^63 - 1, got {array.max()}: subtract an offset, or pass floats")
         array = array.astype(np.int64)
     if array.dtype == np.longdouble:
         array = array.astype(np.float64)
@@ -60,9 +64,8 @@ def check_shape(shape: tuple[int, ...]) -> None:
 def refuse(what: str, where: list[int]) -> NoReturn:
     """Raises ValueError for an "infinity" or a "NaN", first met in this row and cell."""
     fix = "mark it missing (NaN)" if what == "infinity" else "say that cells may be missing (missing=True)"
-    raise ValueError(
-        f"the data hold {'an' if what == 'infinity' else 'a'} {what}, first at {tuple(where)}: mend it, or {fix}"
-    )
+    kind = "an infinity" if what == "infinity" else "a NaN or a masked cell"
+    raise ValueError(f"the data hold {kind}, first at {tuple(where)}: replace it, or {fix}")
 
 
 def check_type(dtype: np.dtype, what: str = "an array") -> None:
@@ -81,14 +84,65 @@ def column_names(x: object) -> NDArray | None:
     return np.asarray(list(columns), dtype=object)
 
 
-def _numbers(x: object) -> NDArray:
-    array = np.asarray(x)
+def unmasked(x: object) -> NDArray:
+    """`np.asarray(x)` in which masked cells of `numpy.ma`, and of lists of such arrays, are missing.
+
+    A missing cell is NaN, NaT, or None among objects and words; integers and truth values become float64. Structured
+    arrays are returned with their mask.
+
+    Raises
+    ------
+    ValueError
+        If integers with masked cells are too large for float64.
+    """
+    if isinstance(x, (list, tuple)) and any(isinstance(row, np.ma.MaskedArray) and row.ndim for row in x):
+        x = np.ma.stack([np.ma.asanyarray(row) for row in x])
+    if not isinstance(x, np.ma.MaskedArray):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Warning: converting a masked element to nan")
+            return np.asarray(x)
+    if x.dtype.names:
+        return x
+    mask, values = np.ma.getmaskarray(x), np.ma.getdata(x)
+    if not mask.any():
+        return values
+    kind = values.dtype.kind
+    seen = values[~mask]
+    if kind in "iu" and seen.size and max(int(seen.max()), -int(seen.min())) > 2**53:
+        raise ValueError("integers above 2^53 with masked cells do not fit float64: subtract an offset first")
+    values = values.astype(np.float64 if kind in "biu" else object if kind in "US" else values.dtype)
+    values[mask] = {"M": np.datetime64("NaT"), "m": np.timedelta64("NaT"), "O": None}.get(values.dtype.kind, np.nan)
+    return values
+
+
+def _own(tensor: Tensor) -> tuple[Tensor, str]:
+    """A tensor in a type that PyTorch computes in, and the name of the type that NumPy knows for its own."""
+    name = str(tensor.dtype).removeprefix("torch.")
+    if tensor.is_complex():
+        check_type(np.dtype(complex))
+    if tensor.dtype in (torch.uint16, torch.uint32, torch.uint64):
+        return from_array(tensor.cpu().numpy()).to(tensor.device), name
+    return (tensor.float(), "float32") if tensor.dtype == torch.bfloat16 else (tensor, name)
+
+
+def as_numbers(x: object) -> NDArray:
+    """An array of numbers in its own type, missing cells as NaN. Raises as `check_type` and `unmasked` do."""
+    array = unmasked(x)
     if array.dtype.kind == "O":
-        try:
-            array = array.astype(np.float64)
-        except (TypeError, ValueError) as error:
-            raise type(error)(
-                f"expected numbers, got an array of objects ({error}): encode them as numbers first"
-            ) from None
+        array = _of_objects(array)
     check_type(array.dtype)
     return array
+
+
+def _of_objects(array: NDArray) -> NDArray:
+    """Python numbers as float64, or int64 where all are whole and fit; None, NaT and pandas.NA are missing."""
+    flat = array.ravel()
+    if flat.size and all(type(v) is int and -(2**63) <= v < 2**63 for v in flat):
+        return array.astype(np.int64)
+    absent = [v is None or v is np.ma.masked or type(v).__name__ in ("NAType", "NaTType") for v in flat]
+    try:
+        return np.where(np.reshape(absent, array.shape), np.nan, array).astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise type(error)(
+            f"expected numbers, got an array of objects ({error}): encode them as numbers first"
+        ) from None

@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .arrays import as_tensor
+from .arrays import as_tensor, unmasked
 from .labels import Classes, as_labels
 from .spec import DataSpec
 
 
 def as_context(context: object) -> NDArray | Tensor:
     """Checked context of N rows: classes (N,), whole numbers or words; or numbers (N, ...)."""
-    array = np.asarray(context)
+    array = unmasked(context)
     if array.ndim == 1 and array.dtype.kind in "iubUSO":
         return array
     return as_tensor(array.reshape(-1, 1) if array.ndim == 1 else array, allow_missing=False)[0]
@@ -35,7 +35,7 @@ class Beside:
     @classmethod
     def of(cls, rows: int, labels: object = None, context: object = None) -> Beside:
         own = cls(
-            None if labels is None else np.asarray(labels),
+            None if labels is None else unmasked(labels),
             None if context is None else as_context(context),
         )
         for name, given in (("label", own.labels), ("context", own.context)):
@@ -55,7 +55,7 @@ class Beside:
         context = self.context
         if isinstance(context, Tensor):
             context = context[trained]
-            context = DataSpec.infer(context, "float32").for_likelihood("real", context)
+            context = DataSpec.infer(context, str(context.dtype).removeprefix("torch.")).for_likelihood("real", context)
         elif context is not None:
             context = Classes.infer(context)
         labels = None if self.labels is None or not as_labels(self.labels)[1].any() else Classes.infer(self.labels)
@@ -101,7 +101,7 @@ def told(context: Classes | DataSpec) -> str:
 
 def spread(context: object, rows: int, spec: DataSpec) -> object:
     """Context of `rows` rows: one class, or the numbers of one row, stand for all of them."""
-    want, array = spec.context, np.asarray(context)
+    want, array = spec.context, None if context is None else unmasked(context)
     one = () if isinstance(want, Classes) or want is None else want.shape
     if context is None or array.shape != one or array.shape == (rows, *one):
         return context

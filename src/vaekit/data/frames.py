@@ -7,7 +7,7 @@ import decimal
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -181,7 +181,7 @@ def columns_of(table: object) -> dict[Name, Raw]:
     """Every column by its name: of a table or the path of one, of a mapping of names to columns (arrays, or as `Raw`),
     or of an array (N, D). Raises ValueError for other arrays, and as `names_of` and `raw` do."""
     if isinstance(table, Mapping):
-        return {n: v if isinstance(v, Raw) else _named(n, _of_array, np.asarray(v)) for n, v in table.items()}
+        return {n: v if isinstance(v, Raw) else _named(n, _of_array, np.asanyarray(v)) for n, v in table.items()}
     if container_of(table) is not None or isinstance(table, (str, Path)):
         table = opened(table)
         return {name: raw(table, place, name) for place, name in enumerate(names_of(table))}
@@ -313,6 +313,8 @@ def _of_numpy(table: NDArray, place: int, mixed: bool = False) -> Raw:
 
 
 def _of_array(values: NDArray, mixed: bool = False) -> Raw:
+    if isinstance(values, np.ma.MaskedArray):
+        return _of_masked(values, mixed)
     kind, dtype = values.dtype.kind, values.dtype.str
     if values.ndim != 1:
         raise Unreadable(f"has {values.shape[1:]} numbers in a row: give each a column of its own")
@@ -332,6 +334,15 @@ def _of_array(values: NDArray, mixed: bool = False) -> Raw:
     if kind == "O":
         return _of_objects(values, np.array([_is_there(v) for v in values], dtype=bool), dtype, mixed)
     raise Unreadable(f"type {dtype} is not understood: make it numbers, words, dates or categories")
+
+
+def _of_masked(values: np.ma.MaskedArray, mixed: bool) -> Raw:
+    """A masked column: masked cells are missing, and the type is that of the values."""
+    own, mask = _of_array(np.ma.getdata(values), mixed), np.ma.getmaskarray(values)
+    kept, kind = own.values, own.values.dtype.kind
+    if kind in "iuf":
+        kept = np.where(mask, np.nan if kind == "f" else 0, kept).astype(kept.dtype)
+    return replace(own, values=kept, seen=own.seen & ~mask)
 
 
 EXACT = 2**49

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..printable import listed
 from ..suggest import nearest
+from .arrays import as_numbers
 from .frames import Raw, as_exact, container_of, names_of, opened, raw
 from .making import Made, build
 from .schema import Schema
@@ -111,7 +112,7 @@ def filled(x: Any, made: Any) -> Any:
     """
     kind = container_of(x)
     if kind is None:
-        array = np.asarray(x)
+        array = as_numbers(x)
         return np.where(np.isnan(array), made.astype(array.dtype), array) if array.dtype.kind == "f" else array.copy()
     made = made if kind == container_of(made) else _converted(made, kind)
     return {"pandas": _pandas, "polars": _polars, "pyarrow": _arrow, "numpy": _structured}[kind](x, made)
@@ -172,12 +173,13 @@ def _arrow(x: Any, made: Any) -> Any:
 
 
 def _structured(x: NDArray, made: NDArray) -> NDArray:
-    out = x.copy()
+    out = np.ma.getdata(x).copy()
     for name in [n for n in made.dtype.names if n in x.dtype.names]:
-        own = x[name]
+        own = np.ma.getdata(x[name])
         if own.dtype.kind == "O":
             gap = np.array([v is None or v != v for v in own], dtype=bool)
         else:
             gap = np.isnat(own) if own.dtype.kind == "M" else np.isnan(own) if own.dtype.kind == "f" else False
+        gap = gap | np.ma.getmaskarray(x[name])
         out[name] = np.where(gap, made[name], own)
     return out

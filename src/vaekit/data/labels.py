@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..printable import listed, printable
+from .arrays import unmasked
 
 UNKNOWN = -1
 """Marks a row whose class is not known, as scikit-learn has it; `None` and NaN do, too."""
@@ -23,7 +24,7 @@ def as_labels(labels: object) -> tuple[NDArray, NDArray]:
 
     Raises TypeError for what is neither, ValueError for another shape than one label per row.
     """
-    array = np.asarray(labels)
+    array = unmasked(labels)
     if array.ndim != 1:
         raise ValueError(f"expected a label for each row, (N,), got shape {array.shape}: pass one column")
     if array.dtype.kind == "O":

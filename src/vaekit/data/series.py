@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .arrays import unmasked
+
 
 def padded(rows: Sequence[ArrayLike], length: int | None = None) -> NDArray:
     """Rows of unequal length, (T_i,) or (T_i, C), as one array (N, T) or (N, T, C) of floats, NaN after their ends.
@@ -14,7 +16,7 @@ def padded(rows: Sequence[ArrayLike], length: int | None = None) -> NDArray:
     length: T, the longest row's where it is left out. Fit to them with `missing=True`. Raises ValueError for rows that
     are longer, or of another C than the first.
     """
-    arrays = [np.asarray(row) for row in rows]
+    arrays = [unmasked(row) for row in rows]
     if not arrays or any(a.ndim not in (1, 2) or a.shape[1:] != arrays[0].shape[1:] for a in arrays):
         shapes = ", ".join(sorted({str(a.shape) for a in arrays})[:4]) or "no rows"
         raise ValueError(f"padded expects rows of steps, (T,), or (T, C) with one C for all, got {shapes}")
@@ -34,7 +36,7 @@ def unpadded(rows: ArrayLike, end: float | None = None) -> list[NDArray]:
     end: of whole numbers (N, T), what stands after the last step: the row is cut before the first of it.
     """
     cut = []
-    for row in np.asarray(rows):
+    for row in unmasked(rows):
         seen = ~np.isnan(row.reshape(len(row), -1)).all(1)
         row = row[: len(row) - int(np.argmax(seen[::-1])) if seen.any() else 0]
         ends = [] if end is None else np.flatnonzero(row == end)

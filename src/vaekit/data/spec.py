@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .affine import FARTHEST, UNSEEN, differences, in_units, mean_and_deviation
 from .labels import Classes
 from .patterns import Patterns
 from .schema import Schema
@@ -24,7 +25,7 @@ Kind = Literal["binary", "bytes", "unit", "real", "count", "table"]
 
 DESCRIPTIONS: dict[Kind, str] = {
     "binary": "values 0 and {top:g}",
-    "bytes": "8-bit levels 0..255",
+    "bytes": "{bits}-bit levels 0..{top:g}",
     "unit": "real numbers in [0, 1]",
     "real": "real numbers",
     "count": "counts 0, 1, 2, ...",
@@ -33,6 +34,16 @@ DESCRIPTIONS: dict[Kind, str] = {
 
 
 BESIDE = ("labels", "context", "schema", "patterns")
+DEPTHS = {8: 255.0, 12: 4095.0, 16: 65535.0}
+"""Bits of images, and their greatest level."""
+DARKEST = 32
+"""Whole numbers of another type than uint8 are taken for the levels of images from this greatest value on: smaller ones
+are more often counts."""
+SIDE = 8
+"""Pixels a side from which rows of another type than uint8 are taken for images."""
+SINGLE = (torch.float32, torch.float16, torch.bfloat16, torch.uint8, torch.int8, torch.bool)
+SINGLE_NAMES = ("float32", "float16", "bfloat16", "uint8", "int8", "bool")
+"""Types that are standardised in float32, which holds all their values; others in float64."""
 PIECE = 2**17
 """Cells looked at at a time: what is inferred from data does not take a second copy of them."""
 
@@ -79,7 +90,8 @@ class DataSpec:
     """The type, shape and range of a data set, and the affine map into the space of a likelihood.
 
     `encode` maps data to the model: `(x - offset) / scale`, images with their channels first; `decode` maps back
-    into the data's own units, shape and dtype. offset and scale: one number, or one per column. labels, context: of
+    into the data's own units, shape and dtype. offset and scale: one number, or one per column. constant: the columns
+    that had one value in fit (0 where offset is one number), in which any other value is `UNSEEN`. labels, context: of
     what was given beside the rows, see `vaekit.data.beside`. schema: of a table, whose cells the rows are.
     patterns: of the gaps in the rows of fit, over the cells of a row and, of a table, its `Schema.partial` columns.
     """
@@ -91,6 +103,7 @@ class DataSpec:
     missing: bool = False
     offset: tuple[float, ...] = (0.0,)
     scale: tuple[float, ...] = (1.0,)
+    constant: tuple[int, ...] = ()
     low: float = 0.0
     high: float = 1.0
     labels: Classes | None = None
@@ -112,7 +125,7 @@ class DataSpec:
     def infer(cls, x: Tensor | Stored, dtype: str) -> DataSpec:
         """What rows (N, ...) of checked values hold; `dtype` is their own. They are read once, and no further than to
         the first byte that tells levels, which are 0..255 whichever are met, from two values: 0 and 1, or 0 and 255 as
-        black and white images have them."""
+        black and white images have them. Images are images whatever their type, see `is_levels`."""
         low, high, whole, gaps, two = math.inf, -math.inf, True, False, True
         counted = not isinstance(x, Tensor) and x.store.counted
         for part in values(x):
@@ -120,18 +133,19 @@ class DataSpec:
             if seen := value_range(part):
                 low, high, whole = min(low, seen[0]), max(high, seen[1]), whole and seen[2]
             levels = part.dtype == torch.uint8 and not counted
-            two = two and levels and bool(((part == 0) | (part == 255)).all())
+            two = two and not counted and bool(((part == 0) | (part == 255) | part.isnan()).all())
             if levels and high > 1 and not two:
                 low, high = 0.0, 255.0
                 break
         if low > high:
             raise ValueError("expected data, got only missing values")
         common = dict(shape=tuple(x.shape[1:]), dtype=dtype, missing=gaps, low=low, high=high)
-        if two or (whole and low >= 0 and high <= 1):
+        levels = part.dtype == torch.uint8 or (whole and cls("bytes", **common).is_levels)
+        if (two and levels) or (whole and low >= 0 and high <= 1):
             return cls("binary", **common)
         if counted and whole and low >= 0:
             return cls("count", **common)
-        if part.dtype == torch.uint8:
+        if levels:
             return cls("bytes", **common)
         if not part.is_floating_point() and low >= 0:
             return cls("count", **common)
@@ -142,7 +156,7 @@ class DataSpec:
     @property
     def content(self) -> str:
         """The kind in words."""
-        return DESCRIPTIONS[self.kind].format(top=self.top)
+        return DESCRIPTIONS[self.kind].format(top=self.top, bits=self._bits)
 
     @property
     def integer(self) -> bool:
@@ -152,7 +166,44 @@ class DataSpec:
     @property
     def top(self) -> float:
         """The greatest value that data of this kind may have: of two values 1, or 255 where that was met."""
-        return {"binary": 255.0 if self.high > 1 else 1.0, "unit": 1.0, "bytes": 255.0}.get(self.kind, math.inf)
+        if self.kind == "bytes":
+            return DEPTHS[self._bits]
+        return {"binary": 255.0 if self.high > 1 else 1.0, "unit": 1.0}.get(self.kind, math.inf)
+
+    @property
+    def _bits(self) -> int:
+        """The fewest bits of an image that hold the greatest value."""
+        return next((bits for bits, top in DEPTHS.items() if self.high <= top), 16)
+
+    @property
+    def is_levels(self) -> bool:
+        """Whether whole numbers of another type than uint8 are the levels of images.
+
+        They are for rows of image shape, at least `SIDE` pixels a side, that reach `DARKEST` and no more than 255; of
+        uint16 no more than 65535.
+        """
+        sides = self.shape[1:] if len(self.shape) == 3 and self.shape[0] in (1, 3, 4) else self.shape[:2]
+        most = 65535 if self.dtype == "uint16" else 255
+        return self.is_image and min(sides) >= SIDE and self.low >= 0 and DARKEST <= self.high <= most
+
+    def without_images(self) -> Self:
+        """The same where levels of another type than uint8 are no images: integers are counts, others real numbers."""
+        if self.dtype == "uint8" or not (self.kind == "bytes" or (self.kind == "binary" and self.high > 1)):
+            return self
+        return replace(self, kind="real" if "float" in self.dtype else "count")
+
+    @property
+    def choice(self) -> str | None:
+        """What was chosen that the type of the data does not say, in one sentence; None where nothing was."""
+        rows = f"rows {'x'.join(map(str, self.shape))} of {self.dtype}"
+        if self.dtype != "uint8" and (self.kind == "bytes" or (self.kind == "binary" and self.high > 1)):
+            return (
+                f"{rows} that hold whole numbers up to {self.high:g} are read as images of {self.content}; a "
+                "likelihood of counts or real numbers, such as NegativeBinomial() or Gaussian(), reads them as such"
+            )
+        if self.kind == "count" and self.is_image and self.high > DEPTHS[8]:
+            return f"{rows} that reach {self.high:g} are read as counts; as images they are uint16"
+        return None
 
     @property
     def gappy(self) -> bool:
@@ -176,10 +227,12 @@ class DataSpec:
     def for_likelihood(self, support: str, x: Tensor | Stored, own_layout: bool = False, series: bool = False) -> Self:
         """The spec that brings rows `x` into a likelihood's support.
 
-        own_layout leaves the axes as they are, for networks of the user's that read the data as they come. series:
+        own_layout leaves the axes of images as they are. series:
         rows (T, C) are steps, whose C numbers each have a scale of their own. Raises ValueError where the data cannot
         lie in the support.
         """
+        if support not in ("unit", "signed", "levels"):
+            self = self.without_images()
         if self.missing and support in ("count", "levels") and self.kind == "real" and whole_numbers(x):
             self = replace(self, kind="count")  # floats only because no whole number can be missing
         if self.schema is not None and support != "columns":
@@ -188,10 +241,12 @@ class DataSpec:
                 "the numbers alone, df.to_numpy()"
             )
         offset, scale = self._affine(support, x, series)
+        constant = tuple(i for i, s in enumerate(scale) if s == 0)
+        scale = tuple(s or 1.0 for s in scale)
         last = (
             not own_layout and len(self.shape) == 3 and self.shape[-1] in (1, 3, 4) and self.shape[0] not in (1, 3, 4)
         )
-        return replace(self, offset=offset, scale=scale, channels_last=last)
+        return replace(self, offset=offset, scale=scale, constant=constant, channels_last=last)
 
     def _affine(self, support: str, x: Tensor | Stored, series: bool) -> tuple[tuple[float, ...], tuple[float, ...]]:
         if support == "unit":
@@ -204,7 +259,7 @@ class DataSpec:
             fits = dict.fromkeys(("binary", "bytes", "count"), (0.0, 1.0))
         elif support == "real":
             return self._standardisation(x, series)
-        elif support == "columns":
+        elif support in ("columns", "raw"):
             return (0.0,), (1.0,)
         else:
             raise ValueError(
@@ -226,16 +281,7 @@ class DataSpec:
     def _standardisation(self, x: Tensor | Stored, series: bool = False) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation: of each column for flat rows and for series, of all cells otherwise."""
         columns = self.shape[-1] if len(self.shape) == 1 or (series and len(self.shape) == 2) else 1
-        count = mean = squares = torch.zeros((), dtype=torch.float64)
-        for part in pieces(x):  # Chan, Golub & LeVeque 1983: means and sums of squared deviations of parts, joined
-            values = part.to(torch.float64).reshape(-1, columns)
-            seen = (~values.isnan()).sum(0)
-            own = values.nansum(0) / seen.clamp(min=1)
-            apart, both = own - mean, (count + seen).clamp(min=1)
-            squares = squares + (values - own).square().nansum(0) + apart.square() * count * seen / both
-            mean, count = mean + apart * seen / both, count + seen
-        deviation = (squares / count.clamp(min=1)).sqrt()
-        deviation = torch.where(deviation > 1e-12, deviation, 1.0)
+        mean, deviation = mean_and_deviation(part.reshape(-1, columns) for part in pieces(x))
         return tuple(mean.tolist()), tuple(deviation.tolist())
 
     def with_missing(self) -> Self:
@@ -263,13 +309,49 @@ class DataSpec:
 
     def encode(self, x: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """Rows in the data's units -> (B, *model_shape) in the likelihood's space."""
-        x = x.to(dtype)
-        if len(self.offset) > 1 or len(self.scale) > 1:
-            x = (x - constants(self.offset, x.device, dtype)) / constants(self.scale, x.device, dtype)
+        if x.device.type == "mps":  # it has no float64
+            return self.encode(x.cpu(), dtype).to(x.device)
+        exact = x.dtype in SINGLE and self.dtype in SINGLE_NAMES
+        double = dtype if exact or self.kind in ("binary", "bytes") else torch.float64
+        apart = self._apart(x, double)
+        if len(self.scale) > 1:
+            z = apart / constants(self.scale, x.device, double)
         else:
-            x = x - self.offset[0] if self.offset[0] else x
-            x = x / self.scale[0] if self.scale[0] != 1 else x
-        return self.laid_out(x)
+            z = apart / self.scale[0] if self.scale[0] != 1 else apart
+        if self.kind == "real":
+            z = z.clamp(-FARTHEST, FARTHEST)
+        if self.constant:
+            fixed = constants(self._fixed, x.device, double)
+            z = torch.where(fixed > 0, self._differs(x, apart).to(double) * apart.sign() * UNSEEN, z)
+        return self.laid_out(z.to(dtype))
+
+    def _apart(self, x: Tensor, dtype: torch.dtype) -> Tensor:
+        """`x - offset`. In float64 integers are subtracted as integers."""
+        if self.offset == (0.0,):
+            return x.to(dtype)
+        if dtype == torch.float64:
+            return differences(x, constants(self.offset, x.device, dtype))
+        return x.to(dtype) - (constants(self.offset, x.device, dtype) if len(self.offset) > 1 else self.offset[0])
+
+    @cached_property
+    def _fixed(self) -> tuple[float, ...]:
+        """1 for the columns that had one value in fit."""
+        fixed = set(self.constant)
+        return tuple(float(i in fixed) for i in range(len(self.scale)))
+
+    def unseen(self, x: Tensor) -> dict[int, int]:
+        """How many of the rows (B, *shape) differ from the constant of each column that had one value in fit."""
+        if not self.constant:
+            return {}
+        apart = self._apart(x.cpu(), torch.float64)
+        rows = self._differs(x.cpu(), apart).reshape(len(x), -1, len(self.scale)).any(1).sum(0)
+        return {i: int(rows[i]) for i in self.constant if rows[i]}
+
+    def _differs(self, x: Tensor, apart: Tensor) -> Tensor:
+        """Where cells are not the constant of their column, but for rounding to the type of x."""
+        precision = 4 * torch.finfo(x.dtype if x.is_floating_point() else torch.float64).eps
+        size = constants(self.offset, x.device, apart.dtype).abs()
+        return apart.abs() > precision * size
 
     def laid_out(self, x: Tensor) -> Tensor:
         """(B, *shape) -> (B, *model_shape)."""
@@ -282,12 +364,10 @@ class DataSpec:
             return self.schema.decode(x.cpu().double().numpy(), absent)
         x = x.movedim(1, -1) if self.channels_last else x
         x = x.reshape(len(x), *self.shape).cpu().double()
-        values = (x * x.new_tensor(self.scale) + x.new_tensor(self.offset)).numpy()
-        dtype = np.dtype(self.dtype)
-        if dtype.kind in "iub":
-            limits = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
-            values = values.round().clip(*limits)
-        return values.astype(dtype)
+        if self.kind == "bytes" and self.dtype != "uint8":
+            x = ((x * self.scale[0] + self.offset[0]).round().clip(0, self.top) - self.offset[0]) / self.scale[0]
+        scale = x.new_tensor(self.scale) * (1 - x.new_tensor(self._fixed))
+        return in_units(x * scale, x.new_tensor(self.offset), np.dtype(self.dtype))
 
     @property
     def log_jacobian(self) -> float:

@@ -20,7 +20,7 @@ from torch.utils.data import Dataset
 
 from ..paths import naming, regular_file
 from ..printable import printable
-from .arrays import check_shape, check_type
+from .arrays import check_shape, check_type, unmasked
 from .limits import check_size
 from .npy import opening_npy
 
@@ -177,7 +177,7 @@ def as_row(item: object, name: str) -> NDArray:
     if isinstance(x, Tensor):
         x = x.detach().cpu()
         return (x.float() if x.dtype == torch.bfloat16 else x).numpy()  # NumPy has no such type
-    if isinstance(x, (dict, str, bytes)) or (array := np.asarray(x)).dtype.kind not in "biuf":
+    if isinstance(x, (dict, str, bytes)) or (array := unmasked(x)).dtype.kind not in "biuf":
         raise TypeError(
             f"expected an array of numbers, or a tuple that begins with one, got {type(x).__name__} as {name}: give x"
         )

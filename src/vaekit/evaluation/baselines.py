@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from ..core import isolate
+from ..data.affine import differences
 from ..data.rows import AbstractRows
 from ..data.spec import DataSpec, has_gaps, pieces, values
 from ..data.stored import Stored, as_data
@@ -129,8 +130,8 @@ class _Rows:
         if noisy:
             generator = torch.Generator().manual_seed(self.seed)
             x = x + torch.rand(x.shape, generator=generator) - 0.5
-        offset, scale = (torch.tensor(t, dtype=torch.float32) for t in (self.spec.offset, self.spec.scale))
-        return (x.float() - offset) / scale
+        offset, scale = (torch.tensor(t, dtype=torch.float64) for t in (self.spec.offset, self.spec.scale))
+        return (differences(x, offset) / scale).float()
 
     def figures(self, log_p: Tensor, meaning: str) -> dict[str, Figure]:
         """Of log p (M,) of the test rows."""
@@ -149,9 +150,9 @@ def _factorised(rows: _Rows) -> Fit:
     train, test, log_scale = rows.train, rows.test, torch.zeros(1)
     if rows.kind == "real":
         train, test = rows.standardised(train, False), rows.standardised(test, False)
-        log_scale = torch.tensor(rows.spec.scale).log()
-    elif rows.kind in ("cross-entropy", "binary") and rows.spec.top == 255:
-        train, test = train / 255, test / 255
+        log_scale = torch.tensor(rows.spec.scale, dtype=torch.float64).log()
+    elif rows.kind in ("cross-entropy", "binary") and rows.spec.kind != "unit":
+        train, test = train / rows.spec.top, test / rows.spec.top
     log_p = of_library(train) if rows.kind == TOTALS else factorised(train, rows.kind)
     found = by_chunks(test, lambda part: (log_p(part) - log_scale * ~part.isnan()).sum(1))
     described = "each column alone, around its share of a row's total" if rows.kind == TOTALS else "each column alone"
@@ -276,6 +277,8 @@ def _read(x_train: object, x_test: object, measure: str | None, latents: int, se
         chosen = np.sort(np.random.default_rng(seed).permutation(len(train))[:ROWS])
         train = train[chosen]
     spec = DataSpec.infer(train, dtype)
+    if measure in ("density", TOTALS) or (measure != "cross-entropy" and spec.top > 255):
+        spec = spec.without_images()
     sparse = measure == TOTALS and all(isinstance(t, Stored) and len(t.shape) == 2 for t in (train, test))
     if not sparse:
         train, test = (torch.from_numpy(np.asarray(t)) if isinstance(t, Stored) else t.cpu() for t in (train, test))
@@ -293,7 +296,8 @@ def _read(x_train: object, x_test: object, measure: str | None, latents: int, se
             f"measure={measure!r} of {spec.content}: expected one of "
             f"{', '.join(sorted(map(str, known)))}, or auto; a density is no code length, and the reverse"
         )
-    spec = spec.for_likelihood("real", train, own_layout=True)
+    kind = spec.kind
+    spec = replace(spec.for_likelihood("real", train, own_layout=True), kind=kind)
     train, test = (t if sparse else t.flatten(1) for t in (train, test))
     return _Rows(train, test, spec, measure, latents, seed)
 

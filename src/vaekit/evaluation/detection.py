@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from ..core import Batch, Source, Still, isolate, isolate_methods
+from ..data.arrays import unmasked
 from ..data.rows import AbstractRows
 from ..data.spec import DataSpec
 from ..distributions import sum_cells
@@ -82,7 +83,7 @@ def chimeras(x: ArrayLike, seed: int = 0) -> NDArray:
 
     Every cell is as in a normal row, and few rows are. Raises ValueError for fewer than two rows.
     """
-    rows, generator = np.asarray(x), np.random.default_rng(seed)
+    rows, generator = unmasked(x), np.random.default_rng(seed)
     if rows.ndim < 2 or len(rows) < 2:
         raise ValueError(f"expected at least two rows (N, ...), got {rows.shape}: chimeras are made of pairs")
     n, shape = len(rows), rows.shape[1:]
@@ -150,7 +151,7 @@ class Detector:
     ) -> Self:
         """From a model, what reads rows for it, and normal rows (M, ...), at best such as it was not fitted to."""
         begun = cls(model, read, draws, seed, math.nan, np.zeros((0, 0)), {})
-        rows = np.asarray(normal)
+        rows = unmasked(normal)
         found, codes = begun._scored(read(rows))
         ready = replace(begun, entropy=float(found["bound"].mean()), codes=codes)
         return replace(ready, on_chimeras=told_apart(ready.scores(rows), ready.scores(chimeras(rows, seed))))

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from ..core import LocalDraws, isolate
+from ..data.arrays import unmasked
 from .disentanglement import linear_probabilities
 from .figures import Figure, plain
 from .forest import Forest
@@ -30,7 +31,7 @@ FEW = 1000
 
 def _rows(x: ArrayLike, name: str) -> Tensor:
     """(N, D) in fp32. Raises ValueError for anything else."""
-    array = np.asarray(x)
+    array = unmasked(x)
     array = array.reshape(len(array), -1) if array.ndim > 1 else array
     if array.ndim != 2 or len(array) < 2:
         raise ValueError(f"expected at least two rows as {name}, (N, ...), got an array of shape {np.shape(x)}")
@@ -237,7 +238,7 @@ def judge(
     features: what rows are compared by; None: as they are. Copies are looked for among the rows as they are, always.
     """
     generator = np.random.default_rng(seed)
-    made, test, training = (np.asarray(t) for t in (made, test, training))
+    made, test, training = (unmasked(t) for t in (made, test, training))
     real = training[generator.permutation(len(training))[: len(made)]]
     by = features or Features("the rows as they are", lambda rows: rows)
     of_test = by.of(test)

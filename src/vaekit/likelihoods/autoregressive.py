@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -129,6 +129,18 @@ class Autoregressive(Likelihood):
             kept = scope.rand((len(px.given), 1, planes[1], 1)) >= self.dropout
             known = kept.to(px.given.dtype) if known is None else torch.where(kept, known, 0.0)
         return replace(px, known=known), {}
+
+    def start(self, x: Tensor, mask: Tensor | None = None, shared: Sequence[int] = ()) -> None:
+        """Start its own network at the moments of the cells over all steps."""
+        planes = series(self._known_shape())
+        seen = None if mask is None else mask.reshape(-1, *planes)
+        at = self.inner.start(x.reshape(-1, *planes), seen, shared=(1,))
+        if at is not None:
+            self.network.add_to_output(at)
+
+    def scale_features(self, x: Tensor, mask: Tensor | None = None) -> None:
+        planes = series(self._known_shape())
+        self.inner.scale_features(x.reshape(-1, *planes), None if mask is None else mask.reshape(-1, *planes))
 
     def observe(self, x: Tensor, scope: Scope) -> Tensor:
         return self.inner.observe(x, scope)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,7 +12,13 @@ from torch import Tensor
 from ..core import Component, Scope
 from ..distributions import Distribution
 
-BOUNDS = {"unit": (0.0, 1.0), "signed": (-1.0, 1.0), "real": (-math.inf, math.inf), "count": (0.0, math.inf)}
+BOUNDS = {
+    "unit": (0.0, 1.0),
+    "signed": (-1.0, 1.0),
+    "real": (-math.inf, math.inf),
+    "raw": (-math.inf, math.inf),
+    "count": (0.0, math.inf),
+}
 
 
 class Likelihood(Component):
@@ -20,8 +27,8 @@ class Likelihood(Component):
     Every element of x is a cell. The parameters of a cell are stacked along the first dimension after the
     batch, so that a convolutional decoder fits: x (C, H, W) with two parameters per cell reads (2C, H, W), x
     (D,) reads (2D,). A subclass says how many (`per_cell`), what space the data must be brought to
-    (`support`: "unit" [0, 1], "signed" [-1, 1], "real", "count", "levels" whole numbers below `levels`,
-    "columns"), and what they mean (`distribution`).
+    (`support`: "unit" [0, 1], "signed" [-1, 1], "real" standardised, "raw" as they are, "count", "levels"
+    whole numbers below `levels`, "columns"), and what they mean (`distribution`).
     """
 
     support: str = "real"
@@ -76,6 +83,30 @@ class Likelihood(Component):
 
     def prepare(self, x: Tensor, mask: Tensor | None = None) -> None:
         """Once before the first step, without gradients: starts from a sample of rows what may."""
+
+    def start(self, x: Tensor, mask: Tensor | None = None, shared: Sequence[int] = ()) -> Tensor | None:
+        """Start the parameters of the likelihood at the moments of a sample of training rows.
+
+        Called once, without gradients, before training.
+
+        Parameters
+        ----------
+        x : Tensor of shape (B, *shape)
+            Rows in the space of the likelihood; 0 where they are missing.
+        mask : Tensor of shape (B, *shape) or None
+            1 where a cell is present.
+        shared : sequence of int
+            Axes of a row over which the decoder has one bias.
+
+        Returns
+        -------
+        Tensor of shape in_shape or None
+            Decoder output that gives these moments. ``None`` keeps the decoder as it is: zero is close enough.
+        """
+        return None
+
+    def scale_features(self, x: Tensor, mask: Tensor | None = None) -> None:
+        """Centre and scale what the encoder reads, by a sample of training rows; called once, before training."""
 
     def features(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """(B, *features_shape): what the encoder reads of x; zero where the mask is 0."""
@@ -133,7 +164,7 @@ class Likelihood(Component):
             )
         low, high = BOUNDS[self.support]
         wanted, whole = f"values in [{low:g}, {high:g}]", self.support == "count"
-        if self.support == "real":
+        if self.support in ("real", "raw"):
             wanted = "finite values"
         elif whole:
             wanted = "counts 0, 1, 2, ..."

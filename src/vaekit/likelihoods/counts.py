@@ -1,8 +1,8 @@
-"""Likelihoods of counts; the encoder reads `log(1 + x)`."""
+"""Likelihoods of counts; the encoder reads `log(1 + x)`, centred and scaled where counts are large."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -10,10 +10,17 @@ from torch import Tensor, nn
 from .. import distributions
 from ..core import Scope
 from .base import Likelihood, chosen, masked
+from .moments import SMALLEST, moments, stacked
 
 LIBRARIES = (None, "observed", "latent")
 WIDEST = 1e6
 """Largest inverse dispersion that a column starts from, and the inverse of the least."""
+SMALLER = (0.0, 1.0, 2.0, 3.0, 4.0)
+"""By how much less than at the moments log theta is tried."""
+TRIED = 512
+"""Rows on which it is tried."""
+LARGE = 10.0
+"""Mean count from which the encoder reads `log(1 + x)` centred and scaled; below it, `log(1 + x)` is small as it is."""
 
 
 class Counts(Likelihood):
@@ -52,6 +59,20 @@ class OfLibrary(Counts):
                 )
             self.log_share = nn.Parameter(torch.zeros(self.shape))
             self.register_buffer("log_library", torch.tensor([0.0, 1.0]))
+        if self.shape is not None:
+            self.register_buffer("centre", torch.zeros(self.shape))
+            self.register_buffer("spread", torch.ones(self.shape))
+
+    def features(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        return masked((masked(x, mask).log1p() - self.centre) / self.spread, mask)
+
+    def scale_features(self, x: Tensor, mask: Tensor | None = None) -> None:
+        """Centre `log(1 + x)` at its mean, in units of its standard deviation, or of a Poisson's if that is larger."""
+        mean, variance, _ = moments(x.log1p(), mask)
+        size = moments(x, mask)[0]
+        spread = torch.maximum(variance.sqrt(), (1 + size).rsqrt())
+        self.centre.copy_(torch.where(size > LARGE, mean, 0.0))
+        self.spread.copy_(torch.where(size > LARGE, spread, 1.0))
 
     @property
     def given_total(self) -> bool:
@@ -101,6 +122,20 @@ class OfLibrary(Counts):
     def _start(self, x: Tensor, seen: Tensor, total: Tensor) -> None:
         """Starts what is learned beside the shares, from rows (B, *D) of these totals (B,)."""
 
+    def start(self, x: Tensor, mask: Tensor | None = None, shared: Sequence[int] = ()) -> Tensor | None:
+        """Without a library, start at the mean and the variance of each cell."""
+        if self.library is not None:
+            return None
+        mean, variance, count = moments(x, mask, shared)
+        mean = torch.maximum(mean, SMALLEST / (1 + count))
+        return stacked(mean.log(), *self._dispersed(x, mask, shared, mean, variance - mean))
+
+    def _dispersed(
+        self, x: Tensor, mask: Tensor | None, shared: Sequence[int], mean: Tensor, excess: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Start what a cell has besides its mean; what the decoder gives of it. excess: variance less the mean."""
+        return ()
+
 
 class Poisson(OfLibrary):
     """Counts whose variance is their mean; the decoder gives log rates, or see `OfLibrary`."""
@@ -131,11 +166,13 @@ class NegativeBinomial(OfLibrary):
     """Counts of variance `mu + mu^2 / theta`; the decoder gives log mu.
 
     dispersion: log theta is "shared" (one learned number), "per_dimension" (a learned one per cell of x) or
-    "per_output" (given by the decoder, after the log means, so that it may depend on the code and on context). Learned
-    ones start at 0, or with a library at the moments of the columns. library: see `OfLibrary`.
+    "per_output" (given by the decoder, after the log means, and may depend on the code and on context). All start at
+    the moments of the training rows. library: see `OfLibrary`.
     """
 
     family = distributions.NegativeBinomial
+    tries = True
+    """Whether theta may start below the moments: many zeros and a few large counts call for it."""
 
     def __init__(
         self, dispersion: str = "per_dimension", library: str | None = None, shape: tuple[int, ...] | None = None
@@ -166,6 +203,30 @@ class NegativeBinomial(OfLibrary):
         theta = squares / excess.clamp(min=0).add(1e-30)
         self.log_theta.copy_(theta.clamp(min=1 / WIDEST, max=WIDEST).log())
 
+    def _dispersed(
+        self, x: Tensor, mask: Tensor | None, shared: Sequence[int], mean: Tensor, excess: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Start `theta = mean^2 / excess`, or a smaller one where the sample is more probable under it."""
+        squares, axes = mean.square(), tuple(shared)
+        if self.dispersion == "shared":
+            squares, excess, axes = squares.sum(), excess.clamp(min=0).sum(), tuple(range(mean.dim()))
+        log_theta = (squares / excess.clamp(min=1e-30)).clamp(min=1 / WIDEST, max=WIDEST).log().expand_as(mean)
+        if self.tries:
+            log_theta = log_theta - self._smaller(x, mask, mean, log_theta, axes)
+        if self.dispersion == "per_output":
+            return (log_theta,)
+        self.log_theta.copy_(log_theta if self.dispersion == "per_dimension" else log_theta.flatten()[0])
+        return ()
+
+    @staticmethod
+    def _smaller(x: Tensor, mask: Tensor | None, mean: Tensor, log_theta: Tensor, shared: tuple[int, ...]) -> Tensor:
+        """By how much less the log theta of each cell makes a sample most probable, of the steps in `SMALLER`."""
+        x, mask, scores = x[:TRIED].double(), None if mask is None else mask[:TRIED], []
+        for step in SMALLER:
+            log_p = masked(distributions.NegativeBinomial(mean.log(), log_theta - step).log_prob(x), mask).sum(0)
+            scores.append(log_p.sum(shared, keepdim=True).expand_as(mean) if shared else log_p)
+        return mean.new_tensor(SMALLER)[torch.stack(scores).argmax(0)]
+
 
 class ZeroInflatedNegativeBinomial(NegativeBinomial):
     """The same with more zeros: a count is 0 with probability `pi`, or else of the negative binomial.
@@ -175,7 +236,20 @@ class ZeroInflatedNegativeBinomial(NegativeBinomial):
     """
 
     family = staticmethod(distributions.zero_inflated_negative_binomial)
+    tries = False  # zeros have a probability of their own
 
     @property
     def per_cell(self) -> int:
         return super().per_cell + 1
+
+    def start(self, x: Tensor, mask: Tensor | None = None, shared: Sequence[int] = ()) -> Tensor | None:
+        """Start at the mean, the variance and the share of zeros of each cell."""
+        if self.library is not None:
+            return None
+        mean, variance, count = moments(x, mask, shared)
+        mean = torch.maximum(mean, SMALLEST / (1 + count))
+        zeros = moments((x == 0).to(x.dtype), mask, shared)[0]
+        pi = (zeros - (-mean / (1 - zeros).clamp(min=SMALLEST / (1 + count))).exp()).clamp(0.01, 0.99)
+        inner = mean / (1 - pi)
+        excess = (variance + mean.square()) / (1 - pi) - inner - inner.square()  # inner^2 / theta
+        return stacked(inner.log(), *self._dispersed(x, mask, shared, inner, excess), pi.logit())

@@ -13,6 +13,7 @@ from .. import distributions
 from .base import Likelihood, masked
 
 LOWEST_LOG_SCALE = -7.0
+"""For 256 levels and fewer; for more levels it is as much of a level."""
 
 
 class Levels(Likelihood):
@@ -81,8 +82,8 @@ class DiscretisedLogisticMixture(Levels):
     """Each cell a mixture of logistics cut into levels: neighbouring levels have similar probabilities.
 
     The decoder gives logits, means (on levels coded to [-1, 1]) and log scales, `components` of each per
-    cell; log scales are held above -7 by a softplus. Salimans et al. 2017, arXiv:1701.05517, without its
-    dependence of colours.
+    cell; a softplus keeps log scales above -7, or less for more than 256 levels. Salimans et al. 2017,
+    arXiv:1701.05517, without its dependence of colours.
     """
 
     def __init__(self, components: int = 10, levels: int = 256, shape: tuple[int, ...] | None = None):
@@ -98,5 +99,6 @@ class DiscretisedLogisticMixture(Levels):
     def distribution(self, parameters: Tensor) -> distributions.DiscretisedLogisticMixture:
         stacked = parameters.unflatten(1, (3, self.components, -1)).movedim(2, -1)
         logits, loc, log_scale = stacked.unbind(1)
-        log_scale = LOWEST_LOG_SCALE + F.softplus(log_scale - LOWEST_LOG_SCALE)
+        lowest = LOWEST_LOG_SCALE - max(0.0, math.log((self.levels - 1) / 255))
+        log_scale = lowest + F.softplus(log_scale - lowest)
         return distributions.DiscretisedLogisticMixture(logits, loc, log_scale, self.levels)

@@ -88,6 +88,20 @@ class Mixed(Likelihood):
         for part, own, seen in zip(self.parts, columns, masks, strict=True):
             part.prepare(own, seen)
 
+    def start(self, x: Tensor, mask: Tensor | None = None, shared: Sequence[int] = ()) -> Tensor | None:
+        """Start each part at the moments of its own columns, which are read as they are."""
+        columns, masks = x.split(self.sizes, 1), [None] * len(self.parts) if mask is None else mask.split(self.sizes, 1)
+        found = [part.start(own, seen) for part, own, seen in zip(self.parts, columns, masks, strict=True)]
+        if all(own is None for own in found):
+            return None
+        each = zip(found, self.parameter_widths, strict=True)
+        return torch.cat([torch.zeros(n) if own is None else own.flatten().cpu() for own, n in each])
+
+    def scale_features(self, x: Tensor, mask: Tensor | None = None) -> None:
+        columns, masks = x.split(self.sizes, 1), [None] * len(self.parts) if mask is None else mask.split(self.sizes, 1)
+        for part, own, seen in zip(self.parts, columns, masks, strict=True):
+            part.scale_features(own, seen)
+
     def observe(self, x: Tensor, scope: Scope) -> Tensor:
         return self._beside(lambda part, own: part.observe(own, scope), x)
 

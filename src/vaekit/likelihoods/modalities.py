@@ -101,6 +101,17 @@ class Modalities(Likelihood):
         px, updates = self.likelihood.fitted(px, x, mask, scope)
         return px, prefixed("likelihood", updates)
 
+    def start(self, x: Tensor, mask: Tensor | None = None, shared: Sequence[int] = ()) -> Tensor | None:
+        """Start at the moments of each cell; the numbers of each part are next to each other."""
+        at = self.likelihood.start(x, mask)
+        if at is None or isinstance(self.likelihood, Mixed):
+            return at
+        each = at.reshape(self.likelihood.per_cell, -1).split(self.widths, 1)
+        return torch.cat([own.flatten() for own in each])
+
+    def scale_features(self, x: Tensor, mask: Tensor | None = None) -> None:
+        self.likelihood.scale_features(x, mask)
+
     def observe(self, x: Tensor, scope: Scope) -> Tensor:
         return self.likelihood.observe(x, scope)
 

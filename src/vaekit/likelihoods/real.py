@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from .. import distributions
 from ..core import Scope
 from .base import DENSITY_OF_INTEGERS, Likelihood, chosen
+from .moments import moments, stacked
 
 SCALES = ("shared", "per_dimension", "per_output", "optimal")
 DECAY = 0.95
@@ -99,6 +101,19 @@ class Gaussian(Likelihood):
         share = (1 / (self.steps + 1).to(variance.dtype)).clamp(min=1 - DECAY)
         updates = {"variance": self.variance + share * (variance - self.variance), "steps": self.steps + 1}
         return self._of_variance(px.loc, variance), updates
+
+    def start(self, x: Tensor, mask: Tensor | None = None, shared: Sequence[int] = ()) -> Tensor | None:
+        """Start at the mean and the standard deviation of each cell, where the mean is not bounded."""
+        if self.mean is not None:
+            return None
+        mean, variance, _ = moments(x, mask, shared)
+        variance = variance.mean() if self.scale == "shared" else variance
+        log_scale = (variance.sqrt() - self.minimum_scale).clamp(min=self.minimum_scale).log()
+        if self.scale == "per_output":
+            return stacked(mean, log_scale)
+        if self.scale in ("shared", "per_dimension"):
+            self.log_scale.copy_(log_scale)
+        return stacked(mean)
 
     def _bounded(self, loc: Tensor) -> Tensor:
         return loc if self.mean is None else getattr(torch, self.mean)(loc)

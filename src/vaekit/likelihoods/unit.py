@@ -40,7 +40,9 @@ def reading(likelihood: Likelihood, ending: str | None, fixed: bool) -> Likeliho
             "pass a likelihood that reads such values, as Gaussian() does"
         )
     if fixed:
-        raise ValueError(f'the decoder ends in sigmoid but {name} reads logits: pass {name}(reads="probs")')
+        raise ValueError(
+            f'the decoder ends in sigmoid but {name} reads logits: pass {name}(reads="probs"), or leave out the sigmoid'
+        )
     return type(likelihood)(**{**likelihood.arguments(), "reads": "probs"})
 
 

@@ -2,7 +2,16 @@
 
 from .cells import FactorEncoder, SetEncoder, SkipMLP
 from .conv import ConvDecoder, ConvEncoder, ConvNetwork, ResidualDecoder, ResidualEncoder, as_map
-from .foreign import Adapter, Foreign, KerasNetwork, as_network, ends_in, evaluating, is_keras
+from .foreign import (
+    Adapter,
+    Foreign,
+    KerasNetwork,
+    as_network,
+    ends_in,
+    evaluating,
+    gives_probabilities,
+    is_keras,
+)
 from .initialise import initialise
 from .library import LibraryDecoder
 from .mlp import MLP, BallMLP
@@ -44,6 +53,7 @@ __all__ = [
     "as_network",
     "ends_in",
     "evaluating",
+    "gives_probabilities",
     "initialise",
     "is_keras",
 ]

@@ -145,5 +145,9 @@ class SkipMLP(MLP):
             self.linear = nn.Linear(prod(self.in_shape), prod(self.out_shape))
             self.gate = nn.Parameter(torch.zeros(()))
 
+    @property
+    def output_layer(self) -> nn.Linear | None:
+        return None if self.open else self.linear
+
     def run(self, x: Tensor) -> Tensor:
         return self.linear(x.flatten(1)) + self.gate * super().run(x)

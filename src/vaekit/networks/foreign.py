@@ -62,6 +62,11 @@ class Adapter(Network):
         """What messages call the user's module."""
         return type(self.module).__name__
 
+    @property
+    def output_layer(self) -> None:
+        """None: a user's module keeps its weights."""
+        return None
+
     def call(self, x: Tensor) -> Any:
         """What the user's module returns for (B, *in_shape)."""
         raise NotImplementedError
@@ -215,8 +220,10 @@ class KerasNetwork(Adapter):
         expected = getattr(self.function, "input_shape", None)
         if (inputs := len(getattr(self.function, "inputs", None) or [0])) > 1:
             raise ValueError(f"{self.module.name!r} has {inputs} inputs: a network reads one")
-        known = expected is not None and None not in expected[1:] and prod(expected[1:]) == prod(x.shape[1:])
-        return arranged(x, tuple(expected[1:])) if known else x
+        if expected is not None and None not in expected[1:] and prod(expected[1:]) == prod(x.shape[1:]):
+            return arranged(x, tuple(expected[1:]))
+        image = x.dim() == 4 and x.shape[1] in (1, 3, 4) and keras().config.image_data_format() == "channels_last"
+        return x.movedim(1, -1) if image else x
 
     def run(self, x: Tensor) -> Tensor:
         # Keras computes in the types its layers were made in, and multiplies matrices in float32 at most
@@ -305,6 +312,8 @@ def variable_device(module: Any) -> str:
 
 # -- the range of a network's last layer ----------------------------------------------------------
 
+PROBED = 16
+"""Codes that a decoder is tried on."""
 Ending = Literal["sigmoid", "tanh", "softplus", "softmax"]
 ENDINGS: dict[str, Ending] = {n: n for n in ("sigmoid", "tanh", "softplus", "softmax")}  # type: ignore[misc]
 SHAPING = ("Flatten", "Unflatten", "Identity", "Reshape", "Permute")
@@ -326,6 +335,28 @@ def ends_in(module: Any) -> Ending | None:
             return None
         module = steps[-1]
     return ENDINGS.get(type(module).__name__.lower())
+
+
+@torch.no_grad()
+def gives_probabilities(network: Adapter) -> bool:
+    """Whether a user's decoder squashes its output into (0, 1) by a sigmoid that its module does not show.
+
+    It is run on codes up to 1,000 times as large as those of a normal prior: all outputs lie in [0, 1], nearly all
+    inside it for codes of usual size, depend on the code, and do not sum to 1 as those of a softmax do. A ReLU gives
+    exact zeros or leaves [0, 1], and a linear layer leaves it.
+    """
+    like = next((p for p in network.parameters() if p.is_floating_point()), torch.empty(0))
+    codes = torch.randn(PROBED, *network.in_shape, generator=torch.Generator().manual_seed(0)).to(like)
+    with evaluating(network):
+        usual, *others = (network(codes * size).flatten(1) for size in (1.0, 30.0, 1000.0))
+    inside = float(((usual > 0) & (usual < 1)).double().mean()) > 0.9 and bool((usual.std(0) > 0).any())
+    bounded = all(bool(((y >= 0) & (y <= 1)).all()) for y in (usual, *others))
+    shares = any(
+        torch.allclose(sums, torch.ones_like(sums), atol=1e-3)
+        for sums in (usual.sum(1), usual.reshape(PROBED, network.out_shape[0], -1).sum(1))
+        if usual.shape[1] > 1
+    )
+    return inside and bounded and not shares
 
 
 def keras_ending(layer: Any) -> Ending | None:

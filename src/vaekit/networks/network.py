@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 from ..core import Component
 
@@ -88,6 +89,27 @@ class Network(Component):
     def updates(self) -> dict[str, Tensor]:
         """New values of the network's own buffers, where its state follows its weights; applied after a step."""
         return {}
+
+    @property
+    def output_layer(self) -> nn.Module | None:
+        """The layer that gives the output and has a bias; None where there is no such layer."""
+        layers = getattr(self, "layers", None)
+        return layers[-1] if isinstance(layers, nn.Sequential) and len(layers) else None
+
+    @property
+    def shared_axes(self) -> tuple[int, ...]:
+        """Axes of `out_shape` over which the output layer has one bias."""
+        return (1, 2) if isinstance(self.output_layer, _ConvNd) else ()
+
+    @torch.no_grad()
+    def add_to_output(self, shift: Tensor) -> bool:
+        """Add a constant, `out_shape`, to the output by the bias of the output layer; False where there is none."""
+        bias = getattr(self.output_layer, "bias", None)
+        if bias is None:
+            return False
+        shift = shift.reshape(self.out_shape)
+        bias += (shift.mean(self.shared_axes) if self.shared_axes else shift).flatten().to(bias)
+        return True
 
     def run(self, x: Tensor) -> Tensor:
         """(B, *in_shape) -> B rows of as many numbers as `out_shape` holds."""

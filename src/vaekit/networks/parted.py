@@ -93,5 +93,13 @@ class PartDecoder(Parted):
         if not self.open:
             self.networks = nn.ModuleList(between(n, self.in_shape[0], w) for n, w in zip(networks, self.widths))
 
+    @torch.no_grad()
+    def add_to_output(self, shift: Tensor) -> bool:
+        """Add the part of each network to its own output, where it can; False where none could."""
+        added = False
+        for network, own in zip(self.networks, shift.split(self.widths)):
+            added = (isinstance(network, Network) and network.add_to_output(own)) or added
+        return added
+
     def run(self, x: Tensor) -> Tensor:
         return torch.cat([network(x) for network in self.networks], 1)

@@ -138,6 +138,15 @@ class SequenceDecoder(Network):
             self.steps = steps.settled(n_in=steps.width)
             self.give = nn.Linear(steps.width, planes * columns)
 
+    @property
+    def output_layer(self) -> nn.Linear | None:
+        return None if self.open else self.give
+
+    @property
+    def shared_axes(self) -> tuple[int, ...]:
+        """Steps: all of them are given by one layer."""
+        return () if self.out_shape is None else (len(self.out_shape) - 2,)
+
     def forward(self, x: Tensor, before: Tensor | None = None) -> Tensor:
         if self.reads is None:
             return super().forward(x)

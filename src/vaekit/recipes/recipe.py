@@ -188,7 +188,7 @@ def likelihood_for(spec: DataSpec) -> Likelihood:
     """The likelihood that data of this kind have by default."""
     return {
         "binary": Bernoulli,
-        "bytes": DiscretisedLogisticMixture,
+        "bytes": lambda: DiscretisedLogisticMixture(levels=int(spec.top) + 1),
         "unit": ContinuousBernoulli,
         "real": lambda: Gaussian("per_dimension"),
         "count": NegativeBinomial,

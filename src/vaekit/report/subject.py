@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from ..data.arrays import unmasked
 from ..data.stored import Stored, stored
 from ..evaluation import RowScores, score_rows
 from ..networks import SequenceEncoder
@@ -132,7 +133,7 @@ def rows_of(x: ArrayLike) -> NDArray | Stored:
     if isinstance(x, Tensor):
         return x.detach().cpu().numpy()
     source = stored(x)
-    return np.asarray(x) if source is None else source
+    return unmasked(x) if source is None else source
 
 
 def column_names(vae: VAE, columns: object) -> list[str]:

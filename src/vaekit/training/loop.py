@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager, nullcontext
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..core import Batch, LocalDraws, OwnGlobals, Source, Terms, is_trainable, isolate, may_draw, trainable_copy
 from ..data.rows import AbstractRows, as_rows
 from ..data.spec import DataSpec
 from ..data.stored import as_data
 from ..model import VAEModule
-from ..networks import evaluating
+from ..networks import Network, evaluating
 from ..objectives import ELBO, Objective
 from .adam import Adam
 from .distributed import Processes, join
 from .learner import Ensemble, Learner
 from .sharded import Sharded
 from .step import Step
+
+CELLS = 2**22
+"""Cells that a model is started from, at most: their moments take a few copies in float64."""
 
 
 class Diverged(ArithmeticError):
@@ -55,6 +60,8 @@ class Training:
         self.learner, self.rows, self.epochs = learner, rows, epochs
         self.batch_size = min(batch_size, len(rows))
         self.batches = -(-len(rows) // self.batch_size)
+        if len(rows) % self.batch_size == 1 and self.batches > 1 and _normalises_batches(learner):
+            self.batches -= 1  # one row has no variance: it joins the batch before
         self.processes = join() if processes is None else processes
         self.seeds = seeds if seeds is not None else [seed]
         self.processes.meet(learner, rows=len(rows), epochs=epochs, batch_size=self.batch_size, seed=self.seeds[0])
@@ -118,11 +125,15 @@ class Training:
         """The rows of each batch that is left in this epoch."""
         order = self.order(self.epoch)
         for i in range(self.batch, self.batches):
-            yield order[..., i * self.batch_size : (i + 1) * self.batch_size]
+            yield order[..., i * self.batch_size : self._end(i)]
 
     def _expected(self, batch: Batch) -> int:
         """How many rows the batch has, over all processes."""
-        return min(self.batch_size, len(self.rows) - self.batch * self.batch_size)
+        return self._end(self.batch) - self.batch * self.batch_size
+
+    def _end(self, batch: int) -> int:
+        """The place in the order after the last row of a batch."""
+        return len(self.rows) if batch == self.batches - 1 else (batch + 1) * self.batch_size
 
     def _count(self, rows: int) -> None:
         self.names = list(self.terms.metrics)
@@ -223,6 +234,12 @@ class Training:
 
 
 @isolate
+def _normalises_batches(learner: Learner | Ensemble) -> bool:
+    """Whether a layer normalises by the statistics of a batch, which needs two rows at least."""
+    one = learner.pattern if isinstance(learner, Ensemble) else learner
+    return any(isinstance(m, _BatchNorm) for m in one.modules())
+
+
 def train(
     model: VAEModule,
     x: object,
@@ -259,14 +276,27 @@ def assemble(
     rows = as_rows(data, spec, device)
     with LocalDraws(seed):
         model = model if is_trainable(model) else trainable_copy(model)
+        kept = [m for m in model.modules() if isinstance(m, Network) and any(True for _ in m.parameters())]
         learner = Learner(model.settled(spec.model_shape), objective.settled(rows=len(rows)))
-    prepare(learner.to(device).model, rows, seed)
+    start(learner.to(device).model, rows, seed, kept)
+    prepare(learner.model, rows, seed)
     return learner, rows
+
+
+def start(model: VAEModule, rows: AbstractRows, seed: int, kept: Collection[nn.Module] = ()) -> None:
+    """Start a new model at the moments of a random sample of the rows; networks in `kept` keep their weights."""
+    batch = _sample(rows, seed, max(256, min(2048, CELLS // math.prod(rows.spec.shape))))
+    model.likelihood.check(batch.x)
+    model.start(batch, Source.like(model, seed + 1), kept)
+
+
+def _sample(rows: AbstractRows, seed: int, size: int) -> Batch:
+    return rows.batch(rows.order(seed, 2**31)[:size].sort().values)
 
 
 def prepare(model: VAEModule, rows: AbstractRows, seed: int, sample: int = 2048) -> Batch:
     """Shows the model a random sample of the rows, once before its first step, and returns it."""
-    batch = rows.batch(rows.order(seed, 2**31)[:sample].sort().values)
+    batch = _sample(rows, seed, sample)
     model.likelihood.check(batch.x)
     with evaluating(model):
         model.prepare(batch, Source.like(model, seed + 1))
