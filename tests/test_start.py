@@ -78,6 +78,15 @@ def test_starts_near_the_best_independent_model(kind: str) -> None:
     assert best - 0.6 <= start <= best + 1e-3
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_few_rounds_are_enough_for_the_independent_model(kind: str) -> None:
+    """The baseline of a health check takes 25 rounds of L-BFGS: too few to get from 1 to 30,000."""
+    x = torch.from_numpy(counts(kind)).double()
+    fits = [Independent.of_cells(NegativeBinomial(shape=(6,)), x, rounds=rounds) for rounds in (25, 300)]
+    few, many = (float(model.log_p_of_cells(x).mean()) for model in fits)
+    assert many - 0.05 < few <= many + 1e-6
+
+
 @pytest.mark.parametrize("shape", [(6,), (4, 4), (3, 2, 2)])
 @torch.no_grad()
 def test_own_numbers_start_at_the_moments(shape: tuple[int, ...]) -> None:

@@ -63,9 +63,11 @@ def check_shape(shape: tuple[int, ...]) -> None:
 
 def refuse(what: str, where: list[int]) -> NoReturn:
     """Raises ValueError for an "infinity" or a "NaN", first met in this row and cell."""
-    fix = "mark it missing (NaN)" if what == "infinity" else "say that cells may be missing (missing=True)"
-    kind = "an infinity" if what == "infinity" else "a NaN or a masked cell"
-    raise ValueError(f"the data hold {kind}, first at {tuple(where)}: replace it, or {fix}")
+    fix = "mark it missing (NaN)"
+    if what == "NaN":
+        fix = "say that cells, masked ones among them, may be missing (missing=True)"
+    article = "an" if what == "infinity" else "a"
+    raise ValueError(f"the data hold {article} {what}, first at {tuple(where)}: replace it, or {fix}")
 
 
 def check_type(dtype: np.dtype, what: str = "an array") -> None:

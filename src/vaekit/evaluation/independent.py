@@ -12,6 +12,7 @@ from ..core import Batch, Scope, Source, importing
 from ..data.rows import AbstractRows
 from ..distributions import sum_cells
 from ..likelihoods import Likelihood, Mixed
+from ..likelihoods.base import masked
 
 ROWS = 10_000
 """Rows that it is fitted to, at most, by chance."""
@@ -58,6 +59,9 @@ class Independent:
         return sum_cells(px.log_cells(x, mask)), updates
 
     def _fit(self, x: Tensor, mask: Tensor | None, rounds: int) -> None:
+        with torch.no_grad():
+            at = self.likelihood.start(masked(x, mask), mask)
+            self.parameters.copy_(self.parameters if at is None else at)
         moved = [self.parameters, *(p for p in self.likelihood.parameters() if p.requires_grad)]
         with importing():  # torch's optimisers import its compiler
             optimiser = torch.optim.LBFGS(moved, max_iter=rounds, line_search_fn="strong_wolfe", tolerance_change=1e-10)
