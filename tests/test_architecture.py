@@ -11,6 +11,8 @@ ROOT = Path(vaekit.__file__).parent
 ROOMS = [
     {"printable"},
     {"suggest", "paths", "typecheck", "sklearn_compat"},
+    {"settings"},
+    {"arguments"},
     {"core", "files"},
     {"distributions"},
     {"storage", "networks", "data"},
@@ -19,6 +21,7 @@ ROOMS = [
     {"objectives"},
     {"recipes"},
     {"training", "manners", "own_modules"},
+    {"constraints"},
     {"evaluation", "tasks", "reading"},
     {"fitted", "incremental"},
     {"evaluated"},

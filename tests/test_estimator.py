@@ -454,7 +454,11 @@ WRONG = {
     "an unknown setting": (lambda: vk.recipes.beta_vae(betta=3), TypeError, 'did you mean "beta"'),
     "an unknown parameter": (lambda: small().set_params(epoch=3), ValueError, 'did you mean "epochs"'),
     "a share of more than all": (lambda: small(validation=1.5).fit(np.zeros((9, 4))), ValueError, r"in \[0, 1\)"),
-    "no latent": (lambda: small(latent_dim=0).fit(np.zeros((9, 4))), ValueError, "at least 1"),
+    "no latent": (
+        lambda: small(latent_dim=0).fit(np.zeros((9, 4))),
+        ValueError,
+        "latent_dim=0: expected a whole number from 1",
+    ),
     "patience without rows to watch": (lambda: small(patience=2).fit(np.zeros((9, 4))), ValueError, "validation=0.1"),
     "no learning": (lambda: small(lr=0).fit(np.zeros((9, 4))), ValueError, "positive learning rate"),
     "an unknown initialiser": (lambda: small(initialiser="xavier").fit(np.zeros((9, 4))), ValueError, "glorot"),
@@ -478,7 +482,7 @@ def test_other_rows_than_in_fit_are_refused(fitted, digits):
         fitted.transform(digits[:, 1:])
     with pytest.raises(ValueError, match=r"expected codes \(N, 2\), got \(4, 3\)"):
         fitted.inverse_transform(np.zeros((4, 3)))
-    with pytest.raises(ValueError, match="at least one row"):
+    with pytest.raises(ValueError, match="n=0: expected a whole number from 1"):
         fitted.sample(0)
 
 

@@ -197,6 +197,7 @@ class VAE(Evaluated):
         if self._goes_on():
             x, context = self._named(x, context)  # the columns of a frame in the order of the last fit
         names, processes = column_names(x), join()
+        self._check_settings()
         self._check_privacy()
         rows, held = self._split(x, y, context, schema=schema)
         folder, display = None if run is None else Path(run), display or display_for(self.verbose)
@@ -232,8 +233,6 @@ class VAE(Evaluated):
 
     def _several(self) -> bool:
         """Whether several seeds are trained. Raises ValueError for a number of seeds that is none."""
-        if self.seeds is not None and self.seeds < 1:
-            raise ValueError(f"seeds={self.seeds}: expected a number of seeds, at least 1, or None")
         if self.warm_start and self.seeds not in (None, 1):
             raise ValueError(f"seeds={self.seeds} trains several models, warm_start=True goes on from one: drop one")
         return self.seeds not in (None, 1)
@@ -429,8 +428,6 @@ class VAE(Evaluated):
         return Adam(regime.lr, schedule=regime.schedule, **{name: getattr(self, name) for name in names})
 
     def _low_precision(self) -> torch.dtype | None:
-        if self.precision not in ("fp32", "bf16"):
-            raise ValueError(f'precision={self.precision!r}: expected "fp32" or "bf16"')
         return torch.bfloat16 if self.precision == "bf16" else None
 
     def _parts(self, spec: DataSpec) -> Parts:

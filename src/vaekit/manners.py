@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 
 from torch import nn
 
-from .core import isolate, isolate_methods
+from .core import public, public_methods
 from .recipes import Recipe, as_recipe
 from .sklearn_compat import Estimator, check_output, derive
 from .suggest import nearest
@@ -23,7 +23,7 @@ class available:
     """A method that an estimator has if its model has classes, like those of scikit-learn's `available_if`."""
 
     def __init__(self, method: Callable[..., Any]):
-        self.method = isolate(method)
+        self.method = public(method)
         functools.update_wrapper(self, method)
 
     def __get__(self, owner: Any, kind: type | None = None) -> Any:
@@ -42,7 +42,7 @@ class Parameters(Estimator):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        isolate_methods(cls)
+        public_methods(cls)
 
     @classmethod
     def _defaults(cls) -> dict[str, Any]:

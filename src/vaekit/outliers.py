@@ -15,10 +15,19 @@ from .estimator import VAE
 from .evaluation.oddness import SCORES, p_values
 from .manners import Parameters
 from .recipes import table
+from .settings import Instance, Number, Rule, Whole, check_settings, optional
 from .sklearn_compat import not_fitted
 from .suggest import nearest
 
 STYLES = ("pyod", "sklearn")
+RULES: dict[str, Rule] = {
+    "vae": optional(Instance((VAE,), 'an estimator, such as VAE(recipe="table")')),
+    "contamination": Number(0.0, 0.5, open_low=True, words="a share of the rows in (0, 0.5]"),
+    "calibration": Number(0.0, 1.0, open_low=True, open_high=True, words="a share of the rows in (0, 1)"),
+    "draws": Whole(1),
+    "seed": Whole(0),
+}
+"""The settings of `OutlierDetector`; `by`, `style` and `unknown` have checks of their own."""
 
 
 class OutlierDetector(Parameters):
@@ -96,12 +105,9 @@ class OutlierDetector(Parameters):
 
     def check(self) -> None:
         """Raise ValueError for settings that `fit` does not accept."""
+        check_settings(self, RULES)
         if self.by not in SCORES:
             raise ValueError(f"by={self.by!r}{nearest(str(self.by), SCORES)}: expected one of {', '.join(SCORES)}")
-        if not 0 < self.contamination <= 0.5:
-            raise ValueError(f"contamination={self.contamination}: expected a share of the rows in (0, 0.5]")
-        if not 0 < self.calibration < 1:
-            raise ValueError(f"calibration={self.calibration}: expected a share of the rows in (0, 1)")
         check_unknown(self.unknown)
         if self.style not in STYLES:
             raise ValueError(f"style={self.style!r}: expected one of {', '.join(STYLES)}")

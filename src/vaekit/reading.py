@@ -13,6 +13,7 @@ from numpy.random import default_rng  # at the beginning: a Ctrl-C while numpy.r
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from .constraints import OF_VAE
 from .core import LocalDraws
 from .data.affine import UNSEEN
 from .data.annotated import annotated, beside_of
@@ -34,6 +35,7 @@ from .model import VAEModule
 from .networks import SequenceEncoder
 from .paths import names_file
 from .recipes import RECIPES, Recipe, as_recipe
+from .settings import SettingError, check_settings
 from .sklearn_compat import not_fitted
 from .training.privacy import Privacy
 
@@ -62,8 +64,13 @@ class Reading(Manners):
 
     # -- rows to fit to ------------------------------------------------------------------------------
 
+    def _check_settings(self) -> None:
+        """Raises SettingError for a setting with a value that it cannot have."""
+        check_settings(self, OF_VAE)
+
     def held_out(self, x: object) -> Any:
         """The rows that `fit(x)` holds out to watch itself; None where `validation` is 0."""
+        self._check_settings()
         data = self._opened(x)
         if container_of(data) is not None:
             if not isinstance(self.validation, (int, float)):
@@ -75,16 +82,17 @@ class Reading(Manners):
 
     def holds_out(self, rows: int) -> Tensor:
         """(rows,): which of so many rows `fit` holds out, where `validation` is a share."""
+        self._check_settings()
+        if not isinstance(self.validation, (int, float, type(None))):
+            raise SettingError("validation holds rows of its own: holds_out needs a share, such as validation=0.1")
         out = torch.zeros(rows, dtype=torch.bool)
-        out[default_rng([self.seed, 2**31 + 1]).permutation(rows)[: round(rows * self.validation)]] = True
+        out[default_rng([self.seed, 2**31 + 1]).permutation(rows)[: round(rows * (self.validation or 0))]] = True
         return out
 
     def _out(self, rows: int) -> Tensor:
         """The same; none where rows of their own are held out, or a share of them comes to none or to all."""
         out = torch.zeros(rows, dtype=torch.bool)
         if isinstance(self.validation, (int, float)):
-            if not 0 <= self.validation < 1:
-                raise ValueError(f"validation={self.validation}: expected a share of the rows in [0, 1), or rows")
             out = self.holds_out(rows)
         return out & ~out.all()
 
@@ -101,6 +109,7 @@ class Reading(Manners):
 
         schema: of a table, where it is known; None: inferred.
         """
+        self._check_settings()
         check_unknown(self.unknown)
         data, given = self._opened(data), self.validation
         known = self.spec_ if spec is None and self._goes_on() else spec

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from . import __version__, storage
-from .core import LocalDraws, isolate
+from .core import LocalDraws, public
 from .data.frames import as_python
 from .data.names import name_from_json, name_to_json, plain_name
 from .data.spec import DataSpec
@@ -126,7 +126,7 @@ def _check_saved(vae: VAE, learner: Learner, description: dict[str, Any], weight
         raise ValueError(f"{wrong[0]} holds NaN: the training diverged; fit again with a lower learning rate")
 
 
-@isolate
+@public
 def load(path: str | Path, *, device: str = "auto", verify: bool = True, **modules: nn.Module | list[nn.Module]) -> VAE:
     """The fitted VAE in a folder written by `save` or `fit(run=...)`.
 

@@ -223,8 +223,8 @@ def test_columns_that_are_not_there(fitted, given, message):
 def test_wrong_calls(fitted):
     vae, x = fitted
     for call, message in [
-        (lambda: vae.impute(x, draws=0), "at least one draw"),
-        (lambda: vae.impute(x, n=0), "at least one completion"),
+        (lambda: vae.impute(x, draws=0), "draws=0: expected a whole number from 1"),
+        (lambda: vae.impute(x, n=0), "n=0: expected a whole number from 1"),
         (lambda: impute(vae.module_, vae._seen(x), from_prior=1.0), "a share of the draws"),
     ]:
         with pytest.raises(ValueError, match=message):

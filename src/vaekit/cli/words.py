@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from ..settings import Number, Refused, Rule, Whole
 from ..suggest import nearest
 
 
@@ -24,17 +24,19 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{message}; see `{self.prog} --help`")
 
 
+def _read(text: str, rule: Rule, kind: Callable[[str], Any]) -> Any:
+    """A word as the kind of number that it stands for, checked by the rule that the estimators use."""
+    try:
+        return rule.read(kind(text))
+    except (ValueError, Refused):
+        raise argparse.ArgumentTypeError(f"expected {rule.expected}, got {text!r}") from None
+
+
 def whole(least: int) -> Callable[[str], int]:
     """Reads a whole number from `least`."""
 
     def read(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = least - 1
-        if value < least:
-            raise argparse.ArgumentTypeError(f"expected a whole number from {least}, got {text!r}")
-        return value
+        return _read(text, Whole(least), int)
 
     return read
 
@@ -51,13 +53,7 @@ def yes_or_no(text: str) -> bool:
 
 
 def positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not (value > 0 and math.isfinite(value)):
-        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
-    return value
+    return _read(text, Number(0.0, open_low=True, words="a number above 0"), float)
 
 
 def numbers(text: str) -> list[int]:

@@ -2,7 +2,7 @@
 
 from .component import COMPONENTS, Component, is_trainable, trainable_copy, type_name
 from .generators import LocalDraws, OwnGlobals, may_draw
-from .isolation import importing, isolate, isolate_methods, isolated, without_warnings
+from .isolation import importing, isolated, public, public_methods, without_warnings
 from .messages import Batch, Draw, Pass, Scope, Terms, batch_mean, prefixed, weighted_mean
 from .noise import Noise, Recorder, Source, Still, Tape
 from .peers import ALONE, Alone, Peers, peers_of
@@ -33,14 +33,14 @@ __all__ = [
     "Terms",
     "batch_mean",
     "hyper",
-    "isolate",
-    "isolate_methods",
     "importing",
     "is_trainable",
     "isolated",
     "may_draw",
     "peers_of",
     "prefixed",
+    "public",
+    "public_methods",
     "record",
     "static",
     "trainable_copy",

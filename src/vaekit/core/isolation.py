@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from ..arguments import check_arguments
 from .generators import OwnGlobals, may_draw
 
 F, T = TypeVar("F", bound=Callable[..., Any]), TypeVar("T")
@@ -123,13 +124,18 @@ def _isolate_steps(function: Callable[..., Iterator[Any]]) -> Any:
     return steps
 
 
-def isolate_methods(cls: type[T]) -> type[T]:
-    """Isolates the public methods and properties that a class defines; returns the class. See `isolate`."""
+def public(function: F) -> F:
+    """A function that users call: its arguments are checked, and it runs isolated. See `isolate`."""
+    return check_arguments(isolate(function))
+
+
+def public_methods(cls: type[T]) -> type[T]:
+    """Treats the methods that a class defines as `public`, and isolates its properties; returns the class."""
     for name, value in list(vars(cls).items()):
         if name.startswith("_"):
             continue
         if inspect.isfunction(value):
-            setattr(cls, name, isolate(value))
+            setattr(cls, name, public(value))
         elif isinstance(value, property) and value.fget is not None:
             setattr(cls, name, property(isolate(value.fget), value.fset, value.fdel, value.__doc__))
     return cls

@@ -12,7 +12,7 @@ from typing import Literal, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..core import importing, isolate
+from ..core import importing, public
 from .frames import container_of, table_digest
 from .stored import Stored
 
@@ -26,7 +26,7 @@ Labelled = tuple[NDArray, NDArray]
 def mnist(labels: Literal[False] = False) -> tuple[NDArray, NDArray]: ...
 @overload
 def mnist(labels: Literal[True]) -> tuple[Labelled, Labelled]: ...
-@isolate
+@public
 def mnist(labels: bool = False) -> tuple[NDArray, NDArray] | tuple[Labelled, Labelled]:
     """MNIST in its official split: `x_train, x_test`, uint8 (60000, 28, 28) and (10000, 28, 28).
 
@@ -54,7 +54,7 @@ def _mnist_file(name: str) -> NDArray:
 def digits(labels: Literal[False] = False) -> tuple[NDArray, NDArray]: ...
 @overload
 def digits(labels: Literal[True]) -> tuple[Labelled, Labelled]: ...
-@isolate
+@public
 def digits(labels: bool = False) -> tuple[NDArray, NDArray] | tuple[Labelled, Labelled]:
     """scikit-learn's 8 x 8 digits: `x_train, x_test`, float32 (1437, 8, 8) and (360, 8, 8).
 
@@ -84,7 +84,7 @@ _COUNT = math.prod(_SIZES)
 _SIDE, _REACH = 64, 16  # pixels: the image's side; from the middle of a sprite to its edge
 
 
-@isolate
+@public
 def shapes(index: ArrayLike | None = None) -> tuple[NDArray, NDArray]:
     """Binary 64 x 64 images of one shape each, and the factors that made them.
 
@@ -119,7 +119,7 @@ def shapes(index: ArrayLike | None = None) -> tuple[NDArray, NDArray]:
     return images, factors
 
 
-@isolate
+@public
 def shapes_index(factors: ArrayLike) -> NDArray:
     """The index of each row of `factors` (N, 5) in `shapes`: the inverse of its second result, int64 (N,).
 
@@ -178,7 +178,7 @@ def _farthest(values: NDArray, size: int) -> int:
 # -- binary images, and names for arrays -----------------------------------------------------------
 
 
-@isolate
+@public
 def binarise(x: ArrayLike, seed: int = 0) -> NDArray:
     """Static stochastic binarisation: each value of `x` drawn once as Bernoulli(grey level), uint8 {0, 1}.
 
@@ -202,7 +202,7 @@ def binarise(x: ArrayLike, seed: int = 0) -> NDArray:
     return drawn.reshape(x.shape)
 
 
-@isolate
+@public
 def digest(x: ArrayLike | Stored) -> str:
     """SHA-256 (hexadecimal) of the dtype, shape and values of an array: its name in a report.
 

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from ..core import isolate
+from ..core import public
 from ..objectives.aggregate import SCALES
 
 ACTIVE = 0.01
@@ -21,19 +21,19 @@ NEAR = 0.99
 PERMUTATIONS = 100
 
 
-@isolate
+@public
 def variances(means: ArrayLike | Tensor) -> Tensor:
     """(D,): the variance over rows of the posterior means (N, D), `Cov_x(E_q(z | x) z)` on its diagonal."""
     return _codes(means, "means").var(0)
 
 
-@isolate
+@public
 def active_units(means: ArrayLike | Tensor, threshold: float = ACTIVE) -> int:
     """How many dimensions of the posterior means (N, D) have a variance above the threshold (Burda et al. 2016)."""
     return int((variances(means) > threshold).sum())
 
 
-@isolate
+@public
 def mutual_information(log_q: ArrayLike | Tensor) -> tuple[Tensor, Tensor]:
     """Per row, (N,), nats: two estimates of I(x; z) under q, whose means bound it from below and from above.
 
@@ -52,7 +52,7 @@ def mutual_information(log_q: ArrayLike | Tensor) -> tuple[Tensor, Tensor]:
     return below, above
 
 
-@isolate
+@public
 def discrepancy(codes: ArrayLike | Tensor, prior: ArrayLike | Tensor, seed: int = 0) -> tuple[float, float]:
     """MMD^2 between codes (N, D) and as many draws from the prior, and its spread where both are of one distribution.
 
@@ -80,7 +80,7 @@ def discrepancy(codes: ArrayLike | Tensor, prior: ArrayLike | Tensor, seed: int 
     return float(mmd(here[None])[0]), float(mmd(torch.from_numpy(exchanged).to(both)).std())
 
 
-@isolate
+@public
 def holes(codes: ArrayLike | Tensor, prior: ArrayLike | Tensor) -> tuple[float, float]:
     """The share of the prior's draws (M, D) with no code near, and the share of codes (N, D) with no draw near.
 

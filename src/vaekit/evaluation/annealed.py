@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ..core import Noise, Scope, Source, isolate
+from ..core import Noise, Scope, Source, public
 from ..data.rows import AbstractRows
 from ..distributions import sum_cells
 from ..model import VAEModule
@@ -158,7 +158,7 @@ def _at_once(model: VAEModule, cells: int, chains: int) -> int:
     return max(1, BUDGET.get(kind, BUDGET["cuda"]) // (cells * chains))
 
 
-@isolate
+@public
 @torch.no_grad()
 def annealed(
     model: VAEModule,
@@ -211,7 +211,7 @@ class Bracket:
         return Figure.mean(self.upper - self.lower, "nats", "upper less lower bound of log p(x)")
 
 
-@isolate
+@public
 @torch.no_grad()
 def bracket(
     model: VAEModule,
@@ -254,7 +254,7 @@ def bracket(
     return Bracket(torch.cat(lower).cpu(), torch.cat(upper).cpu())
 
 
-@isolate
+@public
 def with_annealing(
     evaluation: Evaluation,
     model: VAEModule,

@@ -22,7 +22,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from ..core import isolate
+from ..core import public
 from ..data.affine import differences
 from ..data.rows import AbstractRows
 from ..data.spec import DataSpec, has_gaps, pieces, values
@@ -219,7 +219,7 @@ FITS: dict[str, Callable[[_Rows], Fit]] = {
 }
 
 
-@isolate
+@public
 def baselines(
     x_train: ArrayLike | Stored,
     x_test: ArrayLike | Stored,
@@ -259,7 +259,7 @@ def baselines(
     return Baselines(figures, rows.measure, len(rows.train), described, rows.spec.scale)
 
 
-@isolate
+@public
 def independent_baseline(likelihood: Likelihood, train: AbstractRows, test: AbstractRows, seed: int = 0) -> Baselines:
     """The one simple model of rows that have parts of several kinds: independent columns, each by its part of the
     likelihood, so that log p is of the same measure, whatever that is; see `Independent`."""

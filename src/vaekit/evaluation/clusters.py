@@ -9,7 +9,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from ..core import isolate
+from ..core import public
 from .figures import Figure
 from .samples import distances
 
@@ -37,7 +37,7 @@ class Clusters:
     inertia: float
 
 
-@isolate
+@public
 def kmeans(codes: ArrayLike, clusters: int, starts: int = 10, seed: int = 0) -> Clusters:
     """The clustering of least inertia among `starts` of k-means, each begun by k-means++.
 
@@ -81,7 +81,7 @@ def contingency(clusters: ArrayLike, labels: ArrayLike) -> NDArray:
     return np.bincount(i * len(columns) + j, minlength=len(rows) * len(columns)).reshape(len(rows), len(columns))
 
 
-@isolate
+@public
 def best_assignment(worth: ArrayLike) -> tuple[NDArray, NDArray]:
     """Rows and columns, one of each to a pair, whose sum of `worth` (R, C) is the largest: min(R, C) pairs.
 
@@ -127,7 +127,7 @@ def _shortest_path(
     return column, before
 
 
-@isolate
+@public
 def cluster_accuracy(clusters: ArrayLike, labels: ArrayLike) -> Figure:
     """The share of rows whose cluster is that of their class under the best one-to-one assignment of clusters to
     classes (Yang et al. 2010). Rows of clusters that are left over count as wrong."""
@@ -140,7 +140,7 @@ def cluster_accuracy(clusters: ArrayLike, labels: ArrayLike) -> Figure:
     return Figure.mean(torch.from_numpy(told == index), "", "accuracy of clusters under the best assignment to classes")
 
 
-@isolate
+@public
 def normalised_mutual_information(clusters: ArrayLike, labels: ArrayLike) -> float:
     """`2 I(c; y) / (H(c) + H(y))`, in [0, 1]; 1 where both are of one class only (Strehl & Ghosh 2002)."""
     joint = contingency(clusters, labels) / len(np.asarray(labels))
@@ -152,7 +152,7 @@ def normalised_mutual_information(clusters: ArrayLike, labels: ArrayLike) -> flo
     return max(0.0, 2 * (h_c + h_y - entropy(joint)) / (h_c + h_y)) if h_c + h_y > 0 else 1.0
 
 
-@isolate
+@public
 def adjusted_rand_index(clusters: ArrayLike, labels: ArrayLike) -> float:
     """The share of pairs of rows on which both agree, corrected so that chance is 0 and agreement 1.
 

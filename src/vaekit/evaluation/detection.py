@@ -17,7 +17,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from ..core import Batch, Source, Still, isolate, isolate_methods
+from ..core import Batch, Source, Still, public, public_methods
 from ..data.arrays import unmasked
 from ..data.rows import AbstractRows
 from ..data.spec import DataSpec
@@ -36,7 +36,7 @@ CHUNK = 1024
 # -- on plain arrays -------------------------------------------------------------------------------
 
 
-@isolate
+@public
 def roc_auc(scores: ArrayLike, odd: ArrayLike) -> Figure:
     """The chance that an odd row has a higher score than a normal one, a tie counting half, and its standard error.
 
@@ -60,7 +60,7 @@ def roc_auc(scores: ArrayLike, odd: ArrayLike) -> Figure:
     return Figure(float(above.mean()), error, "", "area under the ROC curve, odd rows against normal ones")
 
 
-@isolate
+@public
 def mahalanobis(codes: ArrayLike, normal: ArrayLike) -> NDArray:
     """(N,): `(z - m) S^-1 (z - m)`, m and S the mean and covariance of the codes of normal rows (M, D).
 
@@ -76,7 +76,7 @@ def mahalanobis(codes: ArrayLike, normal: ArrayLike) -> NDArray:
     return (np.square((z - own.mean(0)) @ axes[:, kept]) / values[kept]).sum(1)
 
 
-@isolate
+@public
 def chimeras(x: ArrayLike, seed: int = 0) -> NDArray:
     """Rows (N, ...) that are each put together from two of x: of images a part on one side of a line across, from a
     third to two thirds of the way, of other rows a random half of the cells, is another row's.
@@ -99,7 +99,7 @@ def chimeras(x: ArrayLike, seed: int = 0) -> NDArray:
     return np.where(taken, other, rows)
 
 
-@isolate
+@public
 def told_apart(normal: Mapping[str, ArrayLike], odd: Mapping[str, ArrayLike]) -> dict[str, Figure]:
     """By score, how well it tells normal rows from odd ones, such as chimeras; the best first."""
     labels = {name: np.repeat([0, 1], [len(normal[name]), len(odd[name])]) for name in normal}
@@ -110,7 +110,7 @@ def told_apart(normal: Mapping[str, ArrayLike], odd: Mapping[str, ArrayLike]) ->
 # -- by a model ------------------------------------------------------------------------------------
 
 
-@isolate_methods
+@public_methods
 @dataclass(frozen=True)
 class Detector:
     """Scores rows by a fitted model, against rows that are known to be normal.

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from ..core import importing, isolate
+from ..core import importing, public
 from .forest import Forest
 
 BINS = 20
@@ -58,7 +58,7 @@ def entropy(classes: NDArray) -> float:
     return float(-(shares[shares > 0] * np.log(shares[shares > 0])).sum())
 
 
-@isolate
+@public
 def mutual_information(codes: ArrayLike, factors: ArrayLike, bins: int = BINS) -> NDArray:
     """(D, F), nats: of each code, cut into `bins` equal cells, with each factor, from their joint frequencies.
 
@@ -78,7 +78,7 @@ def _gap(scores: NDArray) -> NDArray:
     return ordered[-1] - ordered[-2]
 
 
-@isolate
+@public
 def mig(codes: ArrayLike, factors: ArrayLike, bins: int = BINS) -> float:
     """Mutual information gap: `mean_k (I(z_j1; v_k) - I(z_j2; v_k)) / H(v_k)`, j1 and j2 the two best codes of v_k.
 
@@ -92,7 +92,7 @@ def mig(codes: ArrayLike, factors: ArrayLike, bins: int = BINS) -> float:
     return float((_gap(mutual_information(codes, factors, bins))[varied] / entropies[varied]).mean())
 
 
-@isolate
+@public
 def sap(codes: ArrayLike, factors: ArrayLike, seed: int = 0) -> float:
     """Separated attribute predictability: the mean over factors of the gap between the accuracies of the two best
     codes.
@@ -130,7 +130,7 @@ class DCI:
     importance: NDArray
 
 
-@isolate
+@public
 def dci(codes: ArrayLike, factors: ArrayLike, seed: int = 0) -> DCI:
     """Disentanglement, completeness, informativeness, from the importances R_jk of codes in trees that predict
     factors.
@@ -177,7 +177,7 @@ def _fixed(v: NDArray, count: int, size: int, generator: np.random.Generator) ->
     return chosen, np.stack([generator.choice(groups[k][a], size) for k, a in zip(chosen, level)])
 
 
-@isolate
+@public
 def factor_vae_score(
     codes: ArrayLike, factors: ArrayLike, votes: int = 2000, size: int = 64, dead: float = 0.05, seed: int = 0
 ) -> float:
@@ -203,7 +203,7 @@ def factor_vae_score(
     return float(table[1][np.arange(z.shape[1]), table[0].argmax(1)].sum() / votes)
 
 
-@isolate
+@public
 def beta_vae_score(codes: ArrayLike, factors: ArrayLike, votes: int = 2000, size: int = 64, seed: int = 0) -> float:
     """How well a linear classifier tells which factor pairs of rows agree in, from `mean |z_a - z_b|` over `size`
     pairs.
@@ -240,7 +240,7 @@ def linear_probabilities(x: NDArray, y: NDArray, x_test: NDArray, penalty: float
         return (new @ weight + bias).softmax(1).numpy()
 
 
-@isolate
+@public
 def modularity(codes: ArrayLike, factors: ArrayLike, bins: int = BINS) -> float:
     """Whether each code depends on one factor: `mean_j (1 - sum_{k not best} I_jk^2 / (I_j,best^2 (F - 1)))`.
 
@@ -252,7 +252,7 @@ def modularity(codes: ArrayLike, factors: ArrayLike, bins: int = BINS) -> float:
     return float(np.where(best > 1e-20, 1 - rest, 0.0).mean())
 
 
-@isolate
+@public
 def explicitness(codes: ArrayLike, factors: ArrayLike, seed: int = 0) -> float:
     """Whether a linear classifier of all codes finds each level of each factor: the mean of `2 AUC - 1` over levels.
 
@@ -285,7 +285,7 @@ def ranks(values: NDArray) -> NDArray:
     return (last - (counts - 1) / 2)[index]
 
 
-@isolate
+@public
 def irs(codes: ArrayLike, factors: ArrayLike, quantile: float = 0.99) -> float:
     """Interventional robustness: how little a code moves while its factor is fixed and all others change.
 
@@ -305,7 +305,7 @@ def irs(codes: ArrayLike, factors: ArrayLike, quantile: float = 0.99) -> float:
     return float(np.average(np.max(robust, 0), weights=reach))
 
 
-@isolate
+@public
 def udr(codes: Sequence[ArrayLike], rates: Sequence[ArrayLike] | None = None, active: float = 0.01) -> NDArray:
     """(M,): for each of M models trained from different seeds, how far the others' codes are its own but for order
     and sign; it needs no factors. The model of the highest value is the one to take.
@@ -335,7 +335,7 @@ def udr(codes: Sequence[ArrayLike], rates: Sequence[ArrayLike] | None = None, ac
     return np.median(pairs, 1)
 
 
-@isolate
+@public
 def disentanglement(codes: ArrayLike, factors: ArrayLike, seed: int = 0) -> dict[str, float]:
     """All the scores that read factors, by name."""
     trees = dci(codes, factors, seed)

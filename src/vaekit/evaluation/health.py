@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..core import Batch, Ramp, Source, isolate
+from ..core import Batch, Ramp, Source, public
 from ..data.rows import AbstractRows
 from ..model import VAEModule
 from ..networks import evaluating
@@ -80,7 +80,7 @@ class Health:
     __repr__ = __str__
 
 
-@isolate
+@public
 @torch.no_grad()
 def health(
     model: VAEModule,

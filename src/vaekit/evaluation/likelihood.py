@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.modules.conv import _ConvNd
 
-from ..core import Batch, Noise, Pass, Source, isolate
+from ..core import Batch, Noise, Pass, Source, public
 from ..data.rows import AbstractRows
 from ..model import VAEModule
 from ..networks import evaluating
@@ -108,7 +108,7 @@ class Scorer:
             self.compiled = long and not self.convolves and ours(self.model)
 
 
-@isolate
+@public
 @torch.no_grad()
 def score_rows(
     model: VAEModule, rows: AbstractRows, *, draws: int = 100, seed: int = 0, watch: Watch | None = None
@@ -167,7 +167,7 @@ def _scored(
     return row, [share.cpu().double() for share in usage]  # codes are deterministic: the last draws say what all do
 
 
-@isolate
+@public
 def evaluate_rows(
     model: VAEModule,
     rows: AbstractRows,

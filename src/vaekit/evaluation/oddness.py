@@ -15,7 +15,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from ..core import Batch, Source, Still, isolate
+from ..core import Batch, Source, Still, public
 from ..data.rows import AbstractRows
 from ..model import VAEModule
 from ..networks import evaluating
@@ -89,7 +89,7 @@ def _log_mean(log_weight: Tensor) -> Tensor:
     return torch.logsumexp(log_weight, 0) - math.log(len(log_weight))
 
 
-@isolate
+@public
 @torch.no_grad()
 def anomaly_score(
     model: VAEModule,
@@ -137,7 +137,7 @@ def _known(model: VAEModule, score: str) -> None:
         raise ValueError(f'a point mass has no {score}: use score="distortion" or "error"')
 
 
-@isolate
+@public
 @torch.no_grad()
 def explain(
     model: VAEModule,
@@ -199,7 +199,7 @@ def shapley(drawn: Drawn, seed: int, orders: int = ORDERS) -> Tensor:
 # -- how rare it is --------------------------------------------------------------------------------
 
 
-@isolate
+@public
 def p_values(scores: ArrayLike, normal: ArrayLike) -> NDArray:
     """(N,): `(1 + how many normal rows score at least as high) / (1 + M)`, by scores (M,) of normal rows.
 

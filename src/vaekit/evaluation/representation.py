@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from ..core import isolate
+from ..core import public
 from .clusters import adjusted_rand_index, as_codes, cluster_accuracy, kmeans, normalised_mutual_information
 from .disentanglement import linear_probabilities
 from .figures import Figure
@@ -48,7 +48,7 @@ def _right(told: NDArray, y: NDArray, meaning: str) -> Figure:
 # -- probes ----------------------------------------------------------------------------------------
 
 
-@isolate
+@public
 def linear_probe(
     codes: ArrayLike, labels: ArrayLike, test_codes: ArrayLike, test_labels: ArrayLike, penalty: float = 1e-3
 ) -> Figure:
@@ -65,7 +65,7 @@ def linear_probe(
     return _right(told, y_test, "accuracy of a linear classifier of the codes")
 
 
-@isolate
+@public
 def neighbour_probe(
     codes: ArrayLike, labels: ArrayLike, test_codes: ArrayLike, test_labels: ArrayLike, k: int = 10
 ) -> Figure:
@@ -85,7 +85,7 @@ def neighbour_probe(
     return _right(classes[torch.cat(told).numpy()], y_test, f"accuracy of the vote of the {k} nearest training codes")
 
 
-@isolate
+@public
 def ridge_probe(
     codes: ArrayLike, values: ArrayLike, test_codes: ArrayLike, test_values: ArrayLike, penalty: float = 1e-3
 ) -> Figure:
@@ -118,7 +118,7 @@ def ridge_probe(
 # -- maps ------------------------------------------------------------------------------------------
 
 
-@isolate
+@public
 def trustworthiness(x: ArrayLike, points: ArrayLike, k: int = 5) -> float:
     """Whether neighbours on a map (N, 2) are neighbours in the data (N, ...): in [0, 1], 1 where all are.
 
@@ -142,13 +142,13 @@ def trustworthiness(x: ArrayLike, points: ArrayLike, k: int = 5) -> float:
     return 1 - 2 / (n * k * (2 * n - 3 * k - 1)) * missed
 
 
-@isolate
+@public
 def continuity(x: ArrayLike, points: ArrayLike, k: int = 5) -> float:
     """Whether neighbours in the data are neighbours on the map: `trustworthiness` the other way round."""
     return trustworthiness(points, x, k)
 
 
-@isolate
+@public
 def map_figures(x: ArrayLike, points: ArrayLike, k: int = 5, most: int = 2000) -> dict[str, Figure]:
     """Both of these, of the first `most` rows (N, ...) and their places on a map (N, 2), by name."""
     x, points = np.asarray(x)[:most], np.asarray(points)[:most]
@@ -168,7 +168,7 @@ def _apart(rows: object, k: int = 5) -> bool:
     return rows.dtype.kind in "biuf" and bool(np.isfinite(rows).all())
 
 
-@isolate
+@public
 def representation(
     codes: ArrayLike,
     labels: ArrayLike,

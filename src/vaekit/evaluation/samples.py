@@ -15,7 +15,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from ..core import LocalDraws, isolate
+from ..core import LocalDraws, public
 from ..data.arrays import unmasked
 from .disentanglement import linear_probabilities
 from .figures import Figure, plain
@@ -73,7 +73,7 @@ class Neighbourhoods:
     coverage: float
 
 
-@isolate
+@public
 def neighbourhoods(made: ArrayLike, real: ArrayLike, k: int = 5) -> Neighbourhoods:
     """Precision and recall (Kynkäänniemi et al. 2019, arXiv:1904.06991), density and coverage (Naeem et al. 2020,
     arXiv:2002.09797). A row's neighbourhood is the ball up to its k-th nearest row of its own kind."""
@@ -91,7 +91,7 @@ def neighbourhoods(made: ArrayLike, real: ArrayLike, k: int = 5) -> Neighbourhoo
     return Neighbourhoods(share[0], share[1], inside / (k * len(a)), float(covered.double().mean()))
 
 
-@isolate
+@public
 def kernel_distance(
     made: ArrayLike, real: ArrayLike, blocks: int = 50, size: int = 1000, seed: int = 0
 ) -> tuple[float, float]:
@@ -112,7 +112,7 @@ def kernel_distance(
     return float(np.mean(found)), float(np.std(found, ddof=1) / math.sqrt(blocks)) if blocks > 1 else math.nan
 
 
-@isolate
+@public
 def frechet_distance(made: ArrayLike, real: ArrayLike) -> float:
     """`|m_a - m_b|^2 + tr(S_a + S_b - 2 (S_a S_b)^1/2)`, of the two sets' means and covariances.
 
@@ -128,7 +128,7 @@ def frechet_distance(made: ArrayLike, real: ArrayLike) -> float:
     return max(0.0, float(shift + s_a.trace() + s_b.trace() - 2 * cross))
 
 
-@isolate
+@public
 def classifier_test(made: ArrayLike, real: ArrayLike, folds: int = 5, seed: int = 0) -> float:
     """How often a classifier tells made from real rows, by cross-validation: .5 where nothing tells them apart.
 
@@ -162,7 +162,7 @@ def _principal(x: NDArray, seed: int) -> NDArray:
         return (rows @ torch.pca_lowrank(rows, q=min(COLUMNS, len(x)), center=False)[2]).numpy()
 
 
-@isolate
+@public
 def nearest(made: ArrayLike, training: ArrayLike) -> tuple[NDArray, NDArray]:
     """For each made row the training row nearest to it: which one it is, and how far (M,), (M,)."""
     a, b = _both(made, training)
@@ -170,7 +170,7 @@ def nearest(made: ArrayLike, training: ArrayLike) -> tuple[NDArray, NDArray]:
     return torch.cat([m.indices for m in found]).numpy(), torch.cat([m.values for m in found]).numpy()
 
 
-@isolate
+@public
 def copied(made: ArrayLike, training: ArrayLike, test: ArrayLike) -> float:
     """The share of made rows that are closer to a training row than all but 1% of test rows are: .01 where nothing was
     copied, 1 where training rows were given back."""
@@ -224,7 +224,7 @@ class Judgement:
     __repr__ = __str__
 
 
-@isolate
+@public
 def judge(
     made: ArrayLike,
     test: ArrayLike,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core import isolate
+from ..core import public
 from ..printable import printable, printable_lines
 from .closeness import closeness
 from .columns import Columns, Name, as_columns
@@ -79,7 +79,7 @@ class TableJudgement:
     __repr__ = __str__
 
 
-@isolate
+@public
 def judge_table(
     real: object,
     synthetic: object,

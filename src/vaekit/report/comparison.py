@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..core import isolate
+from ..core import public
 from ..data.beside import spread
 from ..evaluation import Figure, evaluate_rows
 from ..evaluation import compare as differing
@@ -67,7 +67,7 @@ class SideBySide(page.Page):
         return printable_lines("\n".join(lines))
 
 
-@isolate
+@public
 def compare(
     models: Mapping[str, VAE],
     x: ArrayLike,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..core import isolate
+from ..core import public
 from ..data.beside import spread
 from ..evaluation import Evaluation
 from . import describe, page
@@ -36,7 +36,7 @@ class Report(page.Page):
         return str(self.evaluation)
 
 
-@isolate
+@public
 def make(
     vae: VAE,
     x: ArrayLike,

@@ -7,7 +7,6 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from torch import nn
 from ..core import Component
 from ..estimator import VAE
 from ..recipes import as_recipe
+from ..settings import Whole, checked
 from ..suggest import nearest
 
 
@@ -49,11 +49,11 @@ KEPT = {
 
 def seed_list(vae: VAE, seeds: int | Sequence[int]) -> list[int]:
     """The seeds of a sweep: so many from the estimator's own, or those given."""
-    if isinstance(seeds, Integral):
-        if seeds < 1:
-            raise ValueError(f"seeds={seeds}: expected a number of seeds, at least 1, or a list of them")
-        return list(range(vae.seed, vae.seed + int(seeds)))
-    given = [int(seed) for seed in seeds]
+    first = checked("seed", vae.seed, Whole(0))
+    if isinstance(seeds, (str, bytes, Mapping)) or not isinstance(seeds, Iterable):
+        count = checked("seeds", seeds, Whole(1, "a number of seeds, at least 1, or a list of them"))
+        return list(range(first, first + count))
+    given = [checked(f"seeds[{i}]", seed, Whole(0)) for i, seed in enumerate(seeds)]
     if not given:
         raise ValueError("seeds=[]: expected at least one seed")
     _refuse_twice("seeds", given)

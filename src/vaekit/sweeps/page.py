@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from html import escape
 
-from ..core import isolate
+from ..core import public
 from ..evaluation import Figure
 from ..report import figures, page
 from ..report.paper import SERIES
@@ -14,7 +14,7 @@ from .grid import short, text
 from .table import METRICS, Configuration, Sweep
 
 
-@isolate
+@public
 def report(sweep: Sweep) -> page.Page:
     """One self-contained page; see `Sweep.report`."""
     count, seeds = len(sweep.configurations), len(sweep.configurations[0].seeds)

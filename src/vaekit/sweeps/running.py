@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__, storage
-from ..core import isolate
+from ..constraints import OF_VAE
+from ..core import public
 from ..data.annotated import annotated
 from ..data.arrays import column_names
 from ..data.rows import AbstractRows
 from ..estimator import VAE
 from ..saving import settings_of
+from ..settings import check_settings
 from ..training import join
 from ..training.fitting import Display
 from .grid import Combination, combinations, seed_list
@@ -27,7 +29,7 @@ ANYWHERE = ("device", "threads", "compile", "verbose")
 """Settings in which a sweep may differ from the one that it goes on with."""
 
 
-@isolate
+@public
 def sweep(
     vae: VAE,
     x: object,
@@ -62,6 +64,8 @@ def sweep(
     if join().size > 1:
         raise ValueError("a sweep runs in one process: start it without torchrun")
     folder, chosen, wanted = None if run is None else Path(run), seed_list(vae, seeds), combinations(vae, over)
+    for combination in wanted:
+        check_settings(combination.of(vae), OF_VAE)
     if any(combination.of(vae).privacy is not None for combination in wanted):
         raise ValueError("privacy: every model of a sweep spends by itself, and they are trained together: fit one")
     plan = {} if folder is None else _plan(vae, wanted, chosen)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 
 from .. import __version__, storage
-from ..core import isolate_methods
+from ..core import public_methods
 from ..estimator import VAE
 from ..evaluation import Figure
 from ..printable import printable_lines
@@ -63,7 +63,7 @@ class Configuration:
     figures: dict[str, Figure]
 
 
-@isolate_methods
+@public_methods
 @dataclass(frozen=True, repr=False)
 class Sweep:
     """The result of `vaekit.sweep`. Prints as a table with a line per configuration.

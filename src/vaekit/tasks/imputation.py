@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..core import Batch, Scope, Source, isolate
+from ..core import Batch, Scope, Source, public
 from ..data.rows import AbstractRows
 from ..model import VAEModule
 from ..networks import evaluating
@@ -30,7 +30,7 @@ class Completed:
     draws: int
 
 
-@isolate
+@public
 @torch.no_grad()
 def impute(
     model: VAEModule, rows: AbstractRows, *, draws: int = DRAWS, seed: int = 0, from_prior: float = FROM_PRIOR
@@ -52,7 +52,7 @@ def impute(
     return Completed(torch.cat(parts), torch.cat(sizes), weigher.draws)
 
 
-@isolate
+@public
 @torch.no_grad()
 def complete(
     model: VAEModule,
@@ -84,7 +84,7 @@ def complete(
     return Completed(torch.cat(parts, 1), torch.cat(sizes), weigher.draws)
 
 
-@isolate
+@public
 @torch.no_grad()
 def sample_given(
     model: VAEModule,

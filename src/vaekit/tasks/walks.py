@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from ..core import importing, isolate
+from ..core import importing, public
 from ..suggest import nearest
 
 Decode = Callable[[Tensor], Tensor]
@@ -20,7 +20,7 @@ SEGMENTS = 32
 """Of a curve that is bent, at least."""
 
 
-@isolate
+@public
 def interpolate(a: Tensor, b: Tensor, steps: int, path: str = "linear", decode: Decode | None = None) -> Tensor:
     """(N, steps, D): codes on the way from a to b, (N, D) each, both ends among them.
 
@@ -99,7 +99,7 @@ def length(curves: Tensor, decode: Decode, parts: int = 8) -> Tensor:
     return torch.stack([decode(curve).flatten(1).diff(dim=0).norm(dim=1).sum() for curve in points])
 
 
-@isolate
+@public
 def traverse(centres: Tensor, offsets: Tensor, dimensions: Sequence[int] | None = None) -> Tensor:
     """(N, dimensions, offsets, D): each of the dimensions (None: all) moved by the offsets (T,), the others held."""
     size = centres.shape[1]
@@ -111,7 +111,7 @@ def traverse(centres: Tensor, offsets: Tensor, dimensions: Sequence[int] | None 
     return centres[:, None, None] + moved.unsqueeze(1) * offsets.unsqueeze(1)
 
 
-@isolate
+@public
 def shift(codes: Tensor, present: Tensor, absent: Tensor, amount: float = 1.0) -> Tensor:
     """(N, D): codes moved by what sets two groups of codes apart, `amount * (mean(present) - mean(absent))`.
 

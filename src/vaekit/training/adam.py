@@ -10,8 +10,21 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ..settings import Choice, Number, Rule, Whole, checked, optional
+
 Schedule = Literal["constant", "cosine", "linear"]
 EPSILON = 1e-8
+NORM = Number(0.0, open_low=True, words="a positive norm")
+RULES: dict[str, Rule] = {
+    "lr": Number(0.0, open_low=True, words="a positive learning rate, such as 1e-3"),
+    "weight_decay": Number(0.0, words="a number from 0"),
+    "schedule": Choice(("constant", "cosine", "linear")),
+    "warmup": Whole(0, "a number of steps, from 0"),
+    "clip": optional(NORM),
+    "skip": optional(NORM),
+    "average": optional(Number(0.0, 1.0, open_high=True, words="a decay in [0, 1) such as 0.999")),
+}
+"""The settings of Adam that estimators have, too."""
 
 
 @dataclass(frozen=True)
@@ -37,16 +50,11 @@ class Adam:
     average: float | None = None
 
     def __post_init__(self) -> None:
-        if not all(lr > 0 for lr in self.rates):
-            raise ValueError(f"lr={self.lr}: expected a positive learning rate")
-        if self.schedule not in ("constant", "cosine", "linear"):
-            raise ValueError(f'schedule={self.schedule!r}: expected "constant", "cosine" or "linear"')
-        for name in ("clip", "skip"):
-            norm = getattr(self, name)
-            if norm is not None and not norm > 0:
-                raise ValueError(f"{name}={norm}: expected a positive norm, or None")
-        if self.average is not None and not 0 <= self.average < 1:
-            raise ValueError(f"average={self.average}: expected a decay in [0, 1) such as 0.999, or None")
+        rates = tuple(checked("lr", lr, RULES["lr"]) for lr in self.rates)
+        object.__setattr__(self, "lr", rates if isinstance(self.lr, tuple) else rates[0])
+        for name, rule in RULES.items():
+            if name != "lr":
+                object.__setattr__(self, name, checked(name, getattr(self, name), rule))
 
     @property
     def rates(self) -> tuple[float, ...]:

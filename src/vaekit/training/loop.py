@@ -11,13 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..core import Batch, LocalDraws, OwnGlobals, Source, Terms, is_trainable, isolate, may_draw, trainable_copy
+from ..core import Batch, LocalDraws, OwnGlobals, Source, Terms, is_trainable, may_draw, public, trainable_copy
 from ..data.rows import AbstractRows, as_rows
 from ..data.spec import DataSpec
 from ..data.stored import as_data
 from ..model import VAEModule
 from ..networks import Network, evaluating
 from ..objectives import ELBO, Objective
+from ..settings import Whole, checked
 from .adam import Adam
 from .distributed import Processes, join
 from .learner import Ensemble, Learner
@@ -53,8 +54,7 @@ class Training:
         processes: Processes | None = None,
         sharded: bool = False,
     ):
-        if epochs < 0 or batch_size < 1:
-            raise ValueError(f"epochs={epochs}, batch_size={batch_size}: expected epochs >= 0 and batch_size >= 1")
+        epochs, batch_size = checked("epochs", epochs, Whole(0)), checked("batch_size", batch_size, Whole(1))
         if isinstance(learner, Learner):
             learner.to(memory_format=torch.channels_last)  # of what has four dimensions: convolutions run faster
         self.learner, self.rows, self.epochs = learner, rows, epochs
@@ -233,13 +233,13 @@ class Training:
         self.epoch, self.batch = place["epoch"], place["batch"]
 
 
-@isolate
 def _normalises_batches(learner: Learner | Ensemble) -> bool:
     """Whether a layer normalises by the statistics of a batch, which needs two rows at least."""
     one = learner.pattern if isinstance(learner, Ensemble) else learner
     return any(isinstance(m, _BatchNorm) for m in one.modules())
 
 
+@public
 def train(
     model: VAEModule,
     x: object,

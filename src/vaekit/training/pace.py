@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from ..core import Component
+from ..settings import Either, Flag, Rule, Whole, checked
 from .learner import Ensemble
 
 if TYPE_CHECKING:
@@ -28,6 +29,11 @@ FEWEST_STEPS = 100
 WORTH_COMPILING = 75.0
 """Seconds of training above which compiling, which takes about 20 and saves a good third, is tried."""
 TRIAL_STEPS, TRIAL_SECONDS = 6, 0.1
+RULES: dict[str, Rule] = {
+    "threads": Either(Whole(1, "a number of threads, at least 1"), ("auto",)),
+    "compile": Either(Flag(), ("auto",)),
+}
+"""What the settings that choose a pace may be."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +50,8 @@ class Pace:
 
 def check(threads: int | Literal["auto"], compiled: bool | Literal["auto"]) -> None:
     """Raises ValueError for what is no pace."""
-    if threads != "auto" and (not isinstance(threads, int) or threads < 1):
-        raise ValueError(f'threads={threads!r}: expected a number of threads, at least 1, or "auto"')
-    if compiled not in (True, False, "auto"):
-        raise ValueError(f'compile={compiled!r}: expected True, False or "auto"')
+    checked("threads", threads, RULES["threads"])
+    checked("compile", compiled, RULES["compile"])
 
 
 _changing = threading.RLock()

@@ -11,7 +11,7 @@ from matplotlib.patches import Circle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
-from ...core import isolate
+from ...core import public
 from ..paper import (
     ACCENT,
     INK,
@@ -40,7 +40,7 @@ CELLS = 48
 """Cells along each side of the plane on which the prior's draws are counted."""
 
 
-@isolate
+@public
 def latent_plane(
     codes: ArrayLike,
     labels: ArrayLike | None = None,
@@ -121,7 +121,7 @@ def _square(axes: Axes, codes: NDArray) -> None:
         axis.set_major_locator(MaxNLocator(6))
 
 
-@isolate
+@public
 def aggregate_plane(codes: ArrayLike, prior: ArrayLike, names: Sequence[str] = ("z[0]", "z[1]")) -> Figure:
     """Draws of the aggregate posterior (N, 2), as dots, over the lines that hold 50%, 90% and 99% of the prior's draws
     (M, 2).
@@ -163,7 +163,7 @@ def _levels(density: NDArray, counts: NDArray) -> list[float]:
     return sorted({float(density.reshape(-1)[order[np.searchsorted(held, share)]]) for share in HELD})
 
 
-@isolate
+@public
 def unit_kl(kl: ArrayLike, names: Sequence[str] | None = None) -> Figure:
     """Mean KL per unit in nats, (units,), as bars on a logarithmic scale, the largest first, with the threshold."""
     kl = np.asarray(kl, dtype=float)

@@ -9,13 +9,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
-from ...core import isolate
+from ...core import public
 from ..paper import ACCENT, INK, SERIES, SOFT, key, key_height, lines_key, name_axes, panels_of, short
 
 SMALL = {"width": 165.0, "height": 128.0}
 
 
-@isolate
+@public
 def histograms(
     data: ArrayLike,
     samples: ArrayLike | Mapping[str, ArrayLike],
@@ -51,7 +51,7 @@ def histograms(
     return figure
 
 
-@isolate
+@public
 def agreement(x: ArrayLike, reconstruction: ArrayLike, names: Sequence[str], columns: int = 4) -> Figure:
     """Each column of the data (N, D) against its reconstruction (N, D), with the line where both agree."""
     x, reconstruction = np.asarray(x, dtype=float), np.asarray(reconstruction, dtype=float)
@@ -66,7 +66,7 @@ def agreement(x: ArrayLike, reconstruction: ArrayLike, names: Sequence[str], col
     return figure
 
 
-@isolate
+@public
 def profiles(
     x: ArrayLike,
     reconstruction: ArrayLike | Mapping[str, ArrayLike],

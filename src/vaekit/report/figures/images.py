@@ -12,18 +12,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
-from ...core import isolate
+from ...core import public
 from ..paper import MUTED, WIDTH, axes_at, empty, name_axes, name_rows, number, room, short, text
 from ..pictures import tiled
 
 
-@isolate
+@public
 def image_grid(images: ArrayLike, columns: int = 8) -> Figure:
     """Pictures in rows of `columns`."""
     return _picture(np.asarray(images), columns)[0]
 
 
-@isolate
+@public
 def picture_rows(names: Sequence[str], rows: Sequence[ArrayLike], below: Sequence[str] = ()) -> Figure:
     """Rows of as many pictures, a name beside each, so that pictures of one thing stand in one column.
 
@@ -44,7 +44,7 @@ def picture_rows(names: Sequence[str], rows: Sequence[ArrayLike], below: Sequenc
     return figure
 
 
-@isolate
+@public
 def reconstructions(x: ArrayLike, reconstruction: ArrayLike, scores: ArrayLike | None = None) -> Figure:
     """Originals above their reconstructions, pair by pair, with the score (N,) of each below."""
     if np.shape(x) != np.shape(reconstruction):
@@ -55,13 +55,13 @@ def reconstructions(x: ArrayLike, reconstruction: ArrayLike, scores: ArrayLike |
     return picture_rows(("original", "model"), (x, reconstruction), below)
 
 
-@isolate
+@public
 def neighbours(made: ArrayLike, nearest: ArrayLike, distances: ArrayLike) -> Figure:
     """Made pictures above the training picture nearest to each, with their distances (N,) below."""
     return picture_rows(("sample", "nearest"), (made, nearest), [number(d) for d in np.asarray(distances)])
 
 
-@isolate
+@public
 def decoded_grid(images: ArrayLike, ticks: ArrayLike, names: Sequence[str] = ("z[0]", "z[1]")) -> Figure:
     """What a plane of codes decodes to: n * n pictures, row by row from the top.
 
@@ -79,7 +79,7 @@ def decoded_grid(images: ArrayLike, ticks: ArrayLike, names: Sequence[str] = ("z
     return figure
 
 
-@isolate
+@public
 def traversals(
     images: ArrayLike, names: Sequence[str], ticks: ArrayLike | None = None, beside: Sequence[str] = ()
 ) -> Figure:

@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
-from ...core import isolate
+from ...core import public
 from ..paper import (
     ACCENT,
     INK,
@@ -38,7 +38,7 @@ SETS = (SOFT, ACCENT, SERIES[3], SERIES[1], SERIES[0])
 BINS = 40
 
 
-@isolate
+@public
 def distributions(scores: Mapping[str, ArrayLike], name: str) -> Figure:
     """How the scores of several sets of rows spread: the first set filled, the others as lines, each of area one.
 
@@ -70,7 +70,7 @@ def distributions(scores: Mapping[str, ArrayLike], name: str) -> Figure:
     return figure
 
 
-@isolate
+@public
 def rate_distortion(rate: ArrayLike, distortion: ArrayLike, groups: Sequence[object] | None = None) -> Figure:
     """Models on the plane of rate (N,) and distortion (N,), in nats, with lines of equal ELBO, `-(rate + distortion)`.
 
@@ -129,7 +129,7 @@ def _equal_elbo(axes: Axes) -> None:
     axes.set(xlim=(left, right), ylim=(bottom, top))
 
 
-@isolate
+@public
 def differences(values: ArrayLike, errors: ArrayLike, names: Sequence[str], title: str) -> Figure:
     """Differences (N,) from a reference at 0, each with bars of one and of two standard errors (N,); a line each."""
     values, errors = (np.asarray(v, dtype=float).reshape(-1) for v in (values, errors))
@@ -152,7 +152,7 @@ def differences(values: ArrayLike, errors: ArrayLike, names: Sequence[str], titl
     return figure
 
 
-@isolate
+@public
 def confusion(labels: ArrayLike, told: ArrayLike) -> Figure:
     """How often rows of each label (N,) were told (N,) to be of each class or cluster: shares of the label's rows.
 
@@ -176,7 +176,7 @@ def _in_order(names: Sequence[str]) -> list[str]:
     return sorted(set(names), key=lambda n: (0, float(n), "") if n.lstrip("-").isdigit() else (1, 0.0, n))
 
 
-@isolate
+@public
 def shares(values: ArrayLike, rows: Sequence[str], columns: Sequence[str], names: tuple[str, str]) -> Figure:
     """A table of shares in [0, 1], (rows, columns), each cell as dark as its share, in percent; names: of the columns
     and of the rows.

@@ -8,14 +8,14 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ...core import isolate
+from ...core import public
 from ..paper import ACCENT, SERIES, SOFT, key, key_height, lines_key, name_axes, panels_of, steady
 
 CURVES = {"elbo": "ELBO", "distortion": "Distortion", "rate": "Rate"}
 PANEL = {"width": 260.0, "height": 186.0}
 
 
-@isolate
+@public
 def training_curves(history: Sequence[Mapping[str, float]], names: Sequence[str] | None = None) -> Figure:
     """ELBO, distortion and rate over epochs, in nats, a panel each: in training, and held out where there is one.
 
@@ -42,7 +42,7 @@ def training_curves(history: Sequence[Mapping[str, float]], names: Sequence[str]
     return figure
 
 
-@isolate
+@public
 def training_path(history: Sequence[Mapping[str, float]]) -> Figure:
     """Where training stood after each epoch, rate across and distortion upwards, held out where there is that."""
     prefix = "val_" if any("val_rate" in r for r in history) else ""
@@ -55,7 +55,7 @@ def training_path(history: Sequence[Mapping[str, float]]) -> Figure:
     return figure
 
 
-@isolate
+@public
 def curves_beside(
     histories: Mapping[str, Sequence[Mapping[str, float]]], name: str = "elbo", keyed: bool = True
 ) -> Figure:
