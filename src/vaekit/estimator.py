@@ -39,7 +39,7 @@ from .training.display import display_for
 from .training.distributed import Processes
 from .training.fitting import Display, Silent
 from .training.history import Course
-from .training.loop import prepare, start
+from .training.loop import prepare, sample_of, start
 from .training.prior import holding, start_prior, with_prior
 from .training.privacy import Privacy, PrivateTraining
 
@@ -485,11 +485,12 @@ class VAE(Evaluated):
             generator = torch.Generator().manual_seed(self.seed)
             initialise(nn.ModuleList(m for m in _networks(learner) if m not in kept), self.initialiser, generator)
         learner.to(rows.device)
+        sample = sample_of(rows, self.seed)
         if self.privacy is None:  # it reads training rows
-            start(learner.model, rows, self.seed, kept)
+            start(learner.model, sample, self.seed, kept)
         if parts.pretraining is None:
             before = {n: t.clone() for n, t in learner.state_dict().items()} if self.privacy is not None else {}
-            sample = prepare(learner.model, rows, self.seed)
+            prepare(learner.model, sample, self.seed)
             if parts.start is not None and self.privacy is None:  # it reads training rows
                 parts.start(learner.model, sample, self.seed)
             begun = [n for n, t in before.items() if not torch.equal(t, learner.state_dict()[n])]
@@ -526,7 +527,7 @@ class VAE(Evaluated):
         display.tell("training")
         own = model.latent.get_submodule(model.latent.own_prior)
         model = with_prior(learner.model, own, rows).to(rows.device)
-        prepare(model, rows, self.seed, sample=CODES)
+        prepare(model, sample_of(rows, self.seed, CODES), self.seed)
         return model
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -278,26 +278,27 @@ def assemble(
         model = model if is_trainable(model) else trainable_copy(model)
         kept = [m for m in model.modules() if isinstance(m, Network) and any(True for _ in m.parameters())]
         learner = Learner(model.settled(spec.model_shape), objective.settled(rows=len(rows)))
-    start(learner.to(device).model, rows, seed, kept)
-    prepare(learner.model, rows, seed)
+    sample = sample_of(rows, seed)
+    start(learner.to(device).model, sample, seed, kept)
+    prepare(learner.model, sample, seed)
     return learner, rows
 
 
-def start(model: VAEModule, rows: AbstractRows, seed: int, kept: Collection[nn.Module] = ()) -> None:
-    """Start a new model at the moments of a random sample of the rows; networks in `kept` keep their weights."""
-    batch = _sample(rows, seed, max(256, min(2048, CELLS // math.prod(rows.spec.shape))))
-    model.likelihood.check(batch.x)
-    model.start(batch, Source.like(model, seed + 1), kept)
-
-
-def _sample(rows: AbstractRows, seed: int, size: int) -> Batch:
+def sample_of(rows: AbstractRows, seed: int, size: int = 2048) -> Batch:
+    """A random sample of the rows, in their order: what a new model is started from and shown."""
     return rows.batch(rows.order(seed, 2**31)[:size].sort().values)
 
 
-def prepare(model: VAEModule, rows: AbstractRows, seed: int, sample: int = 2048) -> Batch:
-    """Shows the model a random sample of the rows, once before its first step, and returns it."""
-    batch = _sample(rows, seed, sample)
-    model.likelihood.check(batch.x)
+def start(model: VAEModule, sample: Batch, seed: int, kept: Collection[nn.Module] = ()) -> None:
+    """Start a new model at the moments of a sample of the rows; networks in `kept` keep their weights."""
+    model.likelihood.check(sample.x)
+    every = max(1, sample.x.numel() // CELLS)
+    some = replace(sample, x=sample.x[::every], mask=None if sample.mask is None else sample.mask[::every])
+    model.start(some, Source.like(model, seed + 1), kept)
+
+
+def prepare(model: VAEModule, sample: Batch, seed: int) -> None:
+    """Show the model a sample of the rows, once before its first step."""
+    model.likelihood.check(sample.x)
     with evaluating(model):
-        model.prepare(batch, Source.like(model, seed + 1))
-    return batch
+        model.prepare(sample, Source.like(model, seed + 1))
