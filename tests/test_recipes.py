@@ -1,5 +1,8 @@
 """Every recipe: trained, saved, loaded, sampled and scored, on every kind of image and batch it can meet."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -110,3 +113,21 @@ def test_a_recipe_is_stacked_or_refused_with_a_reason(name):
     assert np.isfinite(first).all() and not np.array_equal(first, second)
     alone = vk.VAE(**settings).fit(x, context=context).transform(x, context)
     np.testing.assert_allclose(first, alone, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", vk.recipes.RECIPES)
+def test_a_recipe_is_the_same_after_pickling_and_copying(name):
+    """joblib, and scikit-learn with n_jobs, pickle the settings of an estimator."""
+    recipe = vk.recipes.Recipe(name)
+    for again in (pickle.loads(pickle.dumps(recipe)), copy.deepcopy(recipe), copy.copy(recipe)):
+        assert again == recipe and again.settings == recipe.settings
+
+
+def test_an_estimator_with_a_recipe_of_its_own_settings_is_pickled():
+    x = np.random.default_rng(0).random((40, 4)).astype("float32")
+    vae = vk.VAE(2, recipe=vk.recipes.beta_vae(beta=2.0), epochs=1, threads=1, compile=False).fit(x)
+    again = pickle.loads(pickle.dumps(vae))
+    assert again.recipe == vae.recipe and np.array_equal(again.transform(x), vae.transform(x))
+    detector = vk.OutlierDetector(vae).fit(x)
+    again = pickle.loads(pickle.dumps(detector))
+    assert np.array_equal(again.decision_function(x), detector.decision_function(x))

@@ -217,6 +217,42 @@ def test_models_that_are_trained_so_are_found_so():
     assert {"over-regularised", "posterior collapse"} & set(pressed.fit(rows).health(rows).names)
 
 
+def test_a_model_that_was_not_trained_is_not_healthy():
+    """Interrupted before its first epoch, with every step left out, or with a loss that no data take."""
+    assert looked(optimum(), ended="interrupted").names[0] == "untrained"
+    steps = [{**r, "step": 10 * r["epoch"], "skipped": 10 * r["epoch"]} for r in course(settling(), settling())]
+    assert looked(optimum(), history=steps).names[0] == "untrained"
+    lately = [{**r, "skipped": max(0, 10 * (r["epoch"] - 20))} for r in steps]
+    assert looked(optimum(), history=lately).names[0] == "diverged"
+    model = optimum()
+    model.decoder.layers[-1].bias.data.fill_(1e15)
+    found = looked(model)
+    assert found["distortion"] > 1e29 and found.names[0] == "diverged" and "healthy" not in found.names
+
+
+def test_a_training_whose_elbo_fell_far_below_its_start_has_diverged():
+    falling = [-50.0, *(-50.0 * 1.5**i for i in range(20))]
+    assert looked(optimum(), history=course(falling, falling)).names[0] == "diverged"
+
+
+def test_a_model_that_is_worse_than_independent_cells_is_said_to_be():
+    model, rows = optimum(), 400
+    well = looked(model, rows)
+    assert well["behind"] < 0 and "worse than no latent" not in well.names
+    model.decoder.layers[-1].weight.data.mul_(-1)
+    found = looked(model, rows)
+    assert "worse than no latent" in found.names and found["behind"] > 0
+    assert found["without_latent"] == well["without_latent"]
+
+
+def test_a_warm_up_that_is_longer_than_the_training_is_said():
+    steps = [{**r, "step": 10 * r["epoch"]} for r in course(settling(), settling())]
+    short = looked(optimum(), history=steps, objective=vk.objectives.ELBO(vk.Ramp(1.0, 400)))
+    assert short.names == ("healthy",)
+    found = looked(optimum(), history=steps, objective=vk.objectives.ELBO(vk.Ramp(1.0, 1000)))
+    assert found.names == ("warm-up unfinished",) and found["warm_up_left"] == pytest.approx(0.6)
+
+
 # -- every latent and likelihood -------------------------------------------------------------------
 
 

@@ -223,7 +223,7 @@ class Look:
 def _for_the_elbo(objective: Objective | None) -> bool:
     """Whether a model was trained for the ELBO or a tighter bound."""
     if isinstance(objective, ELBO):
-        return objective.beta.value <= 1 and not objective.free_bits and objective.capacity is None
+        return objective.beta.value == 1 and not objective.free_bits and objective.capacity is None
     return objective is None or isinstance(objective, (IWAE, ExpertIWAE))
 
 

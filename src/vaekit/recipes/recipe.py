@@ -117,6 +117,11 @@ class Recipe:
         self.__init__(params.pop("name", self.name), **{**self._settings, **params})
         return self
 
+    def __reduce__(self) -> tuple[Callable[..., Recipe], tuple[str, dict[str, Any]]]:
+        """For pickle and joblib: the name and the settings. The builder, a function that a recipe replaces in its
+        module, cannot be pickled."""
+        return _of_settings, (self.name, dict(self._settings))
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Recipe) and self.get_params() == other.get_params()
 
@@ -194,6 +199,10 @@ def likelihood_for(spec: DataSpec) -> Likelihood:
         "count": NegativeBinomial,
         "table": lambda: of_table(spec.schema),
     }[spec.kind]()
+
+
+def _of_settings(name: str, settings: dict[str, Any]) -> Recipe:
+    return Recipe(name, **settings)
 
 
 def plain(latent_dim: int) -> Latent:
