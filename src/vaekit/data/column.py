@@ -154,7 +154,7 @@ class Column:
         """The numbers of levels (N,), NaN where missing or unknown, and (N,) where they are unknown."""
         values, codes = column.values, np.full(len(column.values), np.nan)
         dated = self.written == "constant"
-        if values.dtype.kind == "M" and not dated:
+        if values.dtype.kind == "M" and self.levels:
             raise ValueError(f"column {self.name!r} holds levels ({self.described}), got dates: pass the levels of fit")
         if dated and values.dtype.kind == "O":
             values = np.where(column.seen, values, "NaT")

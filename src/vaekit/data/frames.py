@@ -332,7 +332,7 @@ def _of_array(values: NDArray, mixed: bool = False) -> Raw:
         words = np.char.decode(values, "utf-8") if kind == "S" else values
         return Raw(words.astype(object), np.ones(len(values), bool), dtype)
     if kind == "O":
-        return _of_objects(values, np.array([_is_there(v) for v in values], dtype=bool), dtype, mixed)
+        return _of_objects(values, np.array([is_there(v) for v in values], dtype=bool), dtype, mixed)
     raise Unreadable(f"type {dtype} is not understood: make it numbers, words, dates or categories")
 
 
@@ -419,7 +419,8 @@ def _word(value: object) -> str:
     return str(int(value)) if plain else str(value)
 
 
-def _is_there(value: object) -> bool:
+def is_there(value: object) -> bool:
+    """Whether a Python object is a value: not None, NaN, NaT or NA."""
     return value is not None and type(value).__name__ != "NAType" and bool(value == value)
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..printable import listed
 from ..suggest import nearest
 from .arrays import as_numbers
-from .frames import Raw, as_exact, container_of, names_of, opened, raw
+from .frames import Raw, as_exact, container_of, is_there, names_of, opened, raw
 from .making import Made, build
 from .schema import Schema
 
@@ -121,7 +121,9 @@ def filled(x: Any, made: Any) -> Any:
 def _converted(table: Any, kind: str) -> Any:
     """A table as one of another library."""
     own = container_of(table)
-    table = {name: table[name] for name in table.dtype.names} if own == "numpy" else table
+    if own == "numpy":  # objects as lists, whose types other libraries infer
+        columns = {name: table[name] for name in table.dtype.names}
+        table = {name: v.tolist() if v.dtype.kind == "O" else v for name, v in columns.items()}
     if kind == "polars":
         import polars as pl
 
@@ -177,7 +179,7 @@ def _structured(x: NDArray, made: NDArray) -> NDArray:
     for name in [n for n in made.dtype.names if n in x.dtype.names]:
         own = np.ma.getdata(x[name])
         if own.dtype.kind == "O":
-            gap = np.array([v is None or v != v for v in own], dtype=bool)
+            gap = np.array([not is_there(v) for v in own], dtype=bool)
         else:
             gap = np.isnat(own) if own.dtype.kind == "M" else np.isnan(own) if own.dtype.kind == "f" else False
         gap = gap | np.ma.getmaskarray(x[name])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -50,7 +51,7 @@ NUMBERS = {"pandas": "float64", "polars": "Float64", "pyarrow": "double", "numpy
 def _fits(values: NDArray, dtype: str) -> bool:
     """Whether a type holds these numbers: one of whole numbers only those within its limits."""
     name = dtype.lower().partition("[")[0]
-    if "int" not in name and not name.startswith(("<i", "<u", ">i", ">u", "|i", "|u")):
+    if not re.fullmatch(r"u?int\d+|[<>|=][iu]\d", name):
         return True
     limits = np.iinfo(name)
     return bool(((values == np.round(values)) & (values >= limits.min) & (values <= limits.max)).all())
