@@ -230,6 +230,13 @@ def test_a_model_that_was_not_trained_is_not_healthy():
     assert found["distortion"] > 1e29 and found.names[0] == "diverged" and "healthy" not in found.names
 
 
+def test_a_training_that_went_back_once_is_not_called_healthy():
+    steps = [{**r, "step": 10 * r["epoch"]} for r in course(settling(), settling())]
+    steps[20:] = [{**r, "rolled_back": 150} for r in steps[20:]]
+    found = looked(optimum(), history=steps, ended="recovered")
+    assert found.names == ("recovered",) and "step 150" in found.verdicts[0].said
+
+
 def test_a_training_whose_elbo_fell_far_below_its_start_has_diverged():
     falling = [-50.0, *(-50.0 * 1.5**i for i in range(20))]
     assert looked(optimum(), history=course(falling, falling)).names[0] == "diverged"

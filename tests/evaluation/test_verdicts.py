@@ -54,6 +54,7 @@ SICK = {
     "diverged, far below its start": {"fallen": 3.0},
     "diverged, leaving out its last steps": {"skipped": 0.4, "skipped_lately": 0.99},
     "worse than no latent": {"behind": 5.0},
+    "recovered": {"rolled_back": 300.0},
     "warm-up unfinished": {"warm_up_left": 0.4},
     "decoder scale at its floor": {"decoder_scale_clamped": 1.0},
     "diverged": {"distortion": math.nan},

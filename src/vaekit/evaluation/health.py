@@ -123,9 +123,11 @@ def health(
 
 
 def _ending(history: Sequence[Mapping[str, Any]], ended: str | None) -> dict[str, float]:
-    """How training ended, as numbers: epochs where that is known, and 1.0 for what happened."""
+    """How training ended: the epochs, where that is known, 1.0 where it diverged, and the step that it went back to."""
     found: dict[str, float] = {"epochs": len(history)} if history or ended is not None else {}
-    return found | ({"ended_diverged": 1.0} if ended == "diverged" else {})
+    found |= {"ended_diverged": 1.0} if ended == "diverged" else {}
+    back = [record["rolled_back"] for record in history if record.get("rolled_back") is not None]
+    return found | ({"rolled_back": float(back[-1])} if back else {})
 
 
 def _steps(history: Sequence[Mapping[str, Any]], model: VAEModule, objective: Objective | None) -> dict[str, Figure]:
@@ -136,7 +138,7 @@ def _steps(history: Sequence[Mapping[str, Any]], model: VAEModule, objective: Ob
     taken = last["step"]
     if taken and "skipped" in last:
         late = history[-1 - max(1, len(history) // 5)] if len(history) > 1 else {"step": 0, "skipped": 0}
-        share = (last["skipped"] - late.get("skipped", 0)) / max(1, taken - late["step"])
+        share = max(0.0, (last["skipped"] - late.get("skipped", 0)) / max(1, taken - late["step"]))
         found["skipped"] = Figure(last["skipped"] / taken, None, "", "share of the steps that were left out")
         found["skipped_lately"] = Figure(share, None, "", "the same over the last fifth of the epochs")
     parts = [*model.modules(), *([] if objective is None else objective.modules())]

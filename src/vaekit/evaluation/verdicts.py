@@ -209,6 +209,12 @@ def _trained(f: Values) -> Iterator[Verdict]:
             f"each of the last epochs still brought {f['rising']:.1%} of all that was gained since the first",
             ("more epochs", "a higher learning rate"),
         )
+    if "rolled_back" in f:
+        yield Verdict(
+            "recovered",
+            f"training diverged once, went back to step {f['rolled_back']:.0f} and resumed at a lower rate",
+            ("a lower lr from the start", "clip="),
+        )
     if f.get("warm_up_left", 0.0) > 0:
         yield Verdict(
             "warm-up unfinished",
