@@ -104,7 +104,7 @@ def contest(contest: Contest) -> None:
     if pairs:
         lines += ["", "| row by row | nats |", "|---|---|"]
         lines += [f"| {a} ahead of {b} | {_mean(scores[b].nats - scores[a].nats)} |" for a, b in pairs]
-    rows = f"{args.rows:,} training rows, the first {args.test_rows:,} test rows, seed {args.seed}"
+    rows = f"{args.rows:,} training rows, the first {args.test_rows:,} test rows, one seed ({args.seed})"
     batches = f"batches of {contest.batch_size}{', bfloat16' if contest.bf16 else ''}"
     _publish(contest.title, lines, f"{rows}; {contest.adam}, {batches}")
 
@@ -120,6 +120,8 @@ def _scored(contest: Contest, args: argparse.Namespace, name: str) -> Scored:
     spec = DataSpec.infer(x, "uint8").for_likelihood("unit", x)
     own = score_rows(training.learner.model, as_rows(x_test, spec, "cpu"), draws=args.draws, seed=1)
     left_out = "" if contest.adam.skip is None else f", {training.step.skipped[0]} steps left out"
+    if training.step.adam != contest.adam:
+        left_out += f", went back once and trained on with lr={training.step.adam.lr:g}"
     print(
         f"{name}: -log p(x) <= {_mean(-own.bound)}, -ELBO {_mean(-own.elbo)}, rate {float(own.rate.mean()):.1f}; "
         f"{taken:.0f} epochs in {seconds:.0f} s{left_out}; scored in {time.process_time() - start:.0f} s",
@@ -150,6 +152,7 @@ def _trained(
         if int(10 * done) > told:
             told = int(10 * done)
             print(f"{name}: {10 * told}% after {used:.0f} s, {training.metrics()}", flush=True)
+    training.check()
     training.step.settle()
     return training, used
 
@@ -177,7 +180,7 @@ def over_seeds(
         lines.append(
             f"| {name} | {statistics.median(own):.2f}% | {statistics.mean(own):.2f}{error} | {each} | {paper} |"
         )
-    _publish(title, lines, notes)
+    _publish(title, lines, f"{notes}; seeds 0 to {seeds - 1}")
 
 
 def _run(runs: dict[str, Callable[[int], float]], which: tuple[str, int]) -> float:

@@ -12,6 +12,8 @@ from vaekit import latents as lt
 from vaekit import likelihoods as lk
 from vaekit import testing
 from vaekit.core import Batch, Scope, Source
+from vaekit.distributions import kl
+from vaekit.latents import topdown
 from vaekit.model import VAEModule
 from vaekit.networks import MLP, ConvDecoder, ConvEncoder
 
@@ -202,3 +204,26 @@ def test_the_recipe_fits_images_of_any_kind(shape, dtype):
     assert vae.sample(2).shape == (2, *shape) and vae.sample(2).dtype == x.dtype
     assert vae.reconstruct(x[:1]).shape == (1, *shape)
     assert len(vae.members_) == 2 and np.isfinite(vae.score_samples(x[:3], draws=2)).all()
+
+
+def test_no_output_of_its_networks_makes_the_rate_of_a_number_more_than_three_thousand_nats():
+    """With log sigma of p down to -5 it reached 10^8 nats, and one step that made it so was the last that was taken."""
+    extremes = 10 ** torch.linspace(-1, 6, 8, dtype=FLOAT64)
+    ends = torch.cartesian_prod(*[torch.cat([-extremes, torch.zeros(1, dtype=FLOAT64), extremes])] * 4)
+    q = topdown.normal(ends[:, :2].reshape(-1, 2, 1, 1), topdown.SHARPEST_Q)
+    p = topdown.normal(ends[:, 2:].reshape(-1, 2, 1, 1), topdown.SHARPEST_P)
+    rate = kl(q, p)
+    assert rate.isfinite().all() and float(rate.max()) < 3000
+
+
+def test_a_normal_of_its_networks_is_nearly_what_they_give_where_that_is_small():
+    small = torch.linspace(-0.3, 0.3, 7, dtype=FLOAT64).repeat_interleave(2).reshape(-1, 2, 1, 1)
+    p = topdown.normal(small, topdown.SHARPEST_P)
+    torch.testing.assert_close(p.loc, small[:, :1, 0, 0], rtol=2e-2, atol=1e-9)
+    torch.testing.assert_close(p.scale.log(), small[:, 1:, 0, 0], rtol=5e-2, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["very-deep", "very-deep-conv", "very-deep-dense"])
+def test_its_recipes_scale_gradients_instead_of_leaving_steps_out(name):
+    regime = vk.recipes.Recipe(name).regime(1000)
+    assert regime.clip == 200 and vk.VAE(recipe=name).skip is None

@@ -19,10 +19,17 @@ FAR = 1e4
 """Stands for infinity among thresholds: its products with 0 are 0."""
 
 
-def log_between(lower: Tensor, upper: Tensor, width: Tensor) -> Tensor:
-    """`log(sigmoid(upper) - sigmoid(lower))`, width = upper - lower without its rounding error: exact down to the
-    narrowest interval, where it is the log-density plus the log of the width."""
-    return F.logsigmoid(upper) + F.logsigmoid(-lower) + torch.log(-torch.expm1(-width))
+def log_between(lower: Tensor, upper: Tensor, log_width: Tensor) -> Tensor:
+    """`log(sigmoid(upper) - sigmoid(lower))`, log_width = log(upper - lower) without its rounding error: exact down to
+    the narrowest interval, where it is the log-density plus the log of the width, and finite whatever the width."""
+    return F.logsigmoid(upper) + F.logsigmoid(-lower) + log_width + _log_mean_decay(log_width.exp())
+
+
+def _log_mean_decay(width: Tensor) -> Tensor:
+    """`log((1 - exp(-w)) / w)`, the log of the mean of exp(-t) over 0 <= t <= w; 0 at w = 0."""
+    narrow = width < 1e-3
+    wide = torch.where(narrow, 1.0, width)
+    return torch.where(narrow, -width / 2, torch.log(-torch.expm1(-wide) / wide))
 
 
 @record
@@ -51,7 +58,8 @@ class WarpedLogistics(Distribution):
         """(B, D): log-probability of the interval (lower, lower + width) of y."""
         rate = torch.exp(-self.log_scale)
         lower, width = lower.unsqueeze(-1), width.unsqueeze(-1)
-        mass = log_between((lower - self.loc) * rate, (lower + width - self.loc) * rate, width * rate)
+        log_width = width.log() - self.log_scale
+        mass = log_between((lower - self.loc) * rate, (lower + width - self.loc) * rate, log_width)
         return (self.logits.log_softmax(-1) + mass).logsumexp(-1)
 
     def _within(self, u: Tensor, loc: Tensor, log_scale: Tensor) -> Tensor:
@@ -66,7 +74,8 @@ class WarpedLogistics(Distribution):
         """(B, D, K): the logits of the components, given that y is within the scores of values that were met."""
         low, high = (self.scores[:, k].reshape(1, -1, 1) for k in (1, -2))
         rate = torch.exp(-self.log_scale)
-        return self.logits + log_between((low - self.loc) * rate, (high - self.loc) * rate, (high - low) * rate)
+        log_width = (high - low).log() - self.log_scale
+        return self.logits + log_between((low - self.loc) * rate, (high - self.loc) * rate, log_width)
 
     def _score(self, scope: Scope) -> Tensor:
         """(B, D): a draw of y."""
@@ -100,9 +109,8 @@ class WarpedLogistics(Distribution):
         wide = torch.maximum(span, least)
         start = torch.where(wide > span, u - wide / 2, start)
         first, last = _piece(self.knots, start), _piece(self.knots, start + wide)
-        lower, slope = _along(self.knots, self.scores, first, start)
-        upper, _ = _along(self.knots, self.scores, last, start + wide)
-        width = torch.where(first == last, slope * wide, upper - lower)
+        lower, _ = _along(self.knots, self.scores, first, start)
+        width = _rise(self.knots, self.scores, (first, last), start, wide)
         return self._mass(lower, width) + torch.where(wide > span, log_span - wide.log(), 0.0)
 
     def _values(self, y: Tensor) -> Tensor:
@@ -145,14 +153,27 @@ def _piece(knots: Tensor, u: Tensor) -> Tensor:
     return (knots[:, 1:-1] <= u.unsqueeze(-1)).sum(-1)
 
 
+def _rise(knots: Tensor, scores: Tensor, pieces: tuple[Tensor, Tensor], start: Tensor, wide: Tensor) -> Tensor:
+    """(B, D): `T(start + wide) - T(start)`, from one of the pieces to the other: a sum of what it is within each piece,
+    none of which is negative, where a difference of images would be lost in rounding next to a flat piece."""
+    first, last = pieces
+    right, high = _at(knots, first + 1), _at(scores, first + 1)
+    slope = (high - _at(scores, first)) / (right - _at(knots, first))
+    left, low = _at(knots, last), _at(scores, last)
+    slope_of_last = (_at(scores, last + 1) - low) / (_at(knots, last + 1) - left)
+    over = slope * (right - start) + (low - high) + slope_of_last * (start + wide - left)
+    return torch.where(first == last, slope * wide, over)
+
+
+def _at(t: Tensor, index: Tensor) -> Tensor:
+    """(B, D): of a table (D, Q), the entries at these places."""
+    return t.expand(len(index), *t.shape).gather(-1, index.unsqueeze(-1)).squeeze(-1)
+
+
 def _along(knots: Tensor, scores: Tensor, piece: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
     """(B, D), (B, D): T(u) on a piece, and its slope."""
-
-    def at(t: Tensor, index: Tensor) -> Tensor:
-        return t.expand(len(index), *t.shape).gather(-1, index.unsqueeze(-1)).squeeze(-1)
-
-    left, low = at(knots, piece), at(scores, piece)
-    slope = (at(scores, piece + 1) - low) / (at(knots, piece + 1) - left)
+    left, low = _at(knots, piece), _at(scores, piece)
+    slope = (_at(scores, piece + 1) - low) / (_at(knots, piece + 1) - left)
     return low + slope * (u - left), slope
 
 
@@ -176,8 +197,8 @@ class Ordinals(Distribution):
         """(B, D, K): log P, normalised."""
         rate = torch.exp(-self.log_scale).unsqueeze(-1)
         ends = (self.thresholds - self.loc.unsqueeze(-1)) * rate
-        width = self.thresholds.diff(dim=-1).clamp(min=1e-6) * rate
-        return (log_between(ends[..., :-1], ends[..., 1:], width) + self.free).log_softmax(-1)
+        log_width = self.thresholds.diff(dim=-1).clamp(min=1e-6).log() - self.log_scale.unsqueeze(-1)
+        return (log_between(ends[..., :-1], ends[..., 1:], log_width) + self.free).log_softmax(-1)
 
     def log_prob(self, x: Tensor) -> Tensor:
         logits = self.logits

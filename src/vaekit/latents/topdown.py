@@ -53,10 +53,22 @@ class Bottleneck(LowPrecision):
         return self.through(self.layers, x)
 
 
-def normal(parameters: Tensor) -> Normal:
-    """Maps of mu, kept within (-50, 50), and log sigma, within (-5, 5), as a normal of flat codes."""
+FARTHEST, WIDEST = 5.0, 1.0
+"""Bounds of |mu| and of log sigma, of q and p."""
+SHARPEST_Q, SHARPEST_P = -4.0, -2.0
+"""Lower bounds of log sigma: p need not be sharp, since the network chooses the scale of its codes."""
+
+
+def normal(parameters: Tensor, sharpest: float) -> Normal:
+    """Maps of mu and log sigma as a normal of flat codes, `mu = 5 tanh(a / 5)` and log sigma within (sharpest, 1).
+
+    As in Vahdat & Kautz 2020, arXiv:2007.03898, who bound both by 5 tanh(a / 5). KL(q || p) of a number is then at most
+    3,000 nats. With log sigma of p down to -5 it reaches 10^8: one step of the optimiser that moves all numbers of q
+    at once then left a gradient of 10^7, and the training did not recover (docs/experiments.md).
+    """
     loc, log_scale = (t.flatten(1) for t in parameters.chunk(2, 1))
-    return Normal(50 * torch.tanh(loc / 50), (5 * torch.tanh(log_scale / 5)).exp())
+    side = torch.where(log_scale > 0, WIDEST, sharpest)
+    return Normal(FARTHEST * torch.tanh(loc / FARTHEST), (side * torch.tanh(log_scale / side)).exp())
 
 
 class Block(nn.Module):
@@ -80,11 +92,11 @@ class Block(nn.Module):
         """h as the prior's network leaves it, and p(z | h)."""
         channels = self.code_shape[0]
         parameters, features = self.prior(h).split([2 * channels, h.shape[1]], 1)
-        return h + features, normal(parameters)
+        return h + features, normal(parameters, SHARPEST_P)
 
     def q(self, h: Tensor, evidence: Tensor) -> Normal:
         """q(z | h, evidence)."""
-        return normal(self.posterior(torch.cat([h, evidence], 1)))
+        return normal(self.posterior(torch.cat([h, evidence], 1)), SHARPEST_Q)
 
     def after(self, h: Tensor, z: Tensor) -> Tensor:
         """h once z is known."""

@@ -21,6 +21,15 @@ FARTHEST = 8.0
 """Normal scores that an encoder still tells apart."""
 
 
+FARTHEST_MEAN, FARTHEST_DISPERSION = 15.0, 10.0
+"""Natural logarithms that a row's mean count, and its inverse dispersion, may be away from the column's."""
+
+
+def softly(x: Tensor, reach: float) -> Tensor:
+    """x within (-reach, reach), and about x near 0: the exponential of a linear decoder's output has no other bound."""
+    return reach * torch.tanh(x / reach)
+
+
 def bounded(log_scale: Tensor) -> Tensor:
     """Log scales held above the lowest."""
     return LOWEST_LOG_SCALE + F.softplus(log_scale - 0.5 - LOWEST_LOG_SCALE)
@@ -209,6 +218,7 @@ class CountColumns(Counts):
 
     def distribution(self, parameters: Tensor) -> distributions.NegativeBinomial:
         log_mean, log_theta = parameters.chunk(2, 1)
+        log_mean, log_theta = softly(log_mean, FARTHEST_MEAN), softly(log_theta, FARTHEST_DISPERSION)
         return distributions.NegativeBinomial(log_mean + self.centre, log_theta + self.theta)
 
     def features(self, x: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -56,7 +56,12 @@ def conv_two_level_vamp(
     return convolutional(latent, channels, hidden, likelihood=Bernoulli(binarise="dynamic"), objective=objective)
 
 
-@recipe("Child 2021, arXiv:2011.10650", of_columns=True)
+CLIP = 200.0
+"""Largest norm of a gradient, as in Child 2021. It is scaled, not skipped: where the gradients of all batches are too
+large, no step would lead out."""
+
+
+@recipe("Child 2021, arXiv:2011.10650", of_columns=True, regime=lambda rows: Regime(clip=CLIP))
 def very_deep(
     latent_dim: int,
     rungs: int | tuple[tuple[int, int], ...] = 2,
@@ -74,7 +79,11 @@ def very_deep(
     return convolutional(latent, channels, None, objective=ELBO(free_bits=free_bits))
 
 
-@recipe("Child 2021, arXiv:2011.10650; Sønderby et al. 2016, arXiv:1602.02282", of_columns=True)
+@recipe(
+    "Child 2021, arXiv:2011.10650; Sønderby et al. 2016, arXiv:1602.02282",
+    of_columns=True,
+    regime=lambda rows: Regime(clip=CLIP),
+)
 def very_deep_dense(
     latent_dim: int,
     blocks: int = 4,
@@ -91,7 +100,7 @@ def very_deep_dense(
     "Child 2021, arXiv:2011.10650; Sønderby et al. 2016, arXiv:1602.02282, warm-up",
     of_columns=True,
     latent_dim=lambda spec: 5,
-    regime=lambda rows: Regime(schedule="cosine"),
+    regime=lambda rows: Regime(schedule="cosine", clip=CLIP),
 )
 def very_deep_conv(
     latent_dim: int,

@@ -60,12 +60,16 @@ Builder = Callable[..., Parts]
 
 @dataclass(frozen=True)
 class Regime:
-    """How a recipe is trained: what the estimator's settings of these names are where they are None."""
+    """How a recipe is trained: what the estimator's settings of these names are where they are None.
+
+    clip: the largest norm of a gradient, in nats per row. `clip=math.inf` of an estimator turns a recipe's off.
+    """
 
     epochs: int = 50
     batch_size: int = 128
     lr: float = 1e-3
     schedule: str = "constant"
+    clip: float | None = None
 
 
 class Recipe:

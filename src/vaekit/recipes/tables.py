@@ -17,6 +17,9 @@ DRAWS = 5
 """Of z for each row and step."""
 EPOCHS, VISITS, FEWEST_EPOCHS = 60, 6_000_000, 10
 """Of a table; how often its rows are visited in all, at most, and in how many epochs at least."""
+CLIP = 100.0
+"""Largest norm of a gradient, twenty times that of ordinary tables: a few extreme cells of a heavy tail must not fill
+Adam's second moments, which would stop learning for thousands of steps."""
 BATCH, LARGEST_BATCH, BATCHES = 128, 4096, 256
 """Rows in a batch: the power of 2 that makes `BATCHES` of them an epoch or more, within these bounds."""
 
@@ -30,7 +33,7 @@ def regime(rows: int) -> Regime:
     """60 epochs of batches of 128; of 65,536 rows or more in larger ones, of more than 100,000 fewer epochs."""
     epochs = max(FEWEST_EPOCHS, min(EPOCHS, VISITS // max(rows, 1)))
     batch_size = max(BATCH, min(LARGEST_BATCH, 2 ** (rows // BATCHES).bit_length() // 2))
-    return Regime(epochs, batch_size, lr=2e-3, schedule="cosine")
+    return Regime(epochs, batch_size, lr=2e-3, schedule="cosine", clip=CLIP)
 
 
 @recipe(
