@@ -152,6 +152,15 @@ def test_all_processes_stop_early_together_with_the_best_weights(trained):
 
 
 @pytest.mark.slow
+def test_a_training_that_diverges_goes_back_on_all_processes_at_once(tmp_path):
+    together_do("returned", tmp_path)
+    first, second = from_ranks(tmp_path, "returned")
+    assert all(torch.equal(first[n], second[n]) for n in first)
+    assert torch.equal(first["plain/back"], first["spread/back"]) and int((first["plain/back"] >= 0).sum()) == 1
+    torch.testing.assert_close(first["plain/codes"], first["spread/codes"], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.slow
 def test_rows_in_a_file_are_learned_like_rows_in_memory(trained):
     for told in from_ranks(trained, "stored"):
         assert torch.equal(told["memory"], told["file"])

@@ -180,3 +180,18 @@ def test_an_objective_without_a_prior_to_train_is_refused():
     for objective in (ob.PriorFit(), ob.TwoStage()):
         with pytest.raises(ValueError, match="it has no parameters"):
             objective.check(module.settled((5,)))
+
+
+def test_a_prior_may_be_trained_for_another_objective(fitted, digits):
+    """Importance-weighted bounds, too, move the prior alone."""
+    vae, kept = copy.deepcopy(fitted), still(fitted)
+    before = vae.evaluate(digits[HELD], draws=10)
+    vae.fit_prior(digits[:2000], lt.FlowPrior(2, 32), objective=ob.IWAE(3), epochs=4)
+    assert all(torch.equal(t, vae.module_.state_dict()[n]) for n, t in kept.items())
+    assert vae.evaluate(digits[HELD], draws=10)["log_likelihood"] > before["log_likelihood"]
+    assert "elbo" in vae.history_[-1]
+
+
+def test_an_objective_with_networks_of_its_own_trains_no_prior(fitted, digits):
+    with pytest.raises(ValueError, match="FactorTC trains networks of its own, and a prior is trained alone"):
+        copy.deepcopy(fitted).fit_prior(digits[:2000], lt.FlowPrior(2, 32), objective=ob.FactorTC())

@@ -21,10 +21,10 @@ from torch import nn
 import vaekit as vk
 from vaekit import latents as lt
 from vaekit import objectives as ob
-from vaekit.core import Batch, Source, peers_of
+from vaekit.core import Batch, Source, Terms, peers_of
 from vaekit.networks import MLP
 from vaekit.storage import write_tensors
-from vaekit.training import Adam, Ensemble, Learner, Step, Training, distributed, join, sharded
+from vaekit.training import Adam, Ensemble, Learner, Step, Training, distributed, join, recovery, sharded
 from vaekit.training.loop import assemble
 from vaekit.training.sharded import Sharded
 
@@ -212,6 +212,28 @@ def early(processes, folder):
     vae = vk.VAE(epochs=40, patience=2, lr=2e-2).fit(digits(), run=folder / "early")
     told = {"codes": torch.from_numpy(vae.transform(digits())), "epochs": torch.tensor(len(vae.history_))}
     write_tensors(folder / f"early {processes.rank}", told)
+
+
+class Breaking(ob.ELBO):
+    """A loss that is not finite once a last bias of the decoder is above 1/4."""
+
+    def forward(self, model, batch, step, noise):
+        terms = super().forward(model, batch, step, noise)
+        bias = [p for name, p in model.decoder.named_parameters() if name.endswith("bias")][-1]
+        broken = torch.where(bias.detach().abs().max() > 0.25, torch.nan, 0.0)
+        return Terms({"model": terms.losses["model"] + broken}, terms.metrics, terms.updates)
+
+
+def returned(processes, folder):
+    """A training that diverges goes back on all processes at once, with weights that are spread or not."""
+    recovery.WINDOW, told = 4, {}
+    for name, how in (("plain", {}), ("spread", {"sharded": True})):
+        settings = dict(epochs=8, batch_size=64, lr=2e-2, skip=1e6, threads=1, validation=0)
+        vae = vk.VAE(objective=Breaking(), **settings, **how).fit(digits(), run=folder / f"returned {name}")
+        told[f"{name}/codes"] = torch.from_numpy(vae.transform(digits()))
+        told[f"{name}/back"] = torch.tensor([r.get("rolled_back", -1) for r in vae.history_])
+        assert vae.ended_ == "recovered"
+    write_tensors(folder / f"returned {processes.rank}", told)
 
 
 def stored(processes, folder):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -32,13 +33,13 @@ from .likelihoods import Likelihood
 from .likelihoods.unit import reading
 from .model import VAEModule
 from .networks import MLP, Adapter, Network, as_network, ends_in, gives_probabilities, initialise
-from .objectives import Objective, PriorFit
+from .objectives import Objective, PriorFit, PriorOnly
 from .recipes import RECIPES, Parts, Pretraining, Recipe, Regime
 from .training import Adam, Learner, Training, fit, join
 from .training.display import display_for
 from .training.distributed import Processes
-from .training.fitting import Display, Silent
-from .training.history import Course
+from .training.fitting import Display, Silent, check_seconds
+from .training.history import CUT, Course
 from .training.loop import prepare, sample_of, start
 from .training.prior import holding, start_prior, with_prior
 from .training.privacy import Privacy, PrivateTraining
@@ -65,7 +66,8 @@ class VAE(Evaluated):
         already have weights keep them, the rest is built from the seed.
     context: a network that reads the context of a row into a vector; None: a small dense one for images, else none.
     epochs, batch_size, lr, schedule: of Adam's training; None: the recipe's own, 50, 128, 1e-3 and "constant", but for
-        tables; see `vaekit.recipes.Regime`. warmup, clip, skip, average, weight_decay: see `vaekit.training.Adam`.
+        tables; see `vaekit.recipes.Regime`. clip: the largest norm of a gradient; None: the recipe's own, which tables
+        and the very deep hierarchies have. warmup, skip, average, weight_decay: see `vaekit.training.Adam`.
     privacy: how far the weights may tell any one training row; see `vaekit.training.Privacy`.
     columns: of a table, what its columns are, by name, where that is known better than it is inferred: a kind, the
         ordered levels of an ordinal one, or "identifier" to leave one out; see `vaekit.data.Schema`.
@@ -91,7 +93,8 @@ class VAE(Evaluated):
     Attributes
     ----------
     module_: the trained `VAEModule`. objective_: with its critic, if it has one. spec_: the `DataSpec`.
-    history_: a dict per epoch. ended_: "finished", "stopped early" or "interrupted". pace_: the threads it trained
+    history_: a dict per epoch. ended_: "finished"; "recovered" (finished, after training had
+    diverged and gone back once); "stopped early"; "time limit"; or "interrupted". pace_: the threads it trained
     with, and whether compiled. epsilon_: what a private training has spent. n_features_in_. classes_: what `predict`
     tells. members_: with seeds, the VAE of each.
     """
@@ -169,6 +172,9 @@ class VAE(Evaluated):
 
     # -- fitting -------------------------------------------------------------------------------------
 
+    _deadline: float | None = None
+    """Of the training under way: the value of `time.perf_counter()` at which it stops."""
+
     def fit(
         self,
         x: object,
@@ -178,6 +184,7 @@ class VAE(Evaluated):
         schema: Schema | None = None,
         run: str | Path | None = None,
         resume: bool = False,
+        max_seconds: float | None = None,
         display: Any = None,
     ) -> Self:
         """Fits to rows (N, ...). Ctrl-C ends it early with what was learned.
@@ -190,8 +197,13 @@ class VAE(Evaluated):
         schema: of a table, inferred from more rows than these, such as `vk.data.Schema.infer(every_row)`, which then
         says what its columns and levels are instead of x and `columns`.
         run: a folder for checkpoints, the history and the result. resume: go on from its checkpoint, bit for bit.
+        max_seconds: seconds after which training stops, with `ended_` "time limit"; compiling and the choice of threads
+        count, reading the data does not. A resumed run has as many seconds again.
         Started by torchrun, several processes train one model together; all make the same call, see `training.join`.
+        Raises Diverged where training diverges, after it went back once to its last good state with a tenth of the
+        learning rate; TimeoutError where `max_seconds` end within a recipe's pre-training.
         """
+        check_seconds(max_seconds)
         x = annotated(x) or collected(x)
         y, context = beside_of(x, y), beside_of(x, context)
         if self._goes_on():
@@ -205,6 +217,7 @@ class VAE(Evaluated):
             log.info("%s", rows.spec.choice)
             display.tell(rows.spec.choice)
         vars(self).pop("members_", None)
+        self._deadline = None if max_seconds is None else time.perf_counter() + max_seconds
         if self._several():
             from .sweeps import fit_seeds
 
@@ -227,7 +240,7 @@ class VAE(Evaluated):
         """Two lines at the end of fit, by held-out rows, or by training rows where too few are held out."""
         on = "training" if held is None or len(held) < FEWEST else "held-out"
         looked = rows if on == "training" else held
-        if len(looked) >= FEWEST and self.history_ and self.ended_ != "interrupted":
+        if len(looked) >= FEWEST and self.history_ and self.ended_ not in CUT:
             most = min(FEW, max(FEWEST, len(rows) * len(self.history_) // SHARE))
             display.tell(self._health(looked, self.seed, most=most, on=on).in_two_lines())
 
@@ -280,8 +293,13 @@ class VAE(Evaluated):
 
     def _fitting(self) -> dict[str, Any]:
         compiled = self.compile if self.privacy is None else False
-        own = {"initialiser": self.initialiser}
-        return {"patience": self.patience, "threads": self.threads, "compiled": compiled, "settings": own}
+        settings = {
+            "patience": self.patience,
+            "threads": self.threads,
+            "compiled": compiled,
+            "deadline": self._deadline,
+        }
+        return settings | {"settings": {"initialiser": self.initialiser}}
 
     def fit_prior(
         self,
@@ -289,6 +307,7 @@ class VAE(Evaluated):
         prior: Prior,
         *,
         context: object = None,
+        objective: Objective | None = None,
         epochs: int | None = None,
         run: str | Path | None = None,
         resume: bool = False,
@@ -297,10 +316,11 @@ class VAE(Evaluated):
         """Replaces the prior of a fitted model by a copy of this one, trained on the codes of rows (N, ...).
 
         Encoder and decoder stay as they are, bit for bit. Of a ladder the prior is the top rung's, of a codebook that
-        over its codes; a point mass gets one to sample from. With several `seeds` every model gets its own. epochs:
-        None: the estimator's. Its batch size, learning rate, held-out share and `patience` apply, too, `history_` goes
-        on, and Ctrl-C, run and resume are as in `fit`. Raises ValueError, and changes nothing, where the prior cannot
-        be replaced or has nothing to learn.
+        over its codes; a point mass gets one to sample from. With several `seeds` every model gets its own. objective:
+        what the prior is trained for, such as `vk.objectives.IWAE(5)`; None: the cross-entropy of the codes, see
+        `PriorFit`. epochs: None: the estimator's. Its batch size, learning rate, held-out share and `patience` apply,
+        too, `history_` goes on, and Ctrl-C, run and resume are as in `fit`. Raises ValueError, and changes nothing,
+        where the prior cannot be replaced or has nothing to learn.
 
             vae.fit_prior(x, vk.latents.FlowPrior(), epochs=20).sample(64)
         """
@@ -311,12 +331,13 @@ class VAE(Evaluated):
         rows, held = self._split(x, None, context, self.spec_)
         folder, display = None if run is None else Path(run), display or display_for(self.verbose)
         members = self.__dict__.get("members_", [])
-        self._fit_prior(prior, rows, held, epochs, folder, resume, display)
+        self._deadline = None
+        self._fit_prior(prior, objective, rows, held, epochs, folder, resume, display)
         for first in members[:1]:
             vars(first).update({n: v for n, v in vars(self).items() if n.endswith("_") and n != "members_"})
         for member in members[1:]:
             home = None if folder is None else folder / f"seed-{member.seed}"
-            member._fit_prior(prior, rows, held, epochs, home, resume, display)
+            member._fit_prior(prior, objective, rows, held, epochs, home, resume, display)
         if folder is not None:
             join().first(lambda: self.save(folder))
         return self
@@ -324,6 +345,7 @@ class VAE(Evaluated):
     def _fit_prior(
         self,
         prior: Prior,
+        objective: Objective | None,
         rows: AbstractRows,
         held: AbstractRows | None,
         epochs: int | None,
@@ -333,7 +355,8 @@ class VAE(Evaluated):
     ) -> None:
         with LocalDraws(self.seed):
             model = with_prior(self.module_, prior, rows).to(rows.device)
-            learner = Learner(model, PriorFit()).to(rows.device)
+            own = PriorFit() if objective is None else PriorOnly(trainable_copy(objective))
+            learner = Learner(model, own.settled(**_counts(rows, model))).to(rows.device)
             new = model.latent.get_submodule(model.latent.own_prior)
             initialise(nn.ModuleList(_networks(new)), self.initialiser, torch.Generator().manual_seed(self.seed))
         start_prior(model, rows, self.seed)
@@ -408,6 +431,11 @@ class VAE(Evaluated):
         self.n_features_in_ = math.prod(spec.shape) if spec.schema is None else len(spec.schema.columns)
         self.history_, self.ended_, self.best_epoch_ = course.history, course.ended, course.best_epoch
         self.pace_, self.epsilon_, self.trained_rows_ = course.pace, course.spent, None
+        if not course.history and course.ended in CUT:
+            log.warning(
+                "training ended (%s) within its first epoch: the model is not fitted; resume the run, or fit again",
+                course.ended,
+            )
 
     def _name(self, names: Sequence[str] | None) -> None:
         """Keeps the names of the columns: those given, or a table's own, where these are words."""
@@ -424,8 +452,9 @@ class VAE(Evaluated):
         return replace(own, **{name: value for name, value in given.items() if value is not None})
 
     def _adam(self, regime: Regime) -> Adam:
-        names = ("weight_decay", "warmup", "clip", "skip", "average")
-        return Adam(regime.lr, schedule=regime.schedule, **{name: getattr(self, name) for name in names})
+        names = ("weight_decay", "warmup", "skip", "average")
+        clip = regime.clip if self.privacy is None else self.clip  # private gradients are clipped row by row
+        return Adam(regime.lr, schedule=regime.schedule, clip=clip, **{name: getattr(self, name) for name in names})
 
     def _low_precision(self) -> torch.dtype | None:
         return torch.bfloat16 if self.precision == "bf16" else None
@@ -522,8 +551,11 @@ class VAE(Evaluated):
         folder, display = folder / "pretraining" if folder and first else None, display if first else Silent()
         display.tell(f"pre-training: {epochs} epochs")
         settings = {**self._fitting(), "patience": None}
-        if fit(training, folder=folder, resume=resume, display=display, **settings)[0].ended == "interrupted":
+        ended = fit(training, folder=folder, resume=resume, display=display, **settings)[0].ended
+        if ended == "interrupted":
             raise KeyboardInterrupt
+        if ended == "time limit":
+            raise TimeoutError("max_seconds ended within the pre-training: no model was fitted; give it more time")
         display.tell("training")
         own = model.latent.get_submodule(model.latent.own_prior)
         model = with_prior(learner.model, own, rows).to(rows.device)

@@ -37,7 +37,8 @@ from .evaluation.samples import Features, Judgement, judge
 from .evaluation.tables import TableJudgement, judge_table
 from .evaluation.trained_rows import TrainedRows
 from .fitted import CHUNK, Fitted
-from .training.fitting import interruptible
+from .training.history import COMPLETE
+from .training.interruption import interruptible
 
 if TYPE_CHECKING:
     from .report import Report
@@ -155,7 +156,7 @@ class Evaluated(Fitted):
         return ("training" if share > 0.5 else "held-out"), note
 
     def _health(self, rows: AbstractRows, seed: int, **settings: Any) -> Health:
-        back = self.patience is not None and self.best_epoch_ and self.ended_ in ("finished", "stopped early")
+        back = self.patience is not None and self.best_epoch_ and self.ended_ in COMPLETE
         course = {"history": self.history_, "ended": self.ended_, "kept": self.best_epoch_ if back else None}
         return health(self._fitted(), rows, objective=self.objective_, seed=seed, **course, **settings)
 

@@ -27,14 +27,13 @@ from .recipes import RECIPES, Recipe
 from .storage import StorageError
 from .training import Learner
 from .training.history import ENDED, Course, timeless
+from .training.learner import COUNTERS
 from .typecheck import check_arguments, fits, shown
 
 log = logging.getLogger("vaekit")
 
 TRAINED_ROWS = "estimator.trained_rows"
 """The name that fingerprints of the training rows have among the weights."""
-COUNTERS = ("step", "first_bad")
-"""What a learner counts while it trains: not part of a fitted model."""
 SECTIONS = ("estimator", "data", "model", "objective")
 """The parts of `config.json` that are objects of their own."""
 KEEP_ROWS = (VampPrior, ExemplarPrior, RiemannianHamiltonian)

@@ -58,7 +58,10 @@ SETTINGS: dict[str, Setting] = {
     ),
     "warmup": Setting(0, whole(0), "N", "steps over which the learning rate rises"),
     "clip": Setting(
-        None, positive, "X", "largest norm of a gradient (default: any); with --epsilon of each row's (default: 1)"
+        None,
+        positive,
+        "X",
+        "largest norm of a gradient (default: the recipe's); with --epsilon of each row's (default: 1)",
     ),
     "skip": Setting(None, positive, "X", "norm of a gradient above which a step is left out (default: none)"),
     "average": Setting(None, float, "X", "decay of the weights' running mean, which is kept, such as 0.999"),
@@ -129,6 +132,9 @@ def _add_settings(parser: Parser) -> None:
 
 def _fit(parser: Parser) -> None:
     parser.add_argument("data", metavar="DATA", nargs="?", help=DATA)
+    parser.add_argument(
+        "--max-seconds", type=positive, metavar="S", help="stop training after S seconds; --resume continues it"
+    )
     parser.add_argument("--resume", metavar="RUN", help="go on with an unfinished run, bit for bit, and its settings")
     parser.add_argument(
         "-o", "--output", metavar="RUN", help="the run folder (default: runs/DATA-RECIPE, or -2, -3, ...)"

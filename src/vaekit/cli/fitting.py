@@ -44,7 +44,7 @@ def fit(args: Namespace) -> Outcome:
             replace(plan, spent=spent(vae)["privacy"]).write(folder)
         for member in vae.__dict__.get("members_", [])[1:]:
             plan.of_member(seed=member.seed).write(folder / f"seed-{member.seed}")
-        if vae.ended_ == "interrupted":
+        if vae.ended_ == "interrupted" or (vae.ended_ == "time limit" and not vae.history_):
             return _interrupted(vae, folder)
         if processes.rank > 0:
             return Outcome("", {})
@@ -84,8 +84,15 @@ def _go_on(folder: Path) -> str:
 
 def _train(vae: VAE, given: Inputs, folder: Path, args: Namespace) -> None:
     try:
-        resume, display, rows = args.resume is not None, display_for(not args.quiet), given.train
-        vae.fit(rows.x, rows.classes, context=rows.context, run=folder, resume=resume, display=display)
+        how = {
+            "resume": args.resume is not None,
+            "max_seconds": args.max_seconds,
+            "display": display_for(not args.quiet),
+        }
+        rows = given.train
+        vae.fit(rows.x, rows.classes, context=rows.context, run=folder, **how)
+    except TimeoutError as error:
+        raise TimeoutError(f"{error}: {_go_on(folder)}") from error
     except (ValueError, TypeError, ImportError):
         began = (folder / "checkpoint" / "state.safetensors").exists()
         if args.resume is None and not began and join().rank == 0:
@@ -128,7 +135,8 @@ def _interrupted(vae: VAE, folder: Path) -> Outcome:
     command, done = resume_command(folder), len(vae.history_)
     record = {"run": str(folder), "ended": vae.ended_, "epochs": done, "resume": command}
     of = "" if vae.epochs is None else f" of {vae.epochs}"
-    text = f"interrupted after {done}{of} epochs; {folder} can be used as it is\ngo on with: {command}"
+    how = "interrupted" if vae.ended_ == "interrupted" else "stopped by --max-seconds"
+    text = f"{how} after {done}{of} epochs; {folder} can be used as it is\ngo on with: {command}"
     return Outcome(text, record, INTERRUPTED)
 
 
@@ -146,6 +154,8 @@ def _judged(vae: VAE, given: Inputs, folder: Path, args: Namespace) -> Outcome:
         [str(evaluation), f"evaluated on: {part.name}", f"trained with: {vae.pace_}", f"run:    {folder}"],
         None,
     )
+    if vae.ended_ == "time limit":
+        lines.append(f"stopped by --max-seconds; train on with: {resume_command(folder)}")
     if not args.no_report:
         report = folder / "report.html"
         page_of(vae, part, given).save(report)

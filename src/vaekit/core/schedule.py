@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -17,6 +19,11 @@ class Hyper(Component):
         super().__init__()
         self.register_buffer("value", torch.tensor(float(value), device="cpu"))  # real on the meta device, too
 
+    @property
+    def warm_up(self) -> int:
+        """Steps until it first reaches its value."""
+        return 0
+
     def forward(self, step: Tensor) -> Tensor:
         return self.value
 
@@ -29,6 +36,10 @@ class Ramp(Hyper):
             raise ValueError(f"Ramp(steps={steps}): expected at least one step of warm-up")
         super().__init__(value)
         self.steps, self.start = steps, start
+
+    @property
+    def warm_up(self) -> int:
+        return self.steps
 
     def forward(self, step: Tensor) -> Tensor:
         return self.start + (self.value - self.start) * (step / self.steps).clamp(max=1.0)
@@ -45,6 +56,10 @@ class Cycle(Hyper):
             raise ValueError(f"Cycle(period={period}, ramp={ramp}): expected period >= 1 and 0 < ramp <= 1")
         super().__init__(value)
         self.period, self.ramp = period, ramp
+
+    @property
+    def warm_up(self) -> int:
+        return math.ceil(self.ramp * self.period)
 
     def forward(self, step: Tensor) -> Tensor:
         return self.value * (step % self.period / (self.ramp * self.period)).clamp(max=1.0)

@@ -18,5 +18,6 @@ from .modalities import JointELBO as JointELBO
 from .modalities import PartsELBO as PartsELBO
 from .regularised import RAE as RAE
 from .second_stage import PriorFit as PriorFit
+from .second_stage import PriorOnly as PriorOnly
 from .second_stage import TwoStage as TwoStage
 from .turns import Lagging as Lagging

@@ -60,6 +60,47 @@ class PriorFit(Objective):
         return Terms({"prior": loss}, {name: loss, **code_use(draw.usage)})
 
 
+class PriorOnly(Objective):
+    """Another objective, minimised over the prior of the topmost code alone; everything else is held still.
+
+    objective: such as `IWAE(5)`. The model is in evaluation mode, and no buffer but the prior's own changes. Raises
+    ValueError for an objective with networks of its own: their player would not be trained.
+    """
+
+    def __init__(self, objective: Objective):
+        super().__init__()
+        self.objective = objective
+        self.needs_density, self.couples_rows = objective.needs_density, objective.couples_rows
+        self.uses_score, self.reads_weights = objective.uses_score, objective.reads_weights
+        self.caveat = objective.caveat
+
+    def players(self, model: VAEModule) -> dict[str, list[str]]:
+        return {"prior": prior_parameters(model)}
+
+    def settled(self, **sizes: object) -> PriorOnly:
+        return PriorOnly(self.objective.settled(**sizes))
+
+    def check(self, model: VAEModule) -> None:
+        needs_learnable_prior(self, model)
+        self.objective.check(model)
+        if any(True for _ in self.objective.parameters()):
+            raise ValueError(
+                f"{type(self.objective).__name__} trains networks of its own, and a prior is trained alone: use ELBO() "
+                "or IWAE()"
+            )
+
+    def forward(self, model: VAEModule, batch: Batch, step: Tensor, noise: Noise) -> Terms:
+        with evaluating(model):
+            terms = self.objective(model, batch, step, noise)
+        names = set(prior_parameters(model))
+        who = next(who for who, own in self.objective.players(model).items() if names <= set(own))
+        own = f"{model.latent.own_prior}."
+        mine = {n for n, _ in self.objective.named_buffers()}
+        updates = {n: v for n, v in terms.updates.items() if n.startswith(f"latent.{own}")}
+        updates |= {f"objective.objective.{n}": v for n, v in terms.updates.items() if n in mine}
+        return Terms({"prior": terms.losses[who]}, terms.metrics, updates)
+
+
 class TwoStage(Objective):
     """The model is trained with N(0, I) as its prior, and the prior it has on the codes that come of it, by one step.
 

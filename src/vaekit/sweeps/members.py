@@ -20,7 +20,7 @@ from ..printable import printable
 from ..training import Diverged, Ensemble, Learner, Training, fit
 from ..training.display import display_for
 from ..training.fitting import Display
-from ..training.history import Course
+from ..training.history import CUT, Course
 from ..training.learner import unstackable
 
 log = logging.getLogger("vaekit")
@@ -67,7 +67,7 @@ class Stack:
             log.warning("%d models are trained one by one: %s", len(self.members), self.alone)
         for member in self.members:
             _train(member, resume, display)
-            if member.course.ended == "interrupted":
+            if member.course.ended in CUT:
                 return
 
     def _together(self, folder: Path | None, resume: bool, display: Display) -> None:
@@ -89,7 +89,7 @@ def _train(member: Member, resume: bool, display: Display) -> None:
         member.course = member.vae._train(member.learner, member.rows, member.held, member.home, resume, display)
     except Diverged as error:
         log.warning("seed %d: %s", member.vae.seed, printable(error))
-        member.course = Course(failed=int(member.learner.first_bad), ended="diverged")
+        member.course = Course(failed=error.step, ended="diverged")
 
 
 def stacked(members: Iterable[Member], resume: bool, display: Display | None) -> list[Stack]:
@@ -157,7 +157,9 @@ def seen_by(vae: VAE, rows: AbstractRows, held: AbstractRows | None) -> tuple[Ab
 
 def lone(vae: VAE, seed: int, held: AbstractRows | None) -> VAE:
     """The estimator that trains one member of this one's: with a seed of its own and these rows held out."""
-    return vae.__sklearn_clone__().set_params(seed=seed, seeds=None, validation=0 if held is None else held.x)
+    own = vae.__sklearn_clone__().set_params(seed=seed, seeds=None, validation=0 if held is None else held.x)
+    own._deadline = vae._deadline
+    return own
 
 
 def fit_seeds(
@@ -172,12 +174,14 @@ def fit_seeds(
     members = [Member(lone(vae, seed, held), rows, held, home) for seed, home in zip(seeds, homes)]
     for stack in stacked(members, resume, display):
         stack.fit(folder, resume, display)
-        if any(m.course is None or m.course.ended == "interrupted" for m in stack.members):
+        if any(m.course is None or m.course.ended in CUT for m in stack.members):
             break
     first, fitted = members[0], [m.fitted for m in members if m.fitted is not None]
     if first.fitted is None:
         raise Diverged(
-            f"the loss of the first seed, {vae.seed}, is not finite since step {first.course.failed} "
-            f"({len(fitted)} of {len(members)} seeds are well): try a tenth of lr={vae._regime(rows).lr:g}, or clip=1.0"
+            f"the training of the first seed, {vae.seed}, has diverged since step {first.course.failed} "
+            f"({len(fitted)} of {len(members)} seeds are well): try a tenth of lr={vae._regime(rows).lr:g}, "
+            "or clip=1.0",
+            first.course.failed,
         )
     return fitted

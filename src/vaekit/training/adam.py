@@ -35,9 +35,9 @@ class Adam:
     `total_steps`: constant, half a cosine down to 0, or a line down to 0, after `warmup` steps of linear rise. clip:
     the largest norm of a player's gradient; None leaves it. skip: the norm above which, or where it is not finite, a
     player does not move at all, its moments neither (Child 2021, arXiv:2011.10650); the gradients are of nats per row,
-    that paper's of nats per dimension, so its 400 is to be multiplied by the number of cells; a loss that is not finite
-    still ends the training. average: the decay of the weights' running mean, such as 0.999, which is what is scored and
-    kept in the end; see `Moments`.
+    that paper's of nats per dimension, so its 400 is to be multiplied by the number of cells. A training most of whose
+    steps are left out has diverged, see `Recovery`. average: the decay of the weights' running mean, such as 0.999,
+    which is what is scored and kept in the end; see `Moments`.
     """
 
     lr: float | tuple[float, ...] = 1e-3
@@ -87,6 +87,8 @@ class Moments:
         self.count = torch.zeros((members,) if apart else (), device=like.device)
         self.skipped = None if adam.skip is None else torch.zeros(members or 1, device=like.device)
         self.average = None if adam.average is None else [p.detach().clone() for p in self.parameters]
+        self.lowered: dict[int, float] = {}
+        """Factors of the learning rates of members that went back; see `Recovery`."""
         self.rates = (
             None if len(set(adam.rates)) == 1 else torch.tensor(adam.rates, device=like.device, dtype=like.dtype)
         )
@@ -98,6 +100,21 @@ class Moments:
         known = [i for i, g in enumerate(gradients) if g is not None]
         p, m, v = ([ts[i] for i in known] for ts in (self.parameters, self.first, self.second))
         g = [_laid_out_like(gradients[i], self.parameters[i]) for i in known]
+        before = {k: [t[k].clone() for t in p] for k in self.lowered}
+        self._move(p, g, m, v, factor, skipping)
+        for k, own in before.items():  # afterwards, so that the other members move as they would without
+            for parameter, start in zip(p, own):
+                parameter[k].copy_(torch.lerp(start, parameter[k], self.lowered[k]))
+
+    def _move(
+        self,
+        p: list[Tensor],
+        g: list[Tensor],
+        m: list[Tensor],
+        v: list[Tensor],
+        factor: float | Tensor,
+        skipping: Tensor | None,
+    ) -> None:
         if skipping is not None:
             self._move_or_skip(p, g, m, v, factor, skipping)
             return

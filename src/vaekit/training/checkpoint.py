@@ -15,6 +15,7 @@ from .history import Course
 from .identity import Identity, check_same, digest_of
 from .loop import Training
 from .pace import Pace
+from .recovery import Recovery
 
 FORMAT = 1
 """The version of a checkpoint's format; a later one is refused."""
@@ -32,8 +33,10 @@ class Checkpoint:
         home = inside(folder, "checkpoint")
         self.state, self.best, self.identity = home / "state.safetensors", home / "best.safetensors", identity
 
-    def save(self, training: Training, courses: list[Course], pace: Mapping[str, Any]) -> None:
+    def save(self, training: Training, recovery: Recovery, courses: list[Course], pace: Mapping[str, Any]) -> None:
         tensors, place = training.state()
+        earlier, returns = recovery.state()
+        tensors |= earlier
         processes = training.processes
         # torch's own generators: what a user's module, such as dropout, draws from.
         own = {"noise": tensors["noise"]}
@@ -43,6 +46,7 @@ class Checkpoint:
             tensors |= {_of(rank, name): t for rank, t in enumerate(processes.each(state))}
         if processes.rank == 0:
             memory = {"courses": [course.state() for course in courses], "pace": pace, "place": place}
+            memory["recovery"] = returns
             head = {"format": FORMAT, "identity": self.identity, "processes": processes.size}
             write_tensors(self.state, tensors, {**head, **memory})
 
@@ -57,20 +61,21 @@ class Checkpoint:
         self.state.unlink(missing_ok=True)
         self.best.unlink(missing_ok=True)
 
-    def load(self, training: Training) -> tuple[list[Course], Pace]:
-        """Brings training back to the saved place; returns the courses of the members and the pace.
+    def load(self, training: Training, recovery: Recovery) -> tuple[list[Course], Pace]:
+        """Brings training and recovery back to the saved place; returns the courses of the members and the pace.
 
         With another number of processes than it was saved by, their noise begins anew from the seed and the place.
         Raises StorageError for a damaged file, ValueError for the checkpoint of another training.
         """
         tensors, metadata = self._read(self.state)
-        if not {"identity", "place", "processes", "courses", "pace"} <= set(metadata):
+        if not {"identity", "place", "processes", "courses", "pace", "recovery"} <= set(metadata):
             raise StorageError(f"{self.state} is not a checkpoint of vaekit's")
         check_same(metadata["identity"], self.identity, self.state)
         try:
             _check_place(metadata["place"], training)
             courses, pace = _courses(metadata["courses"], training), _pace(metadata["pace"])
             training.restore(tensors, metadata["place"])
+            recovery.resume(tensors, metadata["recovery"])
             self._restore_noise(training, tensors, metadata["processes"])
         except Exception as error:  # torch refuses wrong tensors in its own ways
             text = " ".join(str(error).split())[:300]

@@ -12,7 +12,8 @@ from torch.func import functional_call
 from torch.fx import GraphModule
 from torch.utils import _pytree as pytree
 
-from ..core import ALONE, Batch, Noise, Peers, Recorder, importing
+from ..core import ALONE, Batch, Noise, Peers, Recorder, importing, peers_of
+from .interruption import breakable
 
 log = logging.getLogger("vaekit")
 
@@ -71,7 +72,8 @@ class Program:
         key = tuple((tuple(t.shape), t.dtype) for t in pytree.tree_leaves(batch) if t is not None)
         if key not in self._programs:
             try:
-                self._programs[key] = self._compile(batch)
+                with breakable(peers_of(self.like) is ALONE):
+                    self._programs[key] = self._compile(batch)
             except Exception as error:  # whatever a compiler or a user's module may raise
                 self.failure = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
                 log.warning("this goes on without compilation, which failed here (%s)", self.failure)

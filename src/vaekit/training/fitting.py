@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import signal
+import math
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -20,20 +20,21 @@ from ..core import OwnGlobals
 from ..data.rows import AbstractRows
 from ..storage import write_lines
 from .checkpoint import Checkpoint
-from .history import Course, describe, histories, together
+from .history import COMPLETE, Course, describe, histories, together
 from .identity import identity
+from .interruption import Interrupted, interruptible
 from .learner import Ensemble, Learner
 from .loop import Diverged, Training
 from .pace import Pace, calibrate, ours
 from .pace import check as check_pace
 from .pace import threads as using_threads
+from .recovery import CHECK_STEPS, Recovery
+from .warmups import unfinished
 
 log = logging.getLogger("vaekit")
 
 CHECKPOINT_SECONDS = 60.0
 """A long epoch is checkpointed this often."""
-CHECK_STEPS = 500
-"""How often, within an epoch, the host looks whether the loss is still finite."""
 
 
 class Display(Protocol):
@@ -72,25 +73,6 @@ def held_out(
     return [{name: value / len(rows) for name, value in zip(sums, member)} for member in each]
 
 
-@contextmanager
-def interruptible() -> Iterator[threading.Event]:
-    """Ctrl-C sets the event instead of breaking off in the middle of a step; a second one breaks off."""
-    asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked
-        return
-
-    def ask(signum: int, frame: object) -> None:
-        signal.signal(signal.SIGINT, before)
-        asked.set()
-
-    before = signal.signal(signal.SIGINT, ask)
-    try:
-        yield asked
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def fit(
     training: Training,
     held: AbstractRows | None = None,
@@ -102,28 +84,39 @@ def fit(
     threads: int | Literal["auto"] = "auto",
     compiled: bool | Literal["auto"] = "auto",
     settings: Mapping[str, Any] | None = None,
+    deadline: float | None = None,
 ) -> list[Course]:
-    """Trains to the end, to early stopping or to Ctrl-C; returns how it went for every member, for a learner alone one.
+    """Trains to the end, to early stopping, to the deadline or to Ctrl-C; returns a `Course` per member, of a learner
+    one.
 
     held: held-out rows, scored after every epoch. patience: epochs without a better held-out ELBO after which
     training stops and the best weights come back. folder: of checkpoints and `history.jsonl`; with `resume` training
     goes on from there, at the same pace; it has to be the same training, see `identity`, whose `settings` these are.
-    threads, compiled: of the steps; "auto" tries, see `calibrate`. Raises
-    Diverged when the loss stops being finite; the last good checkpoint stays. The members of an ensemble stop and
-    diverge each by itself, and training ends with the last of them. Of several processes the first one scores, shows
-    and writes; all are given the same folder.
+    threads, compiled: of the steps; "auto" tries, see `calibrate`. deadline: the value of `time.perf_counter()` at
+    which training stops. A training that diverges goes back to its last good state once, with a tenth of the learning
+    rate (see `Recovery`); Diverged is raised when it diverges again. Then the learner has the weights of the last good
+    state, and the last good checkpoint stays. The members of an ensemble stop and diverge each by itself, and training
+    ends with the last of them. Of several processes the first one scores, shows and writes; all are given the same
+    folder.
     """
     check_pace(threads, compiled)
     if patience is not None and held is None:
         raise ValueError(f"patience={patience} watches held-out rows, and there are none: set validation=0.1")
     seed = training.processes.seed(training.seeds[0])
     with OwnGlobals(seed) if training.draws_globally else nullcontext():
-        watched = Watched(training, held, patience, folder, display or Silent(), settings)
+        watched = Watched(training, held, patience, folder, display or Silent(), settings, deadline)
         if resume:
             watched.resume()
         else:
             watched.begin()
         return watched.run(threads, compiled)
+
+
+def check_seconds(max_seconds: float | None) -> None:
+    """Raises ValueError for what is no time."""
+    number = isinstance(max_seconds, (int, float)) and not isinstance(max_seconds, bool)
+    if max_seconds is not None and not (number and max_seconds > 0):
+        raise ValueError(f"max_seconds={max_seconds!r}: expected a positive number of seconds, or None")
 
 
 class Watched:
@@ -137,6 +130,7 @@ class Watched:
         folder: Path | None,
         display: Display,
         settings: Mapping[str, Any] | None = None,
+        deadline: float | None = None,
     ):
         self.training, self.held, self.patience, self.folder = training, held, patience, folder
         self.processes = training.processes
@@ -146,6 +140,8 @@ class Watched:
         self.best_weights: dict[str, Tensor] = {}
         self.saved = 0.0
         self.pace: Pace | None = None
+        self.deadline = deadline
+        self.recovery = Recovery(training)
 
     def begin(self) -> None:
         if self.checkpoint is not None and self.processes.rank == 0:
@@ -155,7 +151,7 @@ class Watched:
         """Goes back to the checkpoint, where there is one."""
         if self.checkpoint is None or not self.checkpoint.state.exists():
             return self.begin()
-        self.courses, self.pace = self.checkpoint.load(self.training)
+        self.courses, self.pace = self.checkpoint.load(self.training, self.recovery)
         if self.training.epoch > self.training.epochs:
             raise ValueError(
                 f"{self.checkpoint.state} has trained {self.training.epoch} epochs, epochs={self.training.epochs}: "
@@ -187,20 +183,27 @@ class Watched:
             if compiled is True:
                 raise ValueError("steps of sharded weights are not compiled: pass one of sharded=True and compile=True")
             compiled = False
-        self.pace = calibrate(self.training, threads, compiled)
+        self.pace = calibrate(self.training, threads, compiled, self._left)
         step = self.training.step
         step.compiled = self.pace.compiled
         alone_on_cuda = step.private is None and self.training.device.type == "cuda" and self.processes.size == 1
         step.captured = alone_on_cuda and compiled is not False and ours(self.training.learner)
         return self.pace
 
+    @property
+    def _left(self) -> float:
+        """Seconds to the deadline."""
+        return math.inf if self.deadline is None else self.deadline - time.perf_counter()
+
     def run(self, threads: int | Literal["auto"], compiled: bool | Literal["auto"]) -> list[Course]:
-        """Trains to the end, to early stopping or to Ctrl-C."""
+        """Trains to the end, to early stopping, to the deadline or to Ctrl-C."""
+        for line in unfinished(self.training):
+            log.warning(line)
         self.processes.alike(steps=self.training.taken, run_folders=self.folder is not None)
         self.display.start(self.training)
         try:
-            with interruptible() as asked, using_threads(self._set_pace(threads, compiled).threads):
-                left = self._train(asked) if self.active else ""
+            with interruptible() as asked:
+                left = self._at_pace(threads, compiled, asked) if self.active else ""
         except Diverged as error:
             if self.checkpoint is not None and self.checkpoint.state.exists():
                 error.add_note(f"the last good checkpoint is kept: {self.checkpoint.state}")
@@ -208,17 +211,29 @@ class Watched:
         finally:
             self.display.stop()
         for k in self.active:
-            self.courses[k].ended = left
+            back = left == "finished" and self.courses[k].rolled_back is not None
+            self.courses[k].ended = "recovered" if back else left
         self.training.step.settle()
         if self.training.sharded is not None:
             self.training.sharded.end()
-        learner, whole = self.training.learner, ("finished", "stopped early")
+        learner = self.training.learner
         if self.patience is not None:
-            back = [k for k, course in enumerate(self.courses) if course.best_epoch and course.ended in whole]
+            back = [k for k, course in enumerate(self.courses) if course.best_epoch and course.ended in COMPLETE]
             self._copy(self.best_weights, learner.state_dict(), back)
         learner.eval().to(memory_format=torch.contiguous_format)  # as a saved model comes back
         spent = self.training.spent
         return [replace(course, pace=self.pace, spent=spent) for course in self.courses]
+
+    def _at_pace(self, threads: int | Literal["auto"], compiled: bool | Literal["auto"], asked: threading.Event) -> str:
+        """Finds the pace, and trains at it; how those ended that are left."""
+        try:
+            pace = self._set_pace(threads, compiled)
+            with using_threads(pace.threads):
+                return self._train(asked)
+        except Interrupted:  # before a step, or between two
+            if self.pace is not None:
+                self._save(stop=True)
+            return "interrupted"
 
     def _train(self, asked: threading.Event) -> str:
         """Trains while a member does; how those ended that are left."""
@@ -236,25 +251,37 @@ class Watched:
             else:
                 self.display.step(training, len(self.active) * rows / max(seconds, 1e-9))
             due = time.perf_counter() - self.saved > CHECKPOINT_SECONDS
-            interrupted, due = self.processes.agreed(asked.is_set(), due)
+            interrupted, due, late = self.processes.agreed(asked.is_set(), due, self._left <= 0)
             if training.epoch_ended and not interrupted:
                 self._stop_early()
-            stop = interrupted or not self.active
+            stop = interrupted or late or not self.active
             if training.epoch_ended or stop or due:
-                self._save()
+                self._save(stop)
             if stop:
-                return "interrupted"
+                return "interrupted" if interrupted else "time limit"
         return "finished"
 
     def _look(self) -> None:
-        """Ends the members whose loss is not finite. Raises Diverged for a learner that trains alone."""
-        if not isinstance(self.training.learner, Ensemble):
-            return self.training.check()
-        failures = self.training.failures()
-        for k in self.active:
-            if failures[k] >= 0:
-                self.courses[k].failed, self.courses[k].ended = failures[k], "diverged"
-                log.warning("member %d of %d diverged: no finite loss since step %d", k, len(failures), failures[k])
+        """Lets members that have diverged go back, or ends them. Raises Diverged for a learner that trains alone."""
+        training, recovery = self.training, self.recovery
+        back, failed = recovery.look(self.active, training.epoch >= training.epochs)
+        for k in back:
+            self.courses[k].rolled_back = recovery.back[k]
+        for k, fault in failed.items():
+            if not isinstance(training.learner, Ensemble):
+                raise recovery.diverged(k, fault)
+            self.courses[k].failed, self.courses[k].ended = fault.step, "diverged"
+            log.warning("member %d of %d diverged: %s", k, len(self.courses), fault.reason)
+
+    def _well(self, stop: bool) -> bool:
+        """Whether the present state may be saved. Between looks nothing goes back, so that equal runs do at equal
+        steps; a training that ends here gets the weights of the last good state."""
+        if self.training.epoch_ended or self.training.taken % CHECK_STEPS == 0:
+            return True
+        faults = self.recovery.faults(self.active, ended=stop)
+        for k in faults if stop else ():
+            self.recovery.restore(k)
+        return not faults
 
     def _end_epoch(self, seconds: float, rows: int) -> None:
         """Scores the held-out rows and keeps the best weights; a line of history for every member."""
@@ -278,7 +305,10 @@ class Watched:
             scores = self._scores()
         skipped = None if training.step.adam.skip is None else training.step.skipped
         for k in self.active:
-            record = {"epoch": training.epoch, "step": training.taken, **metrics[k]}
+            own = metrics[k] or self.recovery.figures(k)
+            record = {"epoch": training.epoch, "step": training.taken, **own}
+            if self._went_back(k):
+                record["rolled_back"] = self.recovery.back[k]
             record["lr"] = rate[k] if isinstance(rate, tuple) else rate
             if skipped is not None:
                 record["skipped"] = skipped[k]
@@ -288,6 +318,10 @@ class Watched:
             if self.courses[k].add(record | {f"val_{n}": v for n, v in scores[k].items()}):
                 better.append(k)
         return better
+
+    def _went_back(self, member: int) -> bool:
+        """Whether a member went back in the epoch that ends, which its history does not say yet."""
+        return member in self.recovery.back and not any("rolled_back" in r for r in self.courses[member].history)
 
     def _scores(self) -> list[dict[str, float]]:
         """`held_out`, as the first process finds it; where the weights are spread, all have to take part."""
@@ -312,11 +346,10 @@ class Watched:
             for name, tensor in into.items():
                 (tensor[k] if stacked else tensor).copy_(source[name][k] if stacked else source[name])
 
-    def _save(self) -> None:
-        if self.checkpoint is None:
+    def _save(self, stop: bool) -> None:
+        if not self._well(stop) or self.checkpoint is None:
             return
-        self._look()
-        self.checkpoint.save(self.training, self.courses, asdict(self.pace))
+        self.checkpoint.save(self.training, self.recovery, self.courses, asdict(self.pace))
         self._write_history()
         self.saved = time.perf_counter()
 

@@ -11,9 +11,13 @@ from .pace import Pace
 
 Record = dict[str, Any]
 """A line of history: the epoch, the steps taken, the training rows' figures, the held-out ones as `val_*`."""
-ENDED = ("finished", "stopped early", "interrupted")
+ENDED = ("finished", "recovered", "stopped early", "time limit", "interrupted")
 """How the training of a model that is saved may have ended."""
-BOOKKEEPING = ("epoch", "step", "lr", "skipped", "epsilon", "seconds", "rows_per_second", "members")
+COMPLETE = ENDED[:-1]
+"""How a training ends whose weights may be chosen by the held-out rows."""
+CUT = ("time limit", "interrupted")
+"""How a training ends that can be resumed."""
+BOOKKEEPING = ("epoch", "step", "lr", "skipped", "rolled_back", "epsilon", "seconds", "rows_per_second", "members")
 
 TIMINGS = ("seconds", "rows_per_second")
 """What differs between two runs of the same training."""
@@ -29,14 +33,16 @@ class Course:
     """How the training of one model went.
 
     history: a record per epoch. best, best_epoch: the best held-out figure and its epoch, 0 where none was scored.
-    failed: the first step whose loss was not finite. ended: "finished", "stopped early", "interrupted" or "diverged";
-    None while it trains. pace: what it ran at. spent: the epsilon of a private training.
+    failed: the step since which it has diverged. rolled_back: the step of the state that it went back to; None where it
+    never did. ended: "finished", "recovered" (finished, after it went back), "stopped early", "time limit",
+    "interrupted" or "diverged"; None while it trains. pace: what it ran at. spent: the epsilon of a private training.
     """
 
     history: list[Record] = field(default_factory=list)
     best: float = -math.inf
     best_epoch: int = 0
     failed: int | None = None
+    rolled_back: int | None = None
     ended: str | None = None
     pace: Pace | None = None
     spent: float | None = None
@@ -55,13 +61,15 @@ class Course:
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps; how it ended follows from it."""
-        return {"history": self.history, "best": str(self.best), "best_epoch": self.best_epoch, "failed": self.failed}
+        best = {"best": str(self.best), "best_epoch": self.best_epoch}
+        return {"history": self.history, **best, "failed": self.failed, "rolled_back": self.rolled_back}
 
     @classmethod
     def of(cls, state: dict[str, Any]) -> Self:
         """The course that a `state` was taken of."""
         ended = None if state["failed"] is None else "diverged"
-        return cls(state["history"], float(state["best"]), state["best_epoch"], state["failed"], ended)
+        best = float(state["best"]), state["best_epoch"]
+        return cls(state["history"], *best, state["failed"], state["rolled_back"], ended)
 
 
 def worth(record: Record) -> float:
@@ -74,7 +82,8 @@ def together(records: Sequence[Record]) -> Record:
     if len(records) == 1:
         return records[0]
     shared = {n: records[0][n] for n in ("epoch", "step", "seconds")}
-    means = {n: sum(r[n] for r in records) / len(records) for n in records[0] if n not in BOOKKEEPING}
+    common = [n for n in records[0] if n not in BOOKKEEPING and all(n in r for r in records)]
+    means = {n: sum(r[n] for r in records) / len(records) for n in common}
     if "skipped" in records[0]:
         shared["skipped"] = sum(r["skipped"] for r in records)
     speed = sum(r["rows_per_second"] for r in records)
@@ -107,6 +116,7 @@ def figures(record: Record) -> str:
     held = next((n for n in ("val_elbo", "val_distortion") if n in record), None)
     text = text if held is None else f"{text}  held-out {held.removeprefix('val_')} {record[held]:.2f}"
     text = f"{text}  {record['skipped']} steps skipped" if record.get("skipped") else text
+    text = f"{text}  back to step {record['rolled_back']}" if "rolled_back" in record else text
     return f"mean of {record['members']}: {text}" if "members" in record else text
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
@@ -16,16 +17,28 @@ from ..model import VAEModule
 from ..networks import Network, evaluating
 from ..objectives import Objective, summary
 
+COUNTERS = ("step", "first_bad", "start", "far")
+"""Buffers that a learner counts in while it trains. They are not part of a fitted model."""
+START_STEPS = 10
+"""The first steps, whose largest loss is the loss at the start."""
+FAR = 10.0
+"""A loss is far above its start if it exceeds it by this many times its size, which is at least one nat per cell."""
+ABSURD = 1e9
+"""Nats per cell that no model reaches, however badly it starts."""
+
 
 class Learner(nn.Module):
     """A model and its objective. `forward(batch, noise)` is pure: changes of state are returned as updates.
 
-    step: how many steps were taken. first_bad: the first step whose loss was not finite, -1 while there is none;
-    kept on the device, so that training never waits for the host to look.
+    step: number of steps taken. first_bad: the first step whose loss was not finite, or -1. start: the loss and the
+    negative ELBO at the start. far: number of steps in which both were far above it. These counters stay on the
+    device: training never waits for the host to read them.
     """
 
     step: Tensor
     first_bad: Tensor
+    start: Tensor
+    far: Tensor
 
     def __init__(self, model: VAEModule, objective: Objective):
         super().__init__()
@@ -34,6 +47,13 @@ class Learner(nn.Module):
         self.model, self.objective = model, objective
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
         self.register_buffer("first_bad", torch.full((), -1, dtype=torch.int64))
+        self.register_buffer("start", torch.full((2,), -math.inf))
+        self.register_buffer("far", torch.zeros((), dtype=torch.int64))
+        self.cells = math.prod(model.likelihood.shape)
+        players = objective.players(model)
+        # The players that own parameters of the model: critics are not among them.
+        self.learning = [who for who, own in players.items() if any(name.startswith("model.") for name in own)]
+        self._buffer_names: dict[str, str] | None = None
 
     def noise(self, seeds: Sequence[int] = (0,)) -> Noise:
         """Seeded noise on the learner's device and in its type."""
@@ -50,19 +70,55 @@ class Learner(nn.Module):
 
     def forward(self, batch: Batch, noise: Noise) -> Terms:
         terms = self.objective(self.model, batch, self.step, noise)
-        counts = {"step": self.step + 1, "first_bad": self.bad_since(terms.losses)}
-        updates = {**prefixed("model", terms.updates), **self._of_networks(), **counts}
-        return Terms(terms.losses, terms.metrics, updates)
+        counters = self.counted(terms.losses, terms.metrics)
+        return Terms(terms.losses, terms.metrics, {**self._placed(terms.updates), **self._of_networks(), **counters})
+
+    def _placed(self, updates: dict[str, Tensor]) -> dict[str, Tensor]:
+        """An objective's updates by the names of the learner's buffers. Raises ValueError for one that is no buffer."""
+        if not updates:
+            return {}
+        if self._buffer_names is None:
+            names = [name for name, _ in self.named_buffers()]
+            own = {name: name for name in names}
+            for part in ("objective", "model"):  # of a name that both have, the model's
+                own |= {name.removeprefix(f"{part}."): name for name in names if name.startswith(f"{part}.")}
+            self._buffer_names = own
+        unknown = [name for name in updates if name not in self._buffer_names]
+        if unknown:
+            raise ValueError(
+                f"{type(self.objective).__name__} returns an update of {unknown[0]!r}, which is no buffer of the model "
+                "or of the objective: create it with register_buffer"
+            )
+        return {self._buffer_names[name]: value for name, value in updates.items()}
 
     def _of_networks(self) -> dict[str, Tensor]:
         """What networks, a critic's too, give as new values of their buffers."""
         networks = {path: m for path, m in self.named_modules() if isinstance(m, Network)}
         return {name: value for path, m in networks.items() for name, value in prefixed(path, m.updates()).items()}
 
-    def bad_since(self, losses: dict[str, Tensor]) -> Tensor:
-        """`first_bad` after a step with these losses."""
-        finite = torch.stack([loss.isfinite() for loss in losses.values()]).all()
-        return torch.where(finite | (self.first_bad >= 0), self.first_bad, self.step)
+    def counted(self, losses: dict[str, Tensor], metrics: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The counters after a step with these losses and metrics."""
+        finite = torch.stack([loss.detach().isfinite() for loss in losses.values()]).all()
+        now, starting = self._level(losses, metrics), self.step < START_STEPS
+        start = torch.where(starting, torch.maximum(self.start, now), self.start)
+        limit = (start + FAR * start.abs().clamp(min=self.cells)).clamp(max=ABSURD * self.cells)
+        return {
+            "step": self.step + 1,
+            "first_bad": torch.where(finite | (self.first_bad >= 0), self.first_bad, self.step),
+            "start": start,
+            "far": self.far + ((now > limit).all() & ~starting),
+        }
+
+    def _level(self, losses: dict[str, Tensor], metrics: dict[str, Tensor]) -> Tensor:
+        """(2,): the loss by which the model learns, and the negative ELBO or the distortion, where there is one.
+
+        A ramp or a capacity may raise the loss of a good model, and a small weight of the rate its negative ELBO. Only
+        a model that diverges raises both.
+        """
+        loss = sum(losses[who].detach() for who in self.learning if who in losses)
+        if "elbo" in metrics:
+            return torch.stack([loss, -metrics["elbo"].detach()]).to(self.start.dtype)
+        return torch.stack([loss, metrics.get("distortion", loss).detach()]).to(self.start.dtype)
 
     def score(self, batch: Batch, noise: Noise) -> dict[str, Tensor]:
         """`summary` of one draw per row in evaluation mode: ELBO, distortion and rate, means over rows, nats."""

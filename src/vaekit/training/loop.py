@@ -22,6 +22,7 @@ from ..settings import Whole, checked
 from .adam import Adam
 from .distributed import Processes, join
 from .learner import Ensemble, Learner
+from .recovery import guarded
 from .sharded import Sharded
 from .step import Step
 
@@ -30,7 +31,14 @@ CELLS = 2**22
 
 
 class Diverged(ArithmeticError):
-    """The loss stopped being finite."""
+    """Training diverged: the loss is not finite or far above its start, or most steps were left out.
+
+    step: since which step; None where it is not known.
+    """
+
+    def __init__(self, message: str, step: int | None = None):
+        super().__init__(message)
+        self.step = step
 
 
 class Training:
@@ -73,6 +81,8 @@ class Training:
         self.terms: Terms | None = None
         self.names: list[str] = []
         self.sums: Tensor | None = None
+        self.missed = [0] * len(self.seeds)
+        """Rows of this epoch that a member's figures leave out, because it went back since."""
         self._order: tuple[int, Tensor] | None = None
 
     @property
@@ -109,7 +119,7 @@ class Training:
             with closing(self.rows.stream(indices)) as batches:
                 for batch in batches:
                     if self.batch == 0:
-                        self.sums = None
+                        self.sums, self.missed = None, [0] * len(self.seeds)
                     rows = self._expected(batch)
                     self.terms = self.step(self.processes.weighed(batch, rows), self.noise)
                     self._count(rows)
@@ -142,16 +152,28 @@ class Training:
 
     def metrics(self) -> dict[str, float]:
         """The epoch's means so far (over the rows seen, and over an ensemble's members). Reads the device."""
-        each = self.metrics_each()
+        each = [figures for figures in self.metrics_each() if figures] or [{}]
         return {name: sum(m[name] for m in each) / len(each) for name in each[0]}
 
     def metrics_each(self) -> list[dict[str, float]]:
-        """The same of every member; of a learner, its own alone."""
+        """The same of every member; of a learner, its own alone. Nothing of a member that has just gone back."""
         if self.sums is None:
             return [{} for _ in self.seeds]
-        seen = len(self.rows) if self.batch == 0 else self.batch * self.batch_size
         sums = self.sums.reshape(len(self.names), -1).T.tolist()
-        return [{name: value / seen for name, value in zip(self.names, member)} for member in sums]
+        seen = [self._seen - missed for missed in self.missed]
+        return [{n: v / rows for n, v in zip(self.names, own)} if rows else {} for own, rows in zip(sums, seen)]
+
+    @property
+    def _seen(self) -> int:
+        """Rows of the epoch so far."""
+        return len(self.rows) if self.batch == 0 else self.batch * self.batch_size
+
+    def forget(self, member: int) -> None:
+        """Leaves what a member has seen in this epoch out of its figures."""
+        if self.sums is not None:
+            sums = self.sums.reshape(len(self.names), -1).clone()
+            sums[:, member] = 0.0
+            self.sums, self.missed[member] = sums.reshape(self.sums.shape), self._seen
 
     @property
     def spent(self) -> float | None:
@@ -160,7 +182,9 @@ class Training:
 
     def failures(self) -> list[int]:
         """Every member's first step whose loss was not finite, -1 where there is none. Reads the device."""
-        return self.learner.get_buffer("first_bad").reshape(-1).tolist()
+        counts = torch.stack([self.learner.get_buffer(name).reshape(-1) for name in ("first_bad", "step")])
+        # A member that went back has counted fewer steps than were taken.
+        return [bad if bad < 0 else self.taken - own + bad for bad, own in counts.T.tolist()]
 
     def renew_noise(self) -> int:
         """Begins this process's noise anew, from its seed and the steps taken; returns the seed that makes."""
@@ -191,12 +215,17 @@ class Training:
         """Raises Diverged if a loss was not finite; in an ensemble, if no member is left. Reads the device."""
         bad = self.failures()
         if min(bad) >= 0:
-            first, lr = max(bad), ", ".join(f"{lr:g}" for lr in self.step.adam.rates)
-            raise Diverged(
-                f"the loss is not finite since step {first} (epoch {first // self.batches + 1}); likely causes: "
-                f"a learning rate that is too high (lr={lr}; try a tenth, or clip=1.0), values "
-                "outside the range the likelihood expects, or a decoder scale that collapses to zero"
-            )
+            raise self.diverged(f"the loss is not finite since step {max(bad)}", max(bad))
+
+    def diverged(self, reason: str, step: int) -> Diverged:
+        """The error of a training that has diverged since this step."""
+        lr = ", ".join(f"{lr:g}" for lr in self.step.rates)
+        return Diverged(
+            f"{reason} (epoch {step // self.batches + 1}); likely causes: a learning rate that is too high (lr={lr}; "
+            "try a tenth, or clip=1.0), values outside the range the likelihood expects, or a decoder scale that "
+            "collapses to zero",
+            step,
+        )
 
     def weights(self) -> dict[str, Tensor]:
         """The learner's state by name; of a sharded one the whole, on the host, for which all processes have to ask."""
@@ -215,7 +244,8 @@ class Training:
             "noise": self.noise.state,
         }
         place = {"epoch": self.epoch, "batch": self.batch, "taken": self.taken, "rows": len(self.rows)}
-        return tensors, {**place, "batch_size": self.batch_size, "seeds": self.seeds, "metrics": self.names}
+        place |= {"batch_size": self.batch_size, "seeds": self.seeds, "metrics": self.names, "missed": [*self.missed]}
+        return tensors, place
 
     def restore(self, tensors: dict[str, Tensor], place: dict[str, Any]) -> None:
         """Continues from a `state`. Raises ValueError if rows, batch size or seeds are not those it was taken with."""
@@ -229,7 +259,7 @@ class Training:
         self.set_weights(part("learner"))
         self.step.restore(part("optimiser"), place["taken"])
         self.names, self.sums = place["metrics"], tensors["sums"].to(self.device) if "sums" in tensors else None
-        self.noise.state = tensors["noise"]
+        self.noise.state, self.missed = tensors["noise"], list(place["missed"])
         self.epoch, self.batch = place["epoch"], place["batch"]
 
 
@@ -256,7 +286,8 @@ def train(
     `x` is an array or tensor (N, ...), or a source larger than memory, see `vaekit.data.stored`; what it holds is
     inferred. Sizes left open in the model are settled; the settled model that is being trained is
     `training.learner.model`; its averaged weights, where `adam` asks for such, are put into it by
-    `training.step.settle()`. Raises ValueError for data that the model's likelihood cannot explain.
+    `training.step.settle()`. Raises ValueError for data that the model's likelihood cannot explain. A training that
+    diverges goes back to its last good state once, with a tenth of the learning rate, and then raises `Diverged`.
 
         for training in vk.train(model, x, vk.objectives.ELBO(), epochs=3):
             if training.epoch_ended:
@@ -264,7 +295,7 @@ def train(
     """
     join()  # which gives this process its device
     learner, rows = assemble(model, x, objective or ELBO(), seed=seed, device=device)
-    yield from Training(learner, rows, epochs, batch_size, adam, seed)
+    yield from guarded(Training(learner, rows, epochs, batch_size, adam, seed))
 
 
 def assemble(

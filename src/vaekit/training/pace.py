@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from torch import nn
 
 from ..core import Component
 from ..settings import Either, Flag, Rule, Whole, checked
+from .interruption import breakable
 from .learner import Ensemble
 
 if TYPE_CHECKING:
@@ -90,28 +92,30 @@ def threads(count: int) -> Iterator[None]:
                 torch.set_num_threads(before)
 
 
-def calibrate(training: Training, threads: int | Literal["auto"], compiled: bool | Literal["auto"]) -> Pace:
+def calibrate(
+    training: Training, threads: int | Literal["auto"], compiled: bool | Literal["auto"], limit: float = math.inf
+) -> Pace:
     """The fastest way to run a training, where it was not asked for one.
 
     Small matrices are often slower on all cores than on one, and many times slower on cores that are busy, so numbers
     of threads are tried (1, 2, 4, ... to torch's own) for a tenth of a second each, on the first batch; then, for a
     long training, compiling. Trials leave the training as it was, so that its result is that of a training told to run
     like this from the start. A training of less than two seconds or 100 steps, or on another device than the CPU, is
-    not tried.
+    not tried. limit: seconds that the training may take. Ctrl-C ends the trials at once.
     """
     most = training.processes.threads
     asked = Pace(most if threads == "auto" else threads, compiled is True)
     left = training.epochs * training.batches - training.taken
     if training.device.type != "cpu" or "auto" not in (threads, compiled) or left < FEWEST_STEPS:
         return asked
-    with training.as_it_was():
+    with training.as_it_was(), breakable(training.processes.size == 1):
         seconds = {asked: _seconds(training, asked)}
-        if seconds[asked] * left < WORTH_TRYING:
+        if min(seconds[asked] * left, limit) < WORTH_TRYING:
             return asked
         counts = [n for n in (2**i for i in range(most.bit_length())) if n < most] if threads == "auto" else []
         seconds |= {pace: _seconds(training, pace) for pace in (Pace(n, asked.compiled) for n in counts)}
         best = min(seconds, key=seconds.get)
-        if compiled == "auto" and seconds[best] * left > WORTH_COMPILING and ours(training.learner):
+        if compiled == "auto" and min(seconds[best] * left, limit) > WORTH_COMPILING and ours(training.learner):
             log.info("compiling the step, which takes 20 seconds or so: compile=False does without")
             faster = Pace(best.threads, True)
             seconds[faster] = _seconds(training, faster)

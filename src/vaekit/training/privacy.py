@@ -123,8 +123,7 @@ class PrivateGradients:
         losses, metrics = (
             {n: (0.0 if empty else 1.0) * torch.cat([t[k][n] for t in told]).mean() for n in told[0][k]} for k in (0, 1)
         )
-        counts = {"step": self.learner.step + 1, "first_bad": self.learner.bad_since(losses)}
-        return Terms(losses, metrics, counts), {self.player: gradient}
+        return Terms(losses, metrics, self.learner.counted(losses, metrics)), {self.player: gradient}
 
     def clipped(self, gradients: dict[str, Tensor]) -> dict[str, Tensor]:
         """Gradients of rows, (B, ...) each, scaled to a norm over all of them of at most `clip`; one that is not finite

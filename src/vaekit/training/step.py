@@ -79,6 +79,8 @@ class Step:
         }
         self.buffers = dict(learner.named_buffers())
         self.turns: dict[tuple[str, ...], Turn] = {}
+        self.lowered: dict[int, float] = {}
+        """Factors of the learning rates of an ensemble's members, where one was lowered."""
 
     def turn(self, who: Collection[str]) -> Turn:
         """The step in which these players move: as many programs and graphs as there are kinds of turns."""
@@ -115,7 +117,8 @@ class Step:
             terms, gradients = found(batch, noise)
         if self.processes.size > 1:
             terms, gradients = self._mean(batch, terms, gradients)
-            terms = replace(terms, updates={**terms.updates, "first_bad": self.learner.bad_since(terms.losses)})
+            counters = self.learner.counted(terms.losses, terms.metrics)
+            terms = replace(terms, updates={**terms.updates, **counters})
         for who, own in gradients.items():
             gradient, skipping = self._bounded(who, own)
             self.moments[who].move(gradient, factor, skipping)
@@ -128,7 +131,7 @@ class Step:
     def rate(self) -> float | tuple[float, ...]:
         """The learning rate of the last step taken: of all members, or of each."""
         factor = self.adam.factor(max(0, self.taken - 1), self.total_steps)
-        rates = tuple(lr * factor for lr in self.adam.rates)
+        rates = tuple(lr * factor for lr in self.rates)
         return rates[0] if len(rates) == 1 else rates
 
     def _mean(self, batch: Batch, terms: Terms, gradients: Gradients) -> tuple[Terms, Gradients]:
@@ -170,6 +173,25 @@ class Step:
     def skipped(self) -> list[int]:
         """How many steps of every member were left out by a player, of a learner its own alone. Reads the device."""
         return [int(n) for n in sum(moments.skipped for moments in self.moments.values()).tolist()]
+
+    def scale_rate(self, member: int, by: float) -> None:
+        """Multiplies the learning rate of a member; of a learner, which is member 0, its own."""
+        if isinstance(self.learner, Ensemble):
+            self.lowered[member] = by * self.lowered.get(member, 1.0)
+        else:
+            self.adam = replace(self.adam, lr=by * self.adam.rates[0])
+        for moments in self.moments.values():
+            moments.adam, moments.lowered = self.adam, self.lowered
+        for turn in self.turns.values():
+            turn.graph = Captured(turn.take, self.learner)  # the rates are part of a captured step
+
+    @property
+    def rates(self) -> tuple[float, ...]:
+        """The learning rates without the schedule: of all members, or of each."""
+        rates = self.adam.rates
+        if self.lowered and len(rates) == 1:
+            rates = rates * len(self.learner)
+        return tuple(lr * self.lowered.get(k, 1.0) for k, lr in enumerate(rates))
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
