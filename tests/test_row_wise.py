@@ -19,7 +19,7 @@ TABLES = {
     "impute": lambda m, x: m.impute(x),
     "impute n times": lambda m, x: m.impute(x, 2)[1],
     "complete": lambda m, x: m.complete(x)[0],
-    "shift": lambda m, x: m.shift(x, x[:9], x[9:20]),
+    "shift": lambda m, x: m.shift(x, x[: len(x) // 2], x[len(x) // 2 :]),
     "explain": lambda m, x: m.explain(x, draws=3),
 }
 """Methods that return rows of the data: tables for tables."""
@@ -305,3 +305,100 @@ def test_the_documented_code_runs(tmp_path, monkeypatch):
     for block in re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL):
         exec(compile(block, "docs/pandas-and-scikit-learn.md", "exec"), names)
     assert (names["again"].predict(names["frame"]) == names["outliers"].labels_).all()
+
+
+# -- frames that nobody prepared ------------------------------------------------------------------------
+
+
+def plus(**columns):
+    """Two columns of numbers, and others."""
+    rng = np.random.default_rng(1)
+    z = rng.normal(size=50)
+    return pd.DataFrame({"a": z, "b": 2 * z + rng.normal(size=50)}).assign(**columns)
+
+
+def dates(**settings):
+    return pd.Series(pd.date_range("2021-03-27", periods=50, freq="h", **settings))
+
+
+DRAW = np.random.default_rng(2)
+WORDS, WHOLE, FLAGS = DRAW.choice(["u", "v"], 50), DRAW.integers(0, 9, 50), DRAW.random(50) > 0.5
+HOLED = np.where(FLAGS, np.nan, DRAW.random(50))
+UNPREPARED = {
+    "levels that are never met": plus(c=pd.Categorical(WORDS, categories=["u", "v", "never"])),
+    "ordered levels": plus(c=pd.Categorical(WHOLE, ordered=True)),
+    "levels of truth values": plus(c=pd.Categorical(FLAGS)),
+    "levels without a value": plus(c=pd.Categorical([None] * 50, categories=["x"])),
+    "nullable types": plus(
+        i=pd.array(np.where(FLAGS, WHOLE, None), dtype="Int64"),
+        f=pd.array(HOLED, dtype="Float32"),
+        b=pd.array(np.where(WHOLE > 2, FLAGS, None), dtype="boolean"),
+        s=pd.array(np.where(WHOLE > 2, WORDS, None), dtype="string"),
+    ),
+    "a zone with a change of the clock": plus(t=dates(tz="Europe/Oslo")),
+    "types of Arrow": plus().convert_dtypes(dtype_backend="pyarrow"),
+    "days of Arrow": plus(t=dates().dt.date.astype("date32[pyarrow]"), u=dates().astype("date64[pyarrow]")),
+    "times of Arrow": plus(t=dates(tz="UTC").astype("timestamp[us, tz=UTC][pyarrow]").where(FLAGS)),
+    "sparse columns": plus(s=pd.arrays.SparseArray(np.where(FLAGS, 0.0, HOLED)), n=pd.arrays.SparseArray(HOLED)),
+    "columns without a value": plus(m=np.nan, n=None, d=pd.NaT),
+    "empty strings": plus(e=np.where(FLAGS, "", WORDS), only=""),
+    "small types": plus(u=WHOLE.astype("uint8"), i=WHOLE.astype("int8"), f=WHOLE.astype("float16")),
+    "one column": plus()[["a"]],
+    "truth values": pd.DataFrame(DRAW.random((50, 3)) > 0.5, columns=list("abc")),
+    "words": pd.DataFrame(DRAW.choice(["x", "y"], (50, 2)), columns=list("ab")),
+    "dates": pd.DataFrame({"d": dates()}),
+    "two rows": plus()[:2],
+}
+
+
+@pytest.mark.parametrize("name", UNPREPARED)
+def test_unprepared_frames_go_through_every_method(name, tmp_path):
+    x = UNPREPARED[name].copy()
+    x.index = INDICES["strings"](len(x))
+    vae = small().fit(x)
+    for verb, call in TABLES.items():
+        out = call(vae, x)
+        pd.testing.assert_index_equal(out.index, x.index, obj=verb)
+        if verb not in ("shift", "explain"):
+            assert list(out.dtypes) == list(x.dtypes), verb
+    filled = vae.impute(x)
+    for column in x:
+        seen = x[column].notna()
+        assert list(filled[column][seen]) == list(x[column][seen]), column
+    for verb in ("score_samples", "anomaly_score", "transform"):
+        assert np.isfinite(getattr(vae, verb)(x)).all(), verb
+    vae.save(tmp_path)
+    np.testing.assert_array_equal(vk.load(tmp_path).score_samples(x), vae.score_samples(x))
+    vae.partial_fit(x[::-1])
+    detector = vk.OutlierDetector(small(missing=True), draws=3).fit(x)
+    assert np.isfinite(detector.decision_function(x)).all() and detector.predict(x).shape == (len(x),)
+
+
+UNREADABLE = {
+    "periods": (plus(p=pd.period_range("2020", periods=50, freq="M")), r"column 'p': periods.*to_timestamp\(\)"),
+    "spans": (plus(t=pd.to_timedelta(WHOLE, unit="s")), r"column 't': spans of time.*total_seconds\(\)"),
+    "intervals": (plus(i=pd.arrays.IntervalArray.from_breaks(range(51))), r"column 'i': intervals.*astype\(str\)"),
+    "binned numbers": (plus(i=pd.cut(plus().a, 4)), r"column 'i': its categories are Interval.*rename_categories"),
+    "lists": (plus(o=[[1]] * 50), "column 'o': holds list, which is not understood"),
+    "a mixture": (plus(o=[1, "a"] * 25), r"column 'o': holds numbers and words.*astype\(str\)"),
+    "complex numbers": (plus(c=1j), "column 'c': complex numbers: pass real and imaginary parts"),
+    "infinities": (plus(i=np.inf), "column 'i' holds an infinity, first in row 0"),
+    "a series": (plus().a, r"expected a table, got a Series of 50 values: pass series.to_frame\(\)"),
+    "no rows": (plus()[:0], "0 sample"),
+    "one row": (plus()[:1], "no column of the table can be modelled.*pass rows that differ"),
+}
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_what_cannot_be_read_is_refused_with_a_fix(name):
+    x, message = UNREADABLE[name]
+    with pytest.raises((TypeError, ValueError), match=message):
+        small().fit(x)
+
+
+def test_a_column_without_values_in_fit_may_get_some_later():
+    x = plus(d=pd.NaT, m=np.nan)
+    vae = small().fit(x)
+    later = x.assign(d=dates(), m=1.0)
+    with pytest.warns(UserWarning, match="'d'|'m'"):
+        assert np.isfinite(vae.score_samples(later)).all()

@@ -153,6 +153,8 @@ class Column:
     def _coded(self, column: Raw, levels: tuple) -> tuple[NDArray, NDArray]:
         """The numbers of levels (N,), NaN where missing or unknown, and (N,) where they are unknown."""
         values, codes = column.values, np.full(len(column.values), np.nan)
+        if not levels:  # always missing in fit: all values are new
+            return codes, column.seen.copy()
         dated = self.written == "constant"
         if values.dtype.kind == "M" and self.levels:
             raise ValueError(f"column {self.name!r} holds levels ({self.described}), got dates: pass the levels of fit")

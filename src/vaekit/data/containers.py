@@ -19,7 +19,9 @@ def is_frame(x: object) -> bool:
 
 
 def collected(x: Any) -> Any:
-    """A lazy polars frame in memory; other data as they are."""
+    """A lazy polars frame in memory; other data as they are. Raises ValueError for a single column, a Series."""
+    if type(x).__name__ == "Series" and type(x).__module__.partition(".")[0] in FRAMES:
+        raise ValueError(f"expected a table, got a Series of {len(x)} values: pass series.to_frame()")
     return x.collect() if container_of(x) == "polars" and type(x).__name__ == "LazyFrame" else x
 
 

@@ -21,6 +21,8 @@ from .names import Name, axis_of, plain_name
 
 ARROW_WORDS = ("string[pyarrow]", "large_string[pyarrow]")
 """Words of Arrow's in a pandas data frame."""
+ARROW_DATES = ("date32", "date64", "timestamp")
+"""Dates of Arrow's in a pandas data frame: how the names of their types begin."""
 LONGEST_LINE, MOST_COLUMNS = 2**26, 2**18
 """Of the first line of a .csv file: its bytes and columns, above which it is refused. pandas makes objects of each."""
 CONTAINERS = ("pandas", "polars", "pyarrow", "numpy")
@@ -228,6 +230,10 @@ def _of_pandas(table: Any, place: int, mixed: bool = False) -> Raw:
         return Raw(as_exact(values, seen), seen, dtype, whole=True)
     if pd.api.types.is_numeric_dtype(kind):
         return Raw(column.to_numpy(dtype=np.float64, na_value=np.nan), seen, dtype)
+    if isinstance(kind, pd.ArrowDtype) and dtype.startswith(ARROW_DATES):
+        import pyarrow as pa
+
+        return replace(_of_arrow(pa.table({"dates": pa.array(column)}), 0), dtype=dtype)
     if isinstance(kind, pd.DatetimeTZDtype):
         column = column.dt.tz_convert("UTC").dt.tz_localize(None)
     if pd.api.types.is_datetime64_any_dtype(column.dtype):
@@ -235,6 +241,10 @@ def _of_pandas(table: Any, place: int, mixed: bool = False) -> Raw:
         return Raw(dates.astype("datetime64[us]"), seen, dtype, note=_finer(dates))
     if pd.api.types.is_timedelta64_dtype(kind):
         raise Unreadable("spans of time: pass them as seconds, column.dt.total_seconds()")
+    if isinstance(kind, pd.PeriodDtype):
+        raise Unreadable("periods: pass their start as dates, column.dt.to_timestamp()")
+    if isinstance(kind, pd.IntervalDtype):
+        raise Unreadable("intervals: pass words, column.astype(str), or numbers, column.array.mid")
     if dtype == "null[pyarrow]":
         return Raw(np.full(len(column), np.nan), seen, dtype)
     if kind == np.dtype(object) or isinstance(kind, pd.StringDtype) or dtype in ARROW_WORDS:

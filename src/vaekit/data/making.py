@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .frames import ARROW_WORDS
+from .frames import ARROW_DATES, ARROW_WORDS
 from .names import Name, column_index
 
 
@@ -92,6 +92,9 @@ def _pandas_column(made: Made) -> Any:
         return pd.Series(_objects(made), dtype=pd.ArrowDtype(pa.type_for_alias(made.dtype.partition("[")[0])))
     if made.dtype == "category":
         return pd.Series(pd.Categorical(_objects(made), categories=list(made.levels or ()), ordered=made.ordered))
+    if made.values.dtype.kind == "M" and made.dtype.startswith(ARROW_DATES):
+        dates = _arrow_column(replace(made, dtype=made.dtype.removesuffix("[pyarrow]")))
+        return pd.Series(pd.arrays.ArrowExtensionArray(dates))
     if made.values.dtype.kind == "M":
         values = np.where(made.seen, made.values, np.datetime64("NaT"))
         if made.dtype == "date":

@@ -84,7 +84,7 @@ class Schema:
                 warnings.warn(f"column {c.name!r} {note}", SchemaWarning, stacklevel=2)
         schema = cls(found, container, rows, column_axis(table))
         if not schema.cells:
-            raise ValueError(f"no column of the table can be modelled:\n{schema}")
+            raise ValueError(f"no column of the table can be modelled, pass rows that differ:\n{schema}")
         for c in found:
             if c.kind == "identifier" and c.name not in given:
                 warnings.warn(
