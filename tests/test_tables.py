@@ -368,7 +368,7 @@ REFUSED = {
     "periods": (
         lambda: with_column(pd.period_range("2000", periods=120, freq="M")),
         TypeError,
-        "type period.M. is",
+        "periods: pass their start as dates",
     ),
     "words that are nearly dates": (
         lambda: with_column([f"2020-13-{k % 28 + 1:02d}" for k in range(120)]),
