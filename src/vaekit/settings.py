@@ -9,7 +9,6 @@ from numbers import Integral, Real
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 
 from .printable import printable
 from .suggest import nearest
@@ -205,6 +204,8 @@ class Instance:
 
 def devices() -> list[str]:
     """The devices of this machine that torch can compute on."""
+    import torch  # late: the command line checks numbers without it
+
     found = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count() if torch.cuda.is_available() else 0))]
     others = [name for name in ("mps", "xpu") if (kind := getattr(torch, name, None)) and kind.is_available()]
     return found + others
@@ -224,6 +225,8 @@ class Device:
         return f"{AUTO * self.auto}a device of this machine ({', '.join(devices())})"
 
     def read(self, value: Any) -> str:
+        import torch
+
         if self.auto and isinstance(value, str) and value == "auto":
             return value
         if not isinstance(value, (str, torch.device)):

@@ -148,7 +148,7 @@ def _judged(vae: VAE, given: Inputs, folder: Path, args: Namespace) -> Outcome:
     if evaluation.interrupted:
         raise KeyboardInterrupt
     ended = {"ended": vae.ended_, "epochs": len(vae.history_), "best_epoch": vae.best_epoch_, "pace": str(vae.pace_)}
-    metrics = as_json({"on": part.name, **evaluation.to_dict(), **ended, **spent(vae)})
+    metrics = as_json({**evaluation.to_dict(), "on": part.name, **ended, **spent(vae)})
     storage.write_json(folder / "metrics.json", metrics)
     lines, report = (
         [str(evaluation), f"evaluated on: {part.name}", f"trained with: {vae.pace_}", f"run:    {folder}"],

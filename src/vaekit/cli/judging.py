@@ -39,7 +39,7 @@ def evaluate(args: Namespace) -> Outcome:
     beside["against"] = learned.x if args.baselines else None
     vae.set_params(verbose=True)  # shows how far long work is
     evaluation = vae.evaluate(part.x, args.draws or draws, args.seed, part.context, betas=betas, **beside)
-    record = {"run": args.run, "on": part.name, **evaluation.to_dict(), **spent(vae)}
+    record = {"run": args.run, **evaluation.to_dict(), "on": part.name, **spent(vae)}
     lines = [str(evaluation), f"evaluated on: {part.name}"]
     if evaluation.interrupted:
         return Outcome("\n".join(lines), as_json(record), INTERRUPTED)
