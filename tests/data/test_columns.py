@@ -96,6 +96,7 @@ def test_a_step_is_found_where_precision_justifies_it_only():
     assert resolution(rng.normal(size=50)) is None
     assert resolution(1e9 + rng.normal(size=50)) is None
     assert resolution(np.array([1.0, 1.00001, 2.0])) == 1e-5
+    assert resolution(np.array([0.0, 5e-324])) is resolution(np.array([-1.7e308, 1.7e308, 3.0])) is None
     assert resolution(np.array([1e-20, 1.0, 2.0])) is None  # a step of 1 would make the first one zero
     assert resolution((1e5 + 0.01 * rng.integers(0, 99, 50)).astype(np.float32).astype(np.float64), 2.0**-23) is None
 

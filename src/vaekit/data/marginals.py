@@ -38,24 +38,30 @@ def resolution(values: NDArray, precision: float = 2.0**-52) -> float | None:
     if largest == 0 or not np.isfinite(largest):
         return None
     half = float(distinct[-1] / 2 - distinct[0] / 2)  # of the range, which may exceed the largest number
-    top = int(np.floor(np.log10(half or largest / 2) + np.log10(2)))
-    for exponent in range(top, top - DIGITS, -1):
-        if exponent < LOWEST_EXPONENT:
+    top = int(np.floor(np.log10(max(half or largest / 2, 5e-324)) + np.log10(2)))
+    few = distinct[:: max(1, len(distinct) // 1000)]
+    for exponent in range(top, max(top - DIGITS, LOWEST_EXPONENT - 1), -1):
+        most = float(_ticks(np.array([largest]), exponent)[0])
+        if (4 * precision + 12 * 2.0**-52) * most > 0.05:
             return None
-        ticks = distinct * 10.0**-exponent if exponent <= 0 else distinct / 10.0**exponent
-        if not np.isfinite(ticks).all():
-            return None
-        slack = 4 * precision * np.abs(ticks) + 12 * 2.0**-52 * np.abs(ticks).max()
-        if slack.max() > 0.05:
-            return None
-        whole = ticks.round()
-        if (
-            (np.abs(ticks - whole) <= slack).all()
-            and (np.diff(whole) > 0).all()
-            and ((whole != 0) == (distinct != 0)).all()
-        ):
+        if all(_are_multiples(values, exponent, precision, most) for values in (few, distinct)):
             return float(f"1e{exponent}")
     return None
+
+
+def _ticks(values: NDArray, exponent: int) -> NDArray:
+    """Values in units of a power of ten."""
+    with np.errstate(over="ignore"):
+        return values * 10.0**-exponent if exponent <= 0 else values / 10.0**exponent
+
+
+def _are_multiples(values: NDArray, exponent: int, precision: float, most: float) -> bool:
+    """Whether ascending values are multiples of a power of ten that stay apart, and none becomes zero."""
+    ticks = _ticks(values, exponent)
+    whole = ticks.round()
+    if (np.abs(ticks - whole) > 4 * precision * np.abs(ticks) + 12 * 2.0**-52 * most).any():
+        return False
+    return bool((np.diff(whole) > 0).all() and ((whole != 0) == (values != 0)).all())
 
 
 def skewness(values: NDArray) -> float:
