@@ -145,6 +145,11 @@ def vae(frame):
     return vk.VAE(epochs=1, latent_dim=2, verbose=False, seed=0, device="cpu").fit(frame)
 
 
+def test_samples_have_such_names_and_levels(vae, frame):
+    made = vae.sample(50, seed=0)
+    assert list(made.columns) == list(frame.columns) and set(made["level"]) <= set(frame["level"])
+
+
 def test_a_report_of_such_names_is_a_page_without_foreign_markup(vae, frame, tmp_path, monkeypatch):
     labels = np.array([NAMES[i % 3] for i in range(60)])
     page = vk.report.make(vae, frame, labels, name=NAMES[3] + NAMES[8] + NAMES[9], draws=2)

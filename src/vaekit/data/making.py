@@ -107,7 +107,7 @@ def _pandas_column(made: Made) -> Any:
         values = made.values
         if made.dtype.lower().startswith(("int", "uint")):  # int64, Int64 or int64[pyarrow]
             values = _clipped(values, np.dtype(made.dtype.lower().partition("[")[0]))
-        return pd.Series(values).astype(made.dtype)
+        return pd.Series(values, dtype=object if values.dtype.kind == "O" else None).astype(made.dtype)
     if made.values.dtype.kind == "f" and made.dtype not in ("object", "str", "string"):
         values = np.where(made.seen, made.values, np.nan)
         plain = made.dtype.startswith(("int", "uint")) and "[" not in made.dtype

@@ -79,4 +79,8 @@ def column_index(names: Sequence[Name], axis: tuple | None) -> Any:
 
     if axis is not None and len(axis) > 1:
         return pd.MultiIndex.from_tuples(names, names=axis)
-    return pd.Index(list(names), name=axis[0] if axis else None, tupleize_cols=False)
+    settings = {"name": axis[0] if axis else None, "tupleize_cols": False}
+    try:
+        return pd.Index(list(names), **settings)
+    except UnicodeEncodeError:  # a lone surrogate, which pandas' own strings cannot hold
+        return pd.Index(list(names), dtype=object, **settings)
