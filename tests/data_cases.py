@@ -63,7 +63,11 @@ def _cells(kind: str) -> bytes:
 
 
 def _picture(kind: str, mode: str = "L") -> bytes:
-    return _bytes(lambda b: Image.fromarray(np.kron(X[:8], np.ones((1, 3))).astype("u1")).convert(mode).save(b, kind))
+    image = Image.fromarray(np.kron(X[:8], np.ones((1, 3))).astype("u1")).convert(mode)
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E] = 6, "turned"
+    more = {"exif": exif} if kind in ("JPEG", "PNG", "WEBP") else {}
+    return _bytes(lambda b: image.save(b, kind, **more))
 
 
 @cache

@@ -429,6 +429,14 @@ def test_a_picture_that_is_a_program_for_ghostscript_is_not_run(tmp_path):
         read(tmp_path)
 
 
+def test_a_csv_with_more_cells_than_names_is_refused_and_loses_no_column(tmp_path):
+    (tmp_path / "x.csv").write_text("a,b\n1,2,3\n4,5,6\n")
+    with pytest.raises(FileError, match="the rows of .*x.csv have more cells than its first line has names"):
+        vk.data.Schema.infer(tmp_path / "x.csv")
+    (tmp_path / "y.csv").write_text(",a,b\nr1,2,3\nr2,5,6\n")
+    assert len(vk.data.Schema.infer(tmp_path / "y.csv", {"Unnamed: 0": "identifier"}).columns) == 3
+
+
 def test_paths_expand_the_home_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     np.save(tmp_path / "x.npy", COUNTS)

@@ -104,6 +104,11 @@ def read_csv(path: Path) -> Any:
         if len(frame.columns) and all(_is_number(name) for name in frame.columns):
             frame = pd.read_csv(path, low_memory=False, header=None)
             frame.columns = [str(name) for name in frame.columns]
+        if not frame.index.equals(pd.RangeIndex(len(frame))):  # pandas takes the first column as row names
+            raise FileError(
+                f"the rows of {printable(path)} have more cells than its first line has names: name every column, or "
+                "leave out the names of the rows"
+            )
         return frame
 
 
