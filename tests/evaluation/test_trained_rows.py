@@ -97,3 +97,17 @@ def test_a_missing_cell_and_a_zero_have_one_value():
     x = torch.tensor([[0.0, torch.nan], [1.0, 2.0]])
     other = torch.tensor([[-0.0, -torch.nan], [1.0, 2.0]])
     assert np.array_equal(fingerprints(x), fingerprints(other))
+
+
+def test_fingerprints_can_be_left_out_of_the_files(tmp_path):
+    vae = vk.VAE(2, **SMALL).fit(real(60))
+    vae.trained_rows_ = None
+    vae.save(tmp_path / "run")
+    again = vk.load(tmp_path / "run")
+    assert again.trained_rows_ is None and again.evaluate(real(60), draws=2).on == "held-out"
+
+
+@pytest.mark.parametrize("tensor", [torch.zeros(3), torch.zeros((2, 2), dtype=torch.int64), torch.zeros(1).long()])
+def test_damaged_fingerprints_are_refused(tensor):
+    with pytest.raises(ValueError, match="the fingerprints of training rows are damaged"):
+        TrainedRows.from_tensor(tensor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
@@ -20,7 +21,7 @@ KEPT = 16_384
 SPACE = 2**32
 """A fingerprint is a whole number below this."""
 CELLS = 2**28
-"""Cells of a stored source that are read at most; of a larger one no fingerprints are taken."""
+"""Cells of the rows at most: of larger data no fingerprints are taken, which would cost seconds."""
 CHUNK = 4096
 REPEATED = 0.9
 """The share of training rows that occur more than once above which rows cannot be recognised by their values."""
@@ -50,7 +51,7 @@ class TrainedRows:
     @classmethod
     def of(cls, rows: AbstractRows) -> Self | None:
         """The fingerprints of rows; None where there are too many to read."""
-        if isinstance(rows.x, Stored) and len(rows) * max(1, int(np.prod(rows.x.shape[1:]))) > CELLS:
+        if len(rows) * math.prod(rows.x.shape[1:]) > CELLS:
             return None
         found = fingerprints(rows.x)
         limit = SPACE if len(found) <= KEPT else int(SPACE * KEPT / len(found))
