@@ -10,7 +10,7 @@ import vaekit
 ROOT = Path(vaekit.__file__).parent
 ROOMS = [
     {"printable"},
-    {"suggest", "paths", "typecheck", "sklearn_compat"},
+    {"suggest", "paths", "typecheck", "locking", "sklearn_compat"},
     {"settings"},
     {"arguments"},
     {"core", "files"},

@@ -31,10 +31,13 @@ from .incremental import one_pass
 from .latents import AbstractLatent, Prior, StandardNormal
 from .likelihoods import Likelihood
 from .likelihoods.unit import reading
+from .locking import locked
 from .model import VAEModule
 from .networks import MLP, Adapter, Network, as_network, ends_in, gives_probabilities, initialise
 from .objectives import Objective, PriorFit, PriorOnly
+from .paths import expanded
 from .recipes import RECIPES, Parts, Pretraining, Recipe, Regime
+from .storage import inside
 from .training import Adam, Learner, Training, fit, join
 from .training.display import display_for
 from .training.distributed import Processes
@@ -212,12 +215,28 @@ class VAE(Evaluated):
         self._check_settings()
         self._check_privacy()
         rows, held = self._split(x, y, context, schema=schema)
-        folder, display = None if run is None else Path(run), display or display_for(self.verbose)
+        folder, display = None if run is None else expanded(run), display or display_for(self.verbose)
         if rows.spec.choice is not None:
             log.info("%s", rows.spec.choice)
             display.tell(rows.spec.choice)
-        vars(self).pop("members_", None)
         self._deadline = None if max_seconds is None else time.perf_counter() + max_seconds
+        with locked(folder if processes.rank == 0 else None):
+            self._fit_rows(rows, held, names, folder, resume, display)
+        if not isinstance(display, Silent) and processes.rank == 0:
+            self._tell_health(rows, held, display)
+        return self
+
+    def _fit_rows(
+        self,
+        rows: AbstractRows,
+        held: AbstractRows | None,
+        names: Sequence[str] | None,
+        folder: Path | None,
+        resume: bool,
+        display: Display,
+    ) -> None:
+        """Trains one model or several on rows, and saves them."""
+        vars(self).pop("members_", None)
         if self._several():
             from .sweeps import fit_seeds
 
@@ -231,10 +250,7 @@ class VAE(Evaluated):
             vae._name(names)
             vae.trained_rows_ = trained
         if folder is not None:
-            processes.first(lambda: self.save(folder))
-        if not isinstance(display, Silent) and processes.rank == 0:
-            self._tell_health(rows, held, display)
-        return self
+            join().first(lambda: self.save(folder))
 
     def _tell_health(self, rows: AbstractRows, held: AbstractRows | None, display: Display) -> None:
         """Two lines at the end of fit, by held-out rows, or by training rows where too few are held out."""
@@ -329,17 +345,18 @@ class VAE(Evaluated):
         x, context = self._named(x, context)
         self._seen(x, context)  # refuses other rows than it was fitted to
         rows, held = self._split(x, None, context, self.spec_)
-        folder, display = None if run is None else Path(run), display or display_for(self.verbose)
-        members = self.__dict__.get("members_", [])
-        self._deadline = None
-        self._fit_prior(prior, objective, rows, held, epochs, folder, resume, display)
-        for first in members[:1]:
-            vars(first).update({n: v for n, v in vars(self).items() if n.endswith("_") and n != "members_"})
-        for member in members[1:]:
-            home = None if folder is None else folder / f"seed-{member.seed}"
-            member._fit_prior(prior, objective, rows, held, epochs, home, resume, display)
-        if folder is not None:
-            join().first(lambda: self.save(folder))
+        folder, display = None if run is None else expanded(run), display or display_for(self.verbose)
+        with locked(folder if join().rank == 0 else None):
+            self._deadline = None
+            members = self.__dict__.get("members_", [])
+            self._fit_prior(prior, objective, rows, held, epochs, folder, resume, display)
+            for first in members[:1]:
+                vars(first).update({n: v for n, v in vars(self).items() if n.endswith("_") and n != "members_"})
+            for member in members[1:]:
+                home = None if folder is None else inside(folder, f"seed-{member.seed}")
+                member._fit_prior(prior, objective, rows, held, epochs, home, resume, display)
+            if folder is not None:
+                join().first(lambda: self.save(folder))
         return self
 
     def _fit_prior(
@@ -548,7 +565,7 @@ class VAE(Evaluated):
         learner.model.low_precision = self._low_precision()
         training = Training(learner, rows, epochs, regime.batch_size, adam, self.seed, processes=Processes())
         first = join().rank == 0  # every process trains all of it; one tells and writes
-        folder, display = folder / "pretraining" if folder and first else None, display if first else Silent()
+        folder, display = inside(folder, "pretraining") if folder and first else None, display if first else Silent()
         display.tell(f"pre-training: {epochs} epochs")
         settings = {**self._fitting(), "patience": None}
         ended = fit(training, folder=folder, resume=resume, display=display, **settings)[0].ended

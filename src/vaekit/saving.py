@@ -21,6 +21,7 @@ from .data.validation import check_spec
 from .estimator import VAE
 from .evaluation.trained_rows import TrainedRows
 from .latents import ExemplarPrior, RiemannianHamiltonian, VampPrior
+from .locking import locked
 from .own_modules import assigned, copied
 from .paths import expanded
 from .recipes import RECIPES, Recipe
@@ -87,6 +88,12 @@ def save(vae: VAE, path: str | Path, sections: Mapping[str, Any] = MappingProxyT
     description = describe(vae, learner)
     weights = {n: t for n, t in learner.state_dict().items() if n not in COUNTERS}
     _check_saved(vae, learner, description, weights)
+    with locked(path):
+        _write(vae, path, {**description, **sections}, weights)
+
+
+def _write(vae: VAE, path: Path, description: dict[str, Any], weights: dict[str, Tensor]) -> None:
+    """Writes the files of a run; `config.json`, which names the digests of the others, comes last."""
     fitted = {"ended": vae.ended_, "best_epoch": vae.best_epoch_, "epochs": len(vae.history_)}
     if vae.epsilon_ is not None:
         fitted["epsilon"] = vae.epsilon_
@@ -104,7 +111,7 @@ def save(vae: VAE, path: str | Path, sections: Mapping[str, Any] = MappingProxyT
     listed = {"members": list(members)} if members else {}
     if vae.spec_.schema is None and hasattr(vae, "feature_names_in_"):
         listed["feature_names"] = vae.feature_names_in_.tolist()
-    storage.write_json(path / "config.json", storage.sealed({**description, **listed, **sections, **digests}))
+    storage.write_json(path / "config.json", storage.sealed({**description, **listed, **digests}))
 
 
 def _check_saved(vae: VAE, learner: Learner, description: dict[str, Any], weights: dict[str, Tensor]) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 from .. import storage
 from ..data.frames import container_of
 from ..estimator import VAE
+from ..latents import Prior
+from ..locking import locked
 from ..paths import expanded
 from ..training import join
 from ..training.display import display_for
@@ -31,7 +33,13 @@ def fit(args: Namespace) -> Outcome:
     plan = _new(args) if args.resume is None else _remembered(args)
     folder = Path(processes.first(lambda: str(_folder(plan, args))))
     plan.estimator()  # wrong settings are refused before anything is read
-    given = Inputs(plan)
+    with locked(folder if processes.rank == 0 else None):
+        return _fit(plan, folder, args)
+
+
+def _fit(plan: Plan, folder: Path, args: Namespace) -> Outcome:
+    """The same in this folder."""
+    processes, given = join(), Inputs(plan)
     vae = plan.estimator(given.held_rows)
     try:
         if args.resume is None and processes.rank == 0:
@@ -112,6 +120,12 @@ def fit_prior(args: Namespace) -> Outcome:
     if given.held_rows is not None:
         vae.set_params(validation=given.held_rows)
     folder = expanded(args.output) if args.resume else place(plan, args.output, args.overwrite)
+    with locked(folder):
+        return _fit_prior(vae, new, plan, given, folder, args)
+
+
+def _fit_prior(vae: VAE, new: Prior, plan: Plan, given: Inputs, folder: Path, args: Namespace) -> Outcome:
+    """The same in this folder."""
     if not args.resume:
         clear(folder)
         plan.write(folder)

@@ -170,7 +170,7 @@ def fit_seeds(
     Raises Diverged where the first one did, which is the model that the estimator stands for.
     """
     seeds = range(vae.seed, vae.seed + vae.seeds)
-    homes = [folder, *(None if folder is None else folder / f"seed-{seed}" for seed in seeds[1:])]
+    homes = [folder, *(None if folder is None else storage.inside(folder, f"seed-{seed}") for seed in seeds[1:])]
     members = [Member(lone(vae, seed, held), rows, held, home) for seed, home in zip(seeds, homes)]
     for stack in stacked(members, resume, display):
         stack.fit(folder, resume, display)

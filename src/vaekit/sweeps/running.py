@@ -15,6 +15,8 @@ from ..data.annotated import annotated
 from ..data.arrays import column_names
 from ..data.rows import AbstractRows
 from ..estimator import VAE
+from ..locking import locked
+from ..paths import expanded
 from ..saving import settings_of
 from ..settings import check_settings
 from ..training import join
@@ -63,11 +65,25 @@ def sweep(
     """
     if join().size > 1:
         raise ValueError("a sweep runs in one process: start it without torchrun")
-    folder, chosen, wanted = None if run is None else Path(run), seed_list(vae, seeds), combinations(vae, over)
+    folder, chosen, wanted = None if run is None else expanded(run), seed_list(vae, seeds), combinations(vae, over)
     for combination in wanted:
         check_settings(combination.of(vae), OF_VAE)
     if any(combination.of(vae).privacy is not None for combination in wanted):
         raise ValueError("privacy: every model of a sweep spends by itself, and they are trained together: fit one")
+    with locked(folder):
+        return _swept(vae, x, wanted, chosen, folder, resume, display)
+
+
+def _swept(
+    vae: VAE,
+    x: object,
+    wanted: list[Combination],
+    chosen: list[int],
+    folder: Path | None,
+    resume: bool,
+    display: Display | None,
+) -> Sweep:
+    """Trains all members on rows, stack after stack, and saves them."""
     plan = {} if folder is None else _plan(vae, wanted, chosen)
     if folder is not None:
         _check(folder, plan, resume)
@@ -78,7 +94,7 @@ def sweep(
     if folder is not None:
         storage.write_json(folder / "sweep.json", {"format": storage.FORMAT, "vaekit": __version__, "plan": plan})
     for number, stack in enumerate(stacks):
-        stack.fit(None if folder is None else folder / f"stack-{number}", resume, display)
+        stack.fit(None if folder is None else storage.inside(folder, f"stack-{number}"), resume, display)
         _keep(stack, column_names(annotated(x) or x))
         if any(m.course is None or m.course.ended == "interrupted" for m in stack.members):
             break
@@ -143,7 +159,7 @@ def _members(
         own_rows, own_held = seen_by(own, rows, held)
         for seed in seeds:
             name = combination.folder(len(members), seed)
-            home = None if folder is None else folder / name
+            home = None if folder is None else storage.inside(folder, name)
             members.append(Member(lone(own, seed, own_held), own_rows, own_held, home))
             records.append({"configuration": number, **combination.shown, "seed": seed, "folder": home and name})
     return members, records

@@ -202,7 +202,7 @@ class Watched:
         self.processes.alike(steps=self.training.taken, run_folders=self.folder is not None)
         self.display.start(self.training)
         try:
-            with interruptible() as asked:
+            with interruptible(self.processes.size == 1) as asked:
                 left = self._at_pace(threads, compiled, asked) if self.active else ""
         except Diverged as error:
             if self.checkpoint is not None and self.checkpoint.state.exists():

@@ -1,4 +1,4 @@
-"""Ctrl-C: ends a training between two steps, and breaks off what is slow before the first."""
+"""Ctrl-C, SIGTERM and SIGHUP: end a training between two steps, and break off what is slow before the first."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
+
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""What asks a training to end: Ctrl-C, a scheduler or `kill`, a closed terminal."""
 
 _breakable = 0
 """How many `breakable` blocks the main thread is in."""
@@ -33,21 +37,34 @@ def breakable(alone: bool = True) -> Iterator[None]:
 
 
 @contextmanager
-def interruptible() -> Iterator[threading.Event]:
-    """Ctrl-C sets the event instead of stopping in the middle of a step; a second one stops at once."""
+def interruptible(alone: bool = True) -> Iterator[threading.Event]:
+    """Ctrl-C, SIGTERM and SIGHUP set the event instead of stopping in the middle of a step; a second one stops at once.
+
+    A SIGTERM or SIGHUP that the process ignores, as under `nohup`, stays ignored. alone: False for one of several
+    processes, whose launcher ends the others by SIGTERM when one has failed: only Ctrl-C is heard. Handlers are as
+    before afterwards; in another thread than the main one nothing is changed.
+    """
     asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked
-        return
+    before: dict[int, Any] = {}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
     def ask(signum: int, frame: object) -> None:
-        signal.signal(signal.SIGINT, before)
+        restore()
         asked.set()
         if _breakable:
             raise Interrupted
 
-    before = signal.signal(signal.SIGINT, ask)
+    if threading.current_thread() is threading.main_thread():
+        for number in SIGNALS if alone else (signal.SIGINT,):
+            usual = signal.getsignal(number)
+            if usual is not None and (usual != signal.SIG_IGN or number == signal.SIGINT):
+                before[number] = usual
     try:
+        for number in before:
+            signal.signal(number, ask)
         yield asked
     finally:
-        signal.signal(signal.SIGINT, before)
+        restore()
