@@ -42,9 +42,8 @@ def test_what_is_left_out_is_the_recipe_s():
     regime = vk.recipes.Regime
     assert vk.recipes.vae().regime(60_000) == regime(epochs=50, batch_size=128, lr=1e-3, schedule="constant")
     table = vk.recipes.table()
-    assert table.regime(500) == regime(60, 128, 2e-3, "cosine") and table.regime(2**20) == regime(
-        10, 4096, 2e-3, "cosine"
-    )
+    assert table.regime(500) == regime(60, 128, 2e-3, "cosine", clip=100)
+    assert table.regime(2**20) == regime(10, 4096, 2e-3, "cosine", clip=100)
     x = np.random.default_rng(0).normal(size=(200, 3))
     for given, latents, steps in ((dict(recipe="table"), 3, 120), (dict(recipe="vae"), 2, 100)):
         vae = vk.VAE(**given, validation=0, threads=1, compile=False)

@@ -623,11 +623,11 @@ def test_a_seed_that_diverges_is_left_out_and_the_first_one_is_not_passed_over(d
 
     monkeypatch.setattr(Source, "randn", spoilt)
     vae = quick(seed=4, seeds=3, epochs=1, recipe="vae").fit(digits)
-    assert "member 1 of 3 diverged: no finite loss since step 0" in caplog.text
+    assert "member 1 of 3 diverged: the loss is not finite since step 0" in caplog.text
     assert [m.seed for m in vae.members_] == [4, 6]
     evaluation = vae.evaluate(digits[:20], draws=2)
     assert evaluation.seeds == 2 and "of the seeds, 1 diverged and is left out" in evaluation.notes
-    with pytest.raises(Diverged, match=r"the first seed, 5, is not finite since step 0 \(1 of 2 seeds are well\)"):
+    with pytest.raises(Diverged, match=r"of the first seed, 5, has diverged since step 0 \(1 of 2 seeds are well\)"):
         quick(seed=5, seeds=2, epochs=1, recipe="vae").fit(digits)
 
 

@@ -23,6 +23,8 @@ START_STEPS = 10
 """The first steps, whose largest loss is the loss at the start."""
 FAR = 10.0
 """A loss is far above its start if it exceeds it by this many times its size, which is at least one nat per cell."""
+LOWEST = -1e30
+"""Stands for the loss at the start before there is one."""
 ABSURD = 1e9
 """Nats per cell that no model reaches, however badly it starts."""
 
@@ -47,7 +49,7 @@ class Learner(nn.Module):
         self.model, self.objective = model, objective
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
         self.register_buffer("first_bad", torch.full((), -1, dtype=torch.int64))
-        self.register_buffer("start", torch.full((2,), -math.inf))
+        self.register_buffer("start", torch.full((2,), LOWEST))
         self.register_buffer("far", torch.zeros((), dtype=torch.int64))
         self.cells = math.prod(model.likelihood.shape)
         players = objective.players(model)

@@ -217,13 +217,13 @@ class Training:
         if min(bad) >= 0:
             raise self.diverged(f"the loss is not finite since step {max(bad)}", max(bad))
 
-    def diverged(self, reason: str, step: int) -> Diverged:
-        """The error of a training that has diverged since this step."""
+    def diverged(self, reason: str, step: int, before: str = "") -> Diverged:
+        """The error of a training that has diverged since this step. before: what was tried before."""
         lr = ", ".join(f"{lr:g}" for lr in self.step.rates)
         return Diverged(
-            f"{reason} (epoch {step // self.batches + 1}); likely causes: a learning rate that is too high (lr={lr}; "
-            "try a tenth, or clip=1.0), values outside the range the likelihood expects, or a decoder scale that "
-            "collapses to zero",
+            f"{reason} (epoch {step // self.batches + 1}){before}; likely causes: a learning rate that is too high "
+            f"(lr={lr}; try a tenth, or clip=1.0), values outside the range the likelihood expects, or a decoder scale "
+            "that collapses to zero",
             step,
         )
 

@@ -214,7 +214,7 @@ class Recovery:
         again = ""
         if member in self.back:
             again = f" after it went back to step {self.back[member]} with a tenth of the learning rate"
-        return self.training.diverged(f"{fault.reason}{again}", fault.step)
+        return self.training.diverged(fault.reason, fault.step, again)
 
     # -- checkpoints ---------------------------------------------------------------------------------
 
