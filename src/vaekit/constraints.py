@@ -9,6 +9,7 @@ import numpy as np
 from torch import nn
 
 from . import likelihoods, objectives
+from .data.unknown import UNKNOWN
 from .latents import AbstractLatent
 from .likelihoods import Likelihood
 from .networks import Network, is_keras
@@ -110,6 +111,7 @@ OF_VAE: dict[str, Rule] = {
     **{name: OF_ADAM[name] for name in ("warmup", "clip", "skip", "average", "weight_decay")},
     "privacy": optional(Instance((Privacy,), "a budget, such as vk.training.Privacy(epsilon=3.0)")),
     "columns": optional(Instance((Mapping,), 'kinds of columns by name, such as {"age": "count"}')),
+    "unknown": UNKNOWN,
     "validation": Validation(),
     "patience": optional(Whole(1)),
     "initialiser": Choice(SCHEMES),

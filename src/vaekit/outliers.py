@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .data.frames import as_table, take
-from .data.unknown import Unknown, check_unknown
+from .data.unknown import UNKNOWN, Unknown
 from .estimator import VAE
 from .evaluation.oddness import SCORES, p_values
 from .manners import Parameters
@@ -25,9 +25,10 @@ RULES: dict[str, Rule] = {
     "contamination": Number(0.0, 0.5, open_low=True, words="a share of the rows in (0, 0.5]"),
     "calibration": Number(0.0, 1.0, open_low=True, open_high=True, words="a share of the rows in (0, 1)"),
     "draws": Whole(1),
+    "unknown": UNKNOWN,
     "seed": Whole(0),
 }
-"""The settings of `OutlierDetector`; `by`, `style` and `unknown` have checks of their own."""
+"""The settings of `OutlierDetector`; `by` and `style` have checks of their own."""
 
 
 class OutlierDetector(Parameters):
@@ -108,7 +109,6 @@ class OutlierDetector(Parameters):
         check_settings(self, RULES)
         if self.by not in SCORES:
             raise ValueError(f"by={self.by!r}{nearest(str(self.by), SCORES)}: expected one of {', '.join(SCORES)}")
-        check_unknown(self.unknown)
         if self.style not in STYLES:
             raise ValueError(f"style={self.style!r}: expected one of {', '.join(STYLES)}")
 

@@ -27,7 +27,7 @@ from .data.rows import AbstractRows, as_rows
 from .data.schema import Schema
 from .data.spec import DataSpec, has_gaps, pieces
 from .data.stored import Stored, as_data
-from .data.unknown import Unknown, check_unknown
+from .data.unknown import Unknown
 from .latents import AbstractLatent
 from .likelihoods import Likelihood
 from .manners import Manners
@@ -110,7 +110,6 @@ class Reading(Manners):
         schema: of a table, where it is known; None: inferred.
         """
         self._check_settings()
-        check_unknown(self.unknown)
         data, given = self._opened(data), self.validation
         known = self.spec_ if spec is None and self._goes_on() else spec
         schema = self._schema(data, schema) if known is None else known.schema

@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..printable import listed, printable
+from ..settings import checked
 from ..suggest import nearest
 from .column import KINDS, SHOWN, Column, SchemaWarning
 from .frames import Name, Raw, column_axis, container_of, names_of, opened, raw
 from .inference import Columns, infer_column
 from .making import Made, build
 from .names import name_from_json, name_to_json
-from .unknown import Encoded, Unknown, check_unknown, warn_of
+from .unknown import UNKNOWN, Encoded, Unknown, warn_of
 
 ORDER = ("real", "datetime", "positive", "count", "ordinal", "boolean", "category")
 """The kinds that are modelled, in the order of their cells."""
@@ -130,7 +131,7 @@ class Schema:
         ValueError
             For a column that is not there, and for one of another type, such as dates for numbers.
         """
-        check_unknown(unknown)
+        unknown = checked("unknown", unknown, UNKNOWN)
         table = opened(table)
         names = names_of(table)
         place = {n: i for i, n in enumerate(names)}

@@ -14,12 +14,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..suggest import nearest
+from ..settings import Choice
 from .column import SHOWN, UnknownValueWarning, shown
 from .frames import Name
 
 Unknown = Literal["missing", "error"]
-CHOICES = ("missing", "error")
+UNKNOWN = Choice(("missing", "error"))
+"""The rule of the setting."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,6 @@ class Encoded:
     def rows(self) -> Tensor:
         """(N, C), fp32: values keep 1e-7 of the spread of their column; those beyond 1e30 times it are drawn in."""
         return torch.from_numpy(self.cells.clip(-1e30, 1e30).astype(np.float32))
-
-
-def check_unknown(unknown: object) -> None:
-    """Raises ValueError for another choice."""
-    if unknown not in CHOICES:
-        raise ValueError(f'unknown={unknown!r}{nearest(str(unknown), CHOICES)}: expected "missing" or "error"')
 
 
 def unknown_cost(unknown: NDArray, rows: int) -> NDArray:
