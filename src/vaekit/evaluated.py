@@ -318,11 +318,25 @@ class Evaluated(Fitted):
         seed: int | None = None,
         context: object = None,
     ) -> Any:
-        """What each cell adds to the `anomaly_score` of its row: (N, ...), or a table of numbers; they sum to it.
+        """Share the `anomaly_score` of each row among its cells.
 
-        The table has the columns of fit but for those that were left out; constants add `log(n + 1)` where another
-        value stands, as do other values that fit did not see, and nothing else.
-        score: "bound", "distortion" or "error". See `vaekit.evaluation.oddness.explain`.
+        Parameters
+        ----------
+        x : array or table
+            Rows like those of fit.
+        score : {"bound", "distortion", "error"}, default="bound"
+            The score to explain, see `vaekit.evaluation.oddness.explain`.
+        draws : int
+            Draws of z per row.
+        seed : int or None, default=None
+            Random seed. ``None`` uses the estimator's `seed`.
+        context : array or None, default=None
+            Context of the rows, for a model that reads one.
+
+        Returns
+        -------
+        ndarray of shape (N, ...) or table
+            Numbers that sum to the score of each row. A table for a table; a pandas frame keeps its index.
         """
         x, context = self._named(x, context)
         rows = self._seen(x, context)

@@ -446,12 +446,23 @@ class Fitted(Reading):
     def interpolate(
         self, x_a: object, x_b: object, steps: int = 10, path: str = "linear", context: object = None
     ) -> Any:
-        """(N, steps, ...): from each row of x_a to that of x_b, along their codes and decoded, the ends among them.
+        """Interpolate between rows: walk from each row of x_a to that of x_b through their codes.
 
-        Of a table, a table of N * steps rows, in which the index of a row of x_a is repeated.
+        Parameters
+        ----------
+        x_a, x_b : array or table
+            Start and end rows, as many of each.
+        steps : int, default=10
+            Rows per walk, both ends included.
+        path : {"linear", "spherical", "geodesic"}, default="linear"
+            ``"geodesic"`` is the shortest path by what the decoder makes of it, see `vaekit.tasks.interpolate`.
+        context : array or None, default=None
+            Context of both rows of a pair, for a model that reads one.
 
-        path: "linear", "spherical", or "geodesic", the shortest way by what the decoder makes of it, see
-        `vaekit.tasks.interpolate`. context: that both rows of a pair have, where the model reads one.
+        Returns
+        -------
+        ndarray of shape (N, steps, ...) or table
+            For a table, a table of ``N * steps`` rows; each index label of x_a is repeated.
         """
         a, b = (self._as_codes(self._encoded(x, context)) for x in (x_a, x_b))
         way = partial(walks.interpolate, steps=steps, path=path)
@@ -469,9 +480,25 @@ class Fitted(Reading):
         reach: float = 3.0,
         context: object = None,
     ) -> Any:
-        """(N, dimensions, steps, ...): the codes of rows x, or the prior's centre, one dimension moved at a time.
+        """Decode codes that move along one dimension at a time.
 
-        dimensions: which (None: all). It is moved from -reach to reach, in units of z, and the others are held.
+        Parameters
+        ----------
+        x : array, table or None, default=None
+            Rows whose codes are moved. ``None`` starts at the center of the prior.
+        dimensions : sequence of int or None, default=None
+            Dimensions of z to move. ``None`` takes all.
+        steps : int, default=11
+            Positions per dimension, from ``-reach`` to ``reach`` in units of z. The other dimensions are kept.
+        reach : float, default=3.0
+            Largest offset.
+        context : array or None, default=None
+            Context of the rows, for a model that reads one.
+
+        Returns
+        -------
+        ndarray of shape (N, dimensions, steps, ...) or table
+            For a table, a table with the rows of each walk in order; each index label of x is repeated.
         """
         if steps < 1:
             raise ValueError(f"steps={steps}: expected at least 1")
@@ -480,8 +507,24 @@ class Fitted(Reading):
         return self._decoded(walks.traverse(centre, offsets, dimensions), context, x)
 
     def shift(self, x: object, present: object, absent: object, amount: float = 1.0, context: object = None) -> Any:
-        """Rows x with something added: their codes are moved by the mean code of the rows that have it (present) minus
-        that of the rows that lack it (absent), times `amount`, and decoded. context: one for all rows."""
+        """Add a feature to rows: move their codes by the difference of two mean codes, and decode them.
+
+        Parameters
+        ----------
+        x : array or table
+            Rows to change.
+        present, absent : array or table
+            Rows that have the feature, and rows that lack it.
+        amount : float, default=1.0
+            Factor of the difference.
+        context : array or None, default=None
+            One context for all rows, for a model that reads one.
+
+        Returns
+        -------
+        ndarray of shape (N, ...) or table
+            A table for a table; a pandas frame keeps the index of x.
+        """
         rows = (self._as_codes(self._encoded(r, context)) for r in (x, present, absent))
         return self._decoded(walks.shift(*rows, amount), context, x)
 
