@@ -519,7 +519,7 @@ WRONG = {
     "an infinity": (
         lambda f: saved(f, np.where(np.arange(N * 6).reshape(N, 6) == 100, np.inf, REAL)),
         ValueError,
-        r"the data hold an infinity, first at \(16, 4\): mend it, or mark it missing",
+        r"the data hold an infinity, first at \(16, 4\): replace it, or mark it missing",
     ),
     "a gap": (lambda f: saved(f, DATA["gaps"]), ValueError, r"hold a NaN, first at .* \(missing=True\)"),
     "a generator": (lambda f: iter(REAL), TypeError, r"wrap it, vaekit.data.Stream\(x\) if it gives rows"),
