@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from . import __version__, storage
-from .core import LocalDraws, public
+from .core import LocalDraws, importing, public
 from .data.frames import as_python
 from .data.names import name_from_json, name_to_json, plain_name
 from .data.spec import DataSpec
@@ -248,7 +248,7 @@ def _check_shapes(
     for section in ("model", "objective", "estimator"):
         storage.check_sizes(config[section], elements)
     names = len(weights) + sum(1 for m in given.values() for _ in m.modules())
-    with torch.device("meta"), storage.limited(2_000 + 30 * names):
+    with importing(), torch.device("meta"), storage.limited(2_000 + 30 * names):
         modules = copied(given)
         learner = Learner(*(storage.rebuild(config[part], modules) for part in ("model", "objective")))
         settings = _settings(config, copied(given))
