@@ -13,6 +13,8 @@ from vaekit.evaluation.independent import Independent
 from vaekit.likelihoods import (
     Autoregressive,
     Categorical,
+    ContinuousBernoulli,
+    DiscretisedLogisticMixture,
     Gaussian,
     Likelihood,
     Mixed,
@@ -109,6 +111,32 @@ def test_gaussian_of_data_as_they_are(scale: float | str) -> None:
         deviation = x.var(0, unbiased=False)
         wanted = deviation.mean().expand(3) if scale == "shared" else deviation
         torch.testing.assert_close(px.scale[0], wanted.sqrt(), rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("levels", [256, 4096, 65536])
+@torch.no_grad()
+def test_levels_start_at_the_moments(levels: int) -> None:
+    top = levels - 1
+    middle, noise = torch.tensor([0.3, 0.5, 0.7]), torch.randn(2000, 3, generator=torch.Generator().manual_seed(0))
+    x = ((middle + 0.06 * noise).clamp(0, 1) * top).round()
+    mixture = DiscretisedLogisticMixture(levels=levels, shape=(3,))
+    px = mixture(mixture.start(x)[None])
+    torch.testing.assert_close(px.mean[0], x.mean(0), rtol=0.01, atol=0)
+    flat = mixture(torch.zeros(1, *mixture.in_shape))
+    assert (px.log_prob(x).mean(0) > flat.log_prob(x).mean(0) + 0.5).all()
+    constant = mixture(mixture.start(torch.full((50, 3), 7.0))[None])
+    assert constant.log_prob(torch.full((1, 3), float(top))).min() > -200  # finite where a level was never met
+
+
+@pytest.mark.parametrize("mean", [0.03, 0.3, 0.5, 0.97])
+@torch.no_grad()
+def test_numbers_in_the_unit_interval_start_at_the_mean(mean: float) -> None:
+    x = (mean + 0.01 * torch.randn(500, 4, generator=torch.Generator().manual_seed(0))).clamp(0, 1)
+    density = ContinuousBernoulli(shape=(4,))
+    torch.testing.assert_close(density(density.start(x)[None]).mean[0], x.mean(0), rtol=1e-3, atol=1e-4)
+    edge = density(density.start(torch.zeros(50, 4))[None])
+    assert edge.log_prob(torch.ones(1, 4)).min() > -60
+    assert ContinuousBernoulli("probs", shape=(4,)).start(x) is None
 
 
 class Raw(Gaussian):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,9 +12,12 @@ from torch import Tensor
 
 from .. import distributions
 from .base import Likelihood, masked
+from .moments import moments, stacked
 
 LOWEST_LOG_SCALE = -7.0
 """For 256 levels and fewer; for more levels it is as much of a level."""
+NARROWEST = 0.02
+"""Scale that a cell starts from at least, on levels coded to [-1, 1]: a cell of one level may have others elsewhere."""
 
 
 class Levels(Likelihood):
@@ -96,9 +100,20 @@ class DiscretisedLogisticMixture(Levels):
     def per_cell(self) -> int:
         return 3 * self.components
 
+    def start(self, x: Tensor, mask: Tensor | None = None, shared: Sequence[int] = ()) -> Tensor:
+        """Start every component at the mean and the standard deviation of its cell."""
+        mean, variance, _ = moments(2 * x / (self.levels - 1) - 1, mask, shared)
+        wanted = (variance.sqrt() * math.sqrt(3) / math.pi).clamp(min=NARROWEST).log()  # of a logistic
+        log_scale = self._lowest + torch.expm1(wanted - self._lowest).log()
+        each = (torch.zeros_like(mean), mean, log_scale)
+        return stacked(*(own for own in each for _ in range(self.components)))
+
+    @property
+    def _lowest(self) -> float:
+        return LOWEST_LOG_SCALE - max(0.0, math.log((self.levels - 1) / 255))
+
     def distribution(self, parameters: Tensor) -> distributions.DiscretisedLogisticMixture:
-        stacked = parameters.unflatten(1, (3, self.components, -1)).movedim(2, -1)
-        logits, loc, log_scale = stacked.unbind(1)
-        lowest = LOWEST_LOG_SCALE - max(0.0, math.log((self.levels - 1) / 255))
-        log_scale = lowest + F.softplus(log_scale - lowest)
+        split = parameters.unflatten(1, (3, self.components, -1)).movedim(2, -1)
+        logits, loc, log_scale = split.unbind(1)
+        log_scale = self._lowest + F.softplus(log_scale - self._lowest)
         return distributions.DiscretisedLogisticMixture(logits, loc, log_scale, self.levels)

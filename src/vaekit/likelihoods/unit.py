@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,8 +13,11 @@ from .. import distributions
 from ..core import Scope
 from ..distributions import sum_cells
 from .base import DENSITY_OF_INTEGERS, Likelihood, chosen, masked, observed
+from .moments import moments, stacked
 
 READS = ("logits", "probs")
+STEEPEST = 50.0
+"""Largest logit that a continuous Bernoulli starts from."""
 SCALED = "pass uint8 images to vaekit.VAE, which scales them, or divide by 255"
 
 
@@ -100,6 +104,18 @@ class ContinuousBernoulli(Likelihood):
     def __init__(self, reads: str = "logits", shape: tuple[int, ...] | None = None):
         super().__init__(shape)
         self.reads = chosen(self, "reads", reads, READS)
+
+    def start(self, x: Tensor, mask: Tensor | None = None, shared: Sequence[int] = ()) -> Tensor | None:
+        """Start at the mean of each cell, which a bisection finds the logits of."""
+        if self.reads != "logits":
+            return None
+        mean = moments(x, mask, shared)[0]
+        low, high = torch.full_like(mean, -STEEPEST), torch.full_like(mean, STEEPEST)
+        for _ in range(40):
+            middle = (low + high) / 2
+            below = distributions.ContinuousBernoulli(middle).mean < mean
+            low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+        return stacked((low + high) / 2)
 
     def distribution(self, parameters: Tensor) -> distributions.ContinuousBernoulli:
         return distributions.ContinuousBernoulli(to_logits(parameters, self.reads))
