@@ -193,5 +193,6 @@ def test_a_prior_may_be_trained_for_another_objective(fitted, digits):
 
 
 def test_an_objective_with_networks_of_its_own_trains_no_prior(fitted, digits):
+    objective = ob.FactorTC(vk.networks.MLP((16,)))
     with pytest.raises(ValueError, match="FactorTC trains networks of its own, and a prior is trained alone"):
-        copy.deepcopy(fitted).fit_prior(digits[:2000], lt.FlowPrior(2, 32), objective=ob.FactorTC())
+        copy.deepcopy(fitted).fit_prior(digits[:2000], lt.FlowPrior(2, 32), objective=objective)
