@@ -584,7 +584,7 @@ def test_an_autoencoder_has_a_distortion_and_no_bound(digits):
     assert "elbo" not in vae.history_[0]
     report = vae.evaluate(digits[:100])
     assert set(report.figures) == {"distortion", "entropy_floor"}
-    assert "point mass" in report.notes[0]
+    assert any("point mass" in note for note in report.notes)
     assert np.isnan(vae.score_samples(digits[:3])).all()
 
 

@@ -140,7 +140,7 @@ def _measured(common: Column, column: Raw, learned: NDArray, kind: Kind) -> Colu
         values = seen  # too few values to take a scale from
     if kind == "count":
         return replace(
-            own, low=0.0, high=high, step=1.0, marginal=None, shares=(float(values.mean()), float(values.var()))
+            own, low=low, high=high, step=1.0, marginal=None, shares=(float(values.mean()), float(values.var()))
         )
     step = _step(column, seen, kind)
     offset, scale = centre_and_spread(values)

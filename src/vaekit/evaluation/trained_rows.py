@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..data.rows import AbstractRows
-from ..data.spec import pieces
+from ..data.spec import PIECE
 from ..data.stored import Stored
 
 KEPT = 16_384
@@ -22,7 +22,8 @@ SPACE = 2**32
 """A fingerprint is a whole number below this."""
 CELLS = 2**28
 """Cells of the rows at most: of larger data no fingerprints are taken, which would cost seconds."""
-CHUNK = 4096
+CHUNK = 1024
+"""Rows that are read at a time, or fewer of many cells."""
 REPEATED = 0.9
 """The share of training rows that occur more than once above which rows cannot be recognised by their values."""
 
@@ -87,10 +88,9 @@ def fingerprints(x: Tensor | Stored) -> NDArray:
 
 
 def _parts(x: Tensor | Stored) -> Iterator[NDArray]:
-    for piece in pieces(x):
-        for part in piece.split(CHUNK):
-            values = part.flatten(1) if part.dim() > 1 else part.unsqueeze(1)
-            yield values.cpu().double().numpy() + 0.0  # one zero, not two
+    for part in x.split(max(1, min(CHUNK, PIECE // math.prod(x.shape[1:])))):
+        values = part.flatten(1) if part.dim() > 1 else part.unsqueeze(1)
+        yield values.cpu().double().numpy() + 0.0  # one zero, not two
 
 
 def _hashed(values: NDArray) -> NDArray:
