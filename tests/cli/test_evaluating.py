@@ -65,7 +65,7 @@ def test_codes_of_shapes_are_scored_by_the_factors(tmp_path, monkeypatch):
 
 def test_the_text_has_the_health_and_the_protocol(run):
     code, out, _ = call("evaluate", run, "--quick")
-    assert code == 0 and "health, on 1,000 held-out rows" in out and "verdict: under-trained" in out
+    assert code == 0 and "health, on 1,000 training rows" in out and "verdict: under-trained" in out, out
     assert "protocol: data real numbers" in out and "evaluated on: the first 1,000 rows" in out
 
 
@@ -80,7 +80,7 @@ def test_ctrl_c_prints_what_is_done_and_says_so(run, monkeypatch):
 
     monkeypatch.setattr(likelihood, "_weigh", press)
     code, out, _ = call("evaluate", run, "--draws", "2")
-    assert code == 130 and "1,024 held-out rows" in out and "interrupted: 1,024 of 1,200 rows were scored" in out
+    assert code == 130 and "1,024 training rows" in out and "interrupted: 1,024 of 1,200 rows were scored" in out
 
 
 def test_codes_that_cannot_be_annealed_are_refused_before_anything_is_scored(run, tmp_path):
