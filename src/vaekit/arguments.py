@@ -18,10 +18,14 @@ LEAST = {
 """The least value of whole-numbered arguments, by name; of all others 0."""
 
 
+RULES: dict[str, Rule] = {"max_seconds": Number(0.0, open_low=True, words="a positive number of seconds")}
+"""The rules of arguments with bounds of their own, by name."""
+
+
 def rule_for(name: str, annotation: object) -> Rule | None:
     """The rule of an argument by its name and annotation; None where it is not a number, a flag or a device."""
     kinds = str(annotation).replace(" ", "").split("|")
-    rules: dict[str, Rule] = {"int": Whole(LEAST.get(name, 0)), "float": Number(), "bool": Flag()}
+    rules: dict[str, Rule] = {"int": Whole(LEAST.get(name, 0)), "float": RULES.get(name, Number()), "bool": Flag()}
     if name == "device":
         return Device(auto="torch.device" not in kinds)
     rest = [kind for kind in kinds if kind != "None"]

@@ -41,7 +41,7 @@ from .storage import inside
 from .training import Adam, Learner, Training, fit, join
 from .training.display import display_for
 from .training.distributed import Processes
-from .training.fitting import Display, Silent, check_seconds
+from .training.fitting import Display, Silent
 from .training.history import CUT, Course
 from .training.loop import prepare, sample_of, start
 from .training.prior import holding, start_prior, with_prior
@@ -206,7 +206,6 @@ class VAE(Evaluated):
         Raises Diverged where training diverges, after it went back once to its last good state with a tenth of the
         learning rate; TimeoutError where `max_seconds` end within a recipe's pre-training.
         """
-        check_seconds(max_seconds)
         x = annotated(x) or collected(x)
         y, context = beside_of(x, y), beside_of(x, context)
         if self._goes_on():

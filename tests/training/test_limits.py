@@ -61,7 +61,7 @@ def test_the_time_of_several_seeds_is_the_time_of_all(digits):
     assert vae.ended_ == "time limit"
 
 
-@pytest.mark.parametrize("given", [0, -1.0, True, "60", float("nan")])
+@pytest.mark.parametrize("given", [0, -1.0, True, "60", float("nan"), float("inf")])
 def test_what_is_no_time_is_refused(digits, given):
     with pytest.raises(ValueError, match="max_seconds=.*: expected a positive number of seconds, or None"):
         vk.VAE(epochs=1).fit(digits, max_seconds=given)

@@ -112,13 +112,6 @@ def fit(
         return watched.run(threads, compiled)
 
 
-def check_seconds(max_seconds: float | None) -> None:
-    """Raises ValueError for what is no time."""
-    number = isinstance(max_seconds, (int, float)) and not isinstance(max_seconds, bool)
-    if max_seconds is not None and not (number and max_seconds > 0):
-        raise ValueError(f"max_seconds={max_seconds!r}: expected a positive number of seconds, or None")
-
-
 class Watched:
     """A training with what is remembered about it: every member's course and best weights, its checkpoint."""
 
