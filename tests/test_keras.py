@@ -288,7 +288,11 @@ WRONG = [
     (dict(decoder=wide_decoder), ValueError, r"'decoder' cannot read rows of \(2,\)"),
     (dict(encoder=encoder, latent_dim=3), ValueError, r"'encoder' gives \(2, 4\) for .* \(2, 6\) is needed"),
     (dict(encoder=lambda: encoder((8, 8))), ValueError, r"'encoder' cannot read rows of \(1, 28, 28\)"),
-    (dict(encoder=lambda: keras.Sequential), TypeError, "expected a network: a torch nn.Module or a Keras model"),
+    (
+        dict(encoder=lambda: keras.Sequential),
+        TypeError,
+        r"expected a network, such as .*, or None: it is a class, call it, Sequential\(\.\.\.\)",
+    ),
 ]
 
 
