@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,8 @@ from vaekit.training import Processes
 
 HERE = Path(__file__).parent
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+PATIENCE = 600
+"""Seconds after which a process counts as stuck. It must not depend on the load of the machine."""
 pytestmark = pytest.mark.skipif(not torch.distributed.is_available(), reason="torch without torch.distributed")
 
 
@@ -48,10 +51,19 @@ def begin(tasks, folder, size=2):
     ]
 
 
+def ends_of(processes):
+    """What each prints, after all have ended. If that takes too long, all are killed: none stays after the test."""
+    with ExitStack() as ends:
+        for process in processes:
+            ends.enter_context(process)
+            ends.callback(process.kill)
+        return [process.communicate(timeout=PATIENCE) for process in processes]
+
+
 def together_do(tasks, folder, size=2):
     """Folder, after all tasks are done."""
     processes = begin(tasks, folder, size)
-    outputs = [p.communicate(timeout=120) for p in processes]
+    outputs = ends_of(processes)
     assert [p.returncode for p in processes] == [0] * size, outputs
     return folder
 
@@ -68,7 +80,7 @@ def stepped(tmp_path_factory, request):
     """What each of so many processes has after its steps, by case; one process imports for all, and forks."""
     size, folder = request.param, tmp_path_factory.mktemp("steps")
     words = [sys.executable, HERE / "together.py", "steps,broken_row", folder, str(size)]
-    done = subprocess.run(words, env={**ENVIRONMENT, **place(size)}, timeout=120, capture_output=True, text=True)
+    done = subprocess.run(words, env={**ENVIRONMENT, **place(size)}, timeout=PATIENCE, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return lambda case: from_ranks(folder, case, size)
 
@@ -236,7 +248,7 @@ def test_other_verbs_than_fit_run_in_one_process(monkeypatch, capsys):
 )
 def test_a_failure_ends_all_processes_and_is_told_once(task, said, tmp_path):
     processes = begin(task, tmp_path)
-    errors = "".join(p.communicate(timeout=60)[1] for p in processes)
+    errors = "".join(error for _, error in ends_of(processes))
     assert [p.returncode for p in processes] == [1, 1]
     assert errors.count(said) == errors.count("vaekit: error") == 1
     assert "Traceback" not in errors
@@ -245,11 +257,11 @@ def test_a_failure_ends_all_processes_and_is_told_once(task, said, tmp_path):
 @pytest.mark.slow
 def test_a_process_that_stops_answering_is_given_up(tmp_path):
     waiting, lost = begin("silent", tmp_path)
-    try:
-        _, error = waiting.communicate(timeout=60)
-    finally:
-        lost.kill()
-        lost.communicate()
+    with lost:
+        try:
+            [(_, error)] = ends_of([waiting])
+        finally:
+            lost.kill()
     assert waiting.returncode == 1
     assert "Abandoned: another process of this training ended, or was silent for 0:00:03" in error
 
@@ -274,7 +286,7 @@ def torchrun(*words, folder, size=2):
 @pytest.mark.slow
 def test_torchrun_makes_one_run_and_prints_once(tmp_path):
     done = torchrun("fit", "digits", "--epochs", "2", "--no-report", "--json", folder=tmp_path)
-    out, err = done.communicate(timeout=100)
+    [(out, err)] = ends_of([done])
     assert done.returncode == 0, err
     assert json.loads(out)["run"] == "runs/digits"
     assert err.count("fitting a model") == err.count("epoch 1/2") == err.count("epoch 2/2") == 1
@@ -289,7 +301,7 @@ def test_ctrl_c_ends_all_processes_with_a_usable_model(tmp_path):
     running = torchrun("fit", "digits", "--epochs", "100000", "--threads", "1", "--compile", "no", folder=tmp_path)
     assert any(re.match("epoch +3/", line) for line in running.stderr)
     os.killpg(running.pid, signal.SIGINT)
-    out, err = running.communicate(timeout=60)
+    [(out, err)] = ends_of([running])
     run = tmp_path / "runs" / "digits"
     assert re.match(r"interrupted after \d+ of 100000 epochs; runs/digits can be used as it is", out)
     assert "vaekit: error" not in err

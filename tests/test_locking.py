@@ -205,6 +205,6 @@ def test_the_command_line_ends_as_for_ctrl_c(number, tmp_path):
         while "epoch" not in process.stderr.readline():
             assert process.poll() is None
         process.send_signal(number)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=600)
     assert process.returncode == 130 and "--resume" in out + err and "Traceback" not in err
     assert vk.load(tmp_path / "run").ended_ == "interrupted"
