@@ -16,6 +16,7 @@ from vaekit.core import Scope, Source
 from vaekit.data.column import SchemaWarning
 from vaekit.data.schema import Schema
 from vaekit.likelihoods import CountColumns, Ordinal, of_table
+from vaekit.likelihoods.columns import softly
 
 pd = pytest.importorskip("pandas")
 
@@ -298,6 +299,18 @@ def test_counts_are_negative_binomial():
     theta, mean = 16 / 6 * math.exp(-0.2), 4 * math.exp(0.3)
     want = stats.nbinom.logpmf(np.arange(30), theta, theta / (theta + mean))
     np.testing.assert_allclose(px.log_prob(x).numpy()[:, 0], want, rtol=1e-5)
+
+
+def test_the_bound_of_what_a_decoder_gives_for_counts_changes_only_what_is_far_out():
+    x = torch.linspace(-40, 40, 8001, dtype=torch.float64, requires_grad=True)
+    y = softly(x, 10.0)
+    (slope,) = torch.autograd.grad(y.sum(), x)
+    near = x.detach().abs() <= 5
+    assert torch.equal(y[near], x[near]) and (slope[near] == 1).all()
+    assert (y.abs() <= 10).all() and (y.diff() >= 0).all() and (slope >= 0).all()
+    assert slope.diff().abs().max() < 2e-3  # no kink where the bend starts
+    far = torch.tensor([[1e30, -1e30], [-math.inf, math.inf]])
+    assert CountColumns([4.0], [10.0])(far).log_prob(torch.tensor([[0.0], [1e6]])).isfinite().all()
 
 
 @pytest.mark.slow

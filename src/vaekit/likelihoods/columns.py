@@ -26,8 +26,13 @@ FARTHEST_MEAN, FARTHEST_DISPERSION = 15.0, 10.0
 
 
 def softly(x: Tensor, reach: float) -> Tensor:
-    """x within (-reach, reach), and about x near 0: the exponential of a linear decoder's output has no other bound."""
-    return reach * torch.tanh(x / reach)
+    """x itself up to half the reach, and bent smoothly below the reach further out.
+
+    The exponential of a linear decoder's output has no other bound.
+    """
+    knee = reach / 2
+    inside = x.clamp(-knee, knee)
+    return inside + knee * torch.tanh((x - inside) / knee)
 
 
 def bounded(log_scale: Tensor) -> Tensor:
