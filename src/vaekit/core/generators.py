@@ -114,6 +114,8 @@ PLAIN = ("container", "linear", "conv", "flatten", "batchnorm", "instancenorm", 
 PLAIN += ("pooling", "upsampling", "pixelshuffle", "activation", "channelshuffle", "fold", "rnn", "loss", "distance")
 """Modules of `torch.nn.modules` whose layers draw no numbers, but for those with a dropout and those named next."""
 DRAWING = (nn.RReLU, nn.FractionalMaxPool2d, nn.FractionalMaxPool3d)
+PARAMETRIZED = "torch.nn.utils.parametrize"
+"""Where torch makes the classes of modules with parametrizations; each parametrization is a module by itself."""
 
 
 def may_draw(value: object) -> bool:
@@ -125,7 +127,9 @@ def may_draw(value: object) -> bool:
 
 def _may_draw(module: nn.Module) -> bool:
     """The same of one module alone, without those inside it."""
-    package, _, name = type(module).__module__.rpartition(".")
+    # A module with a parametrization has a class that torch derives from its own.
+    own = next(kind for kind in type(module).__mro__ if kind.__module__ != PARAMETRIZED)
+    package, _, name = own.__module__.rpartition(".")
     if package.partition(".")[0] == "vaekit":
         return getattr(module, "runs_user_code", False)
     if package != "torch.nn.modules" or name not in PLAIN or isinstance(module, DRAWING):
