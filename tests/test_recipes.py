@@ -28,6 +28,8 @@ OF_ITS_KIND = {
 }
 """Recipes that are for other rows than images: rows they are for."""
 OF_COUNTS = ["topics", "counts", "count-classes"]
+FEWER_CODES = {"residual-vq": {"codes": 8}}
+"""Fewer codes than vectors: else the first codebook leaves nothing but rounding to the others, which decides theirs."""
 OF_IMAGES = [name for name in vk.recipes.RECIPES if name not in OF_ITS_KIND]
 
 
@@ -107,7 +109,8 @@ def test_a_recipe_takes_images_of_every_form_and_batches_of_one_row(name, shape,
 def test_a_recipe_is_stacked_or_refused_with_a_reason(name):
     x = images((16, 16), "uint8", rows=12)
     context = beside(name, len(x))
-    settings = dict(recipe=name, latent_dim=2, epochs=1, batch_size=4, validation=0)
+    recipe = vk.recipes.Recipe(name, **FEWER_CODES.get(name, {}))
+    settings = dict(recipe=recipe, latent_dim=2, epochs=1, batch_size=4, validation=0)
     first, second = (m.transform(x, context) for m in vk.VAE(**settings, seeds=2).fit(x, context=context).members_)
     assert np.isfinite(first).all() and not np.array_equal(first, second)
     alone = vk.VAE(**settings).fit(x, context=context).transform(x, context)
