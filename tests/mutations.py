@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import peak_memory
 
 FINE = ("read", "refused")
 SECONDS = 5
@@ -183,6 +184,7 @@ def outcome(case: Case) -> str:
 
     signal.signal(signal.SIGALRM, ring)
     signal.signal(signal.SIGPROF, ring)
+    peak_memory.forget()
     signal.setitimer(signal.ITIMER_REAL, case.seconds * WAIT)
     signal.setitimer(signal.ITIMER_PROF, case.seconds)
     _met.clear()
@@ -202,7 +204,7 @@ def outcome(case: Case) -> str:
         signal.setitimer(signal.ITIMER_PROF, 0)
     if _met:
         return f"code run: {_met[0]}"
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = peak_memory.peak()
     return f"memory: {peak >> 20} MiB" if peak > MEMORY else found
 
 
