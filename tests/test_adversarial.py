@@ -1,7 +1,9 @@
 """Objectives with critics: their losses written out, who moves whom, and what a critic is told."""
 
+import itertools
 import math
 
+import numpy as np
 import pytest
 import torch
 from compositions import batch, build
@@ -177,14 +179,17 @@ def test_a_wrong_critic_is_told_when_it_is_made(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["aae", "wae-gan"])
 def test_a_critic_holds_the_codes_of_digits_to_the_prior(recipe):
-    """Without it (weight 0) they are where the decoder likes them."""
+    """Without it (weight 0) they are where the decoder likes them.
+
+    The median of three trainings: two players circle each other, and one of them may be far off at any given epoch.
+    """
     x = vk.datasets.digits()[0]
-    distance = {}
-    for weight in (0.0, 10.0):
+    distance = {0.0: [], 10.0: []}
+    for weight, seed in itertools.product(distance, range(3)):
         settings = vk.recipes.Recipe(recipe, weight=weight)
-        vae = vk.VAE(2, recipe=settings, epochs=40, batch_size=64, validation=0, seed=0).fit(x)
+        vae = vk.VAE(2, recipe=settings, epochs=40, batch_size=64, validation=0, threads=1, seed=seed).fit(x)
         codes = torch.from_numpy(vae.transform(x))
         prior = torch.randn(codes.shape, generator=torch.Generator().manual_seed(0))
-        distance[weight] = float(ob.WAE().mmd(codes, prior))
+        distance[weight].append(float(ob.WAE().mmd(codes, prior)))
         assert vae.history_[-1]["distortion"] < vae.history_[0]["distortion"]
-    assert distance[10.0] < 0.5 * distance[0.0]
+    assert np.median(distance[10.0]) < 0.5 * np.median(distance[0.0]), distance
