@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -293,6 +294,7 @@ def test_a_call_leaves_a_fresh_process_as_it_was(name, fitted, tmp_path):
 
 FIRST_USE = """
 import sys
+import time
 import numpy as np
 from process_state import unchanged
 import vaekit as vk
@@ -361,6 +363,27 @@ def test_code_of_one_s_own_draws_from_generators_of_its_own():
             results.append(vae.transform(rows))
     np.testing.assert_array_equal(results[0], results[1])
     assert not np.array_equal(results[0], results[2])
+
+
+class Slow(Noisy):
+    """The same rows from a store that answers late now and then, as a busy disk does."""
+
+    def __init__(self, rows, seed):
+        super().__init__(rows)
+        self.delays = np.random.default_rng(seed)
+
+    def __getitem__(self, index):
+        time.sleep(self.delays.choice([0.0, 0.0, 0.004]))
+        return super().__getitem__(index)
+
+
+@pytest.mark.parametrize("delays", range(3))
+def test_the_time_that_reading_takes_does_not_change_what_is_drawn(delays):
+    rows = np.random.default_rng(0).normal(size=(40, 3)).astype("float32")
+    encoder = nn.Sequential(nn.Linear(3, 8), nn.Dropout(0.5), nn.Linear(8, 4))
+    settings = {**TINY, "batch_size": 8, "encoder": encoder}
+    steady, late = (vk.VAE(**settings).fit(r).transform(r) for r in (Noisy(rows), Slow(rows, delays)))
+    np.testing.assert_array_equal(late, steady)
 
 
 def test_a_fit_does_not_import_torch_s_compiler():
