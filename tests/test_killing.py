@@ -1,11 +1,12 @@
 """Trainings that are killed at random moments and resumed: the same weights, bit for bit.
 
-`VAEKIT_KILLS=100 pytest tests/test_killing.py` kills as many; the suite kills a few.
+`VAEKIT_KILLS=100 pytest -s tests/test_killing.py` kills 100 and prints the counts by kind; the suite kills a few.
 """
 
 import os
 import signal
 import time
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -14,26 +15,43 @@ import torch
 import vaekit as vk
 from vaekit.training import fitting
 
-KILLS = int(os.environ.get("VAEKIT_KILLS", "10"))
+pd = pytest.importorskip("pandas")  # imported here, as are the estimators: a child that is forked has them
+VAE, recipes = vk.VAE, vk.recipes
+KILLS = int(os.environ.get("VAEKIT_KILLS", "14"))
 
 
 def rows(n=60):
     return np.random.default_rng(0).normal(size=(n, 5)).astype(np.float32)
 
 
+def frame(n=60):
+    """A table of every kind of column, with missing cells."""
+    rng = np.random.default_rng(0)
+    columns = {
+        "real": rng.normal(size=n).round(3),
+        "count": rng.poisson(3, n),
+        "skewed": rng.lognormal(size=n).round(2),
+        "level": rng.choice(["x", "y", "z"], n),
+        "flag": rng.random(n) < 0.3,
+        "day": pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 90, n), "D"),
+    }
+    table = pd.DataFrame(columns)
+    return table.mask(rng.random(table.shape) < 0.1)
+
+
 SMALL = dict(latent_dim=2, batch_size=16, validation=0.2, threads=1, epochs=6)
 
 
 def array(run, resume):
-    vk.VAE(recipe=vk.recipes.auto(hidden=(6,)), patience=3, **SMALL).fit(rows(), run=run, resume=resume)
+    VAE(recipe=recipes.auto(hidden=(6,)), patience=3, **SMALL).fit(rows(), run=run, resume=resume)
 
 
 def seeds(run, resume):
-    vk.VAE(recipe=vk.recipes.auto(hidden=(6,)), seeds=3, **SMALL).fit(rows(), run=run, resume=resume)
+    VAE(recipe=recipes.auto(hidden=(6,)), seeds=3, **SMALL).fit(rows(), run=run, resume=resume)
 
 
 def pretraining(run, resume):
-    vk.VAE(recipe=vk.recipes.vade(clusters=3, hidden=(6,)), **SMALL).fit(rows().clip(0, 1), run=run, resume=resume)
+    VAE(recipe=recipes.vade(clusters=3, hidden=(6,)), **SMALL).fit(rows().clip(0, 1), run=run, resume=resume)
 
 
 def ladder(run, resume):
@@ -44,15 +62,23 @@ def ladder(run, resume):
         for latent in (top, vk.latents.Latent(vk.latents.Normal(2), below))
     ]
     settings = {n: v for n, v in SMALL.items() if n != "latent_dim"}
-    vk.VAE(latent=vk.latents.Ladder(rungs, width=4), **settings).fit(rows(), run=run, resume=resume)
+    VAE(latent=vk.latents.Ladder(rungs, width=4), **settings).fit(rows(), run=run, resume=resume)
 
 
 def prior(run, resume):
-    vae = vk.VAE(recipe=vk.recipes.auto(hidden=(6,)), **SMALL).fit(rows())
+    vae = VAE(recipe=recipes.auto(hidden=(6,)), **SMALL).fit(rows())
     vae.fit_prior(rows(), vk.latents.GaussianMixture(3), run=run, resume=resume)
 
 
-KINDS = {f.__name__: f for f in (array, seeds, pretraining, ladder, prior)}
+def table(run, resume):
+    VAE(recipe=recipes.table(hidden=(6,)), patience=3, **SMALL).fit(frame(), run=run, resume=resume)
+
+
+def table_seeds(run, resume):
+    VAE(recipe=recipes.table(hidden=(6,), flow=0), seeds=2, **SMALL).fit(frame(), run=run, resume=resume)
+
+
+KINDS = {f.__name__: f for f in (array, seeds, pretraining, ladder, prior, table, table_seeds)}
 
 
 def forked(work, seconds=None):
@@ -83,19 +109,24 @@ def test_killed_and_resumed_trainings_end_bit_for_bit_the_same(tmp_path, monkeyp
     monkeypatch.setattr(fitting, "CHECKPOINT_SECONDS", 0.0)  # a checkpoint at every step: more moments to be killed at
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    rng, killed, same, whole, took = np.random.default_rng(0), 0, 0, {}, {}
+    rng, expected, took, counts = np.random.default_rng(0), {}, {}, Counter()
     try:
         for kind, work in KINDS.items():
             began = time.monotonic()
             forked(lambda work=work, kind=kind: work(tmp_path / kind, False))
-            whole[kind], took[kind] = weights(tmp_path / kind), time.monotonic() - began
+            expected[kind], took[kind] = weights(tmp_path / kind), time.monotonic() - began
         for number in range(KILLS):
             kind = list(KINDS)[number % len(KINDS)]
             run, work = tmp_path / f"{kind}-{number}", KINDS[kind]
-            killed += forked(lambda run=run, work=work: work(run, False), rng.random() * took[kind])
+            killed = forked(lambda run=run, work=work: work(run, False), rng.random() * took[kind])
+            counts[kind, "killed"] += killed
+            counts[kind, "checkpoint"] += killed and any(run.rglob("state.safetensors"))
             forked(lambda run=run, work=work: work(run, True))
-            same += weights(run) == whole[kind]
+            counts[kind, "same"] += weights(run) == expected[kind]
     finally:
         torch.set_num_threads(threads)
-    print(f"{killed} killed before their end, {same} of {KILLS} the same")
-    assert same == KILLS and all(whole.values())
+    for kind in KINDS:
+        print(kind, {what: counts[kind, what] for what in ("killed", "checkpoint", "same")})
+    killed, begun, same = (sum(counts[kind, what] for kind in KINDS) for what in ("killed", "checkpoint", "same"))
+    print(f"{killed} killed before their end, {begun} of them after a checkpoint, {same} of {KILLS} bit-identical")
+    assert same == KILLS and all(expected.values())

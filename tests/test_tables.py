@@ -622,3 +622,32 @@ def test_a_wrong_word_on_a_column_is_refused(case):
     columns, message = WRONG[case]
     with pytest.raises(ValueError, match=message):
         Schema.infer(GOOD, columns)
+
+
+# -- the start from factor analysis -------------------------------------------------------------------
+
+
+def test_the_start_of_a_table_moves_as_torch_s_adam_would():
+    from vaekit.recipes import factors
+
+    parameters = [torch.nn.Parameter(torch.randn(4, 5, dtype=torch.float64)), torch.nn.Parameter(torch.zeros(3))]
+    expected = [torch.nn.Parameter(p.detach().clone()) for p in parameters]
+    move, reference = factors._adam(parameters), torch.optim.Adam(expected, lr=1.0)
+    for t in range(20):
+        rate, gradient = 0.1 / (t + 1), torch.randn(5, 4, dtype=torch.float64).T  # not contiguous
+        gradients = [gradient, None if t % 2 else torch.full((3,), 0.1)]
+        move(gradients, rate)
+        reference.param_groups[0]["lr"] = rate
+        for p, g in zip(expected, gradients):
+            p.grad = g
+        reference.step()
+    for own, other in zip(parameters, expected):
+        torch.testing.assert_close(own, other, rtol=1e-6, atol=1e-7)
+
+
+def test_a_fit_of_a_table_uses_no_optimiser_that_imports_the_compiler(monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("the first optimiser of torch.optim in a process imports torch._dynamo and sympy: seconds")
+
+    monkeypatch.setattr(torch.optim.Optimizer, "__init__", refuse)
+    vk.VAE(2, recipe="table", epochs=1, threads=1, compile=False).fit(GOOD)

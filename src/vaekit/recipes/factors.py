@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from ..core import Batch, Scope, Source, importing
+from ..core import Batch, Scope, Source
 from ..distributions import sum_cells
 from ..model import VAEModule, join
 from ..networks import FactorEncoder, SkipMLP
 
 STEPS, FITTING = 60, 300
 """Of expectation-maximisation, and of the gradient that brings the linear decoder to the codes."""
+RATE = 0.05
+"""The first learning rate of that gradient; it falls as half a cosine."""
 LEAST, RIDGE = 1e-2, 10.0
 """Share of the variance that is noise at least, in every direction of a column; rows' worth of a prior N(0, noise) on
 each loading."""
@@ -155,19 +158,36 @@ def _fit_linear(model: VAEModule, batch: Batch, seed: int) -> None:
     with torch.no_grad():
         for p in model.decoder.linear.parameters():
             p.zero_()
-    with importing():  # torch's optimisers import its compiler
-        optimiser = torch.optim.Adam(learned, lr=0.05)
-    schedule: Callable = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, FITTING)
+    move = _adam(learned)
     scope, context = Scope.of(Source.like(model, seed)), model.read(batch.context)
     with torch.no_grad():
         q = model.infer(replace(batch, weight=None), Source.like(model, seed)).q
-    for _ in range(FITTING):
+    for step in range(FITTING):
         parameters = model.decoder.linear(join(q.draw(scope), context))
         px = model.likelihood(parameters.reshape(len(parameters), *model.likelihood.in_shape))
         loss = -sum_cells(px.log_cells(batch.x, batch.mask)).mean()
-        for p, g in zip(learned, torch.autograd.grad(loss, learned, allow_unused=True)):
-            p.grad = g
-        optimiser.step()
-        schedule.step()
-    for p in learned:
-        p.grad = None
+        rate = 0.5 * RATE * (1 + math.cos(math.pi * step / FITTING))
+        move(torch.autograd.grad(loss, learned, allow_unused=True), rate)
+
+
+def _adam(parameters: list[Tensor]) -> Callable[[Sequence[Tensor | None], float], None]:
+    """A step of Adam from gradients and a learning rate; a parameter without a gradient stays.
+
+    The first optimiser of `torch.optim` in a process imports the compiler of torch, which takes seconds.
+    """
+    first, second = ([torch.zeros_like(p) for p in parameters] for _ in range(2))
+    counts = [torch.zeros((), device=p.device) for p in parameters]
+
+    @torch.no_grad()
+    def move(gradients: Sequence[Tensor | None], rate: float) -> None:
+        moved = [i for i, g in enumerate(gradients) if g is not None]
+        p, m, v, steps = ([tensors[i] for i in moved] for tensors in (parameters, first, second, counts))
+        torch._foreach_add_(steps, 1)
+        # fmt: off
+        torch._fused_adam_(
+            p, [gradients[i].contiguous() for i in moved], m, v, [], steps, lr=rate, beta1=0.9, beta2=0.999,
+            weight_decay=0.0, eps=1e-8, amsgrad=False, maximize=False,
+        )
+        # fmt: on
+
+    return move
