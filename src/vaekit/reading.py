@@ -268,9 +268,13 @@ class Reading(Manners):
         names = self.__dict__.get("feature_names_in_")
         name = f"column {column if names is None else repr(names[column])}" if len(spec.scale) > 1 else "every cell"
         others = f"; so have {len(counts) - 1:,} more columns" if len(counts) > 1 else ""
+        had, have = f"one value in fit ({spec.offset[column]:g})", "another"
+        back = "hold the value of fit"
+        if spec.without_values(column):
+            had, have, back = "no value in fit", "one", "have none there"
         warnings.warn(
-            f"{name} had one value in fit ({spec.offset[column]:g}), and {rows:,} of the rows have another{others}: "
-            f"such a cell scores as {UNSEEN:g} standard deviations, and reconstructions hold the value of fit",
+            f"{name} had {had}, and {rows:,} of the rows have {have}{others}: "
+            f"such a cell scores as {UNSEEN:g} standard deviations, and reconstructions {back}",
             UserWarning,
             stacklevel=4,
         )

@@ -55,6 +55,12 @@ def test_a_figure_is_a_figure_with_its_axes_and_draws_anywhere(name):
     assert not set(re.findall("#[0-9a-f]{6}", drawn)) & set(svg.VARIABLES)
 
 
+def test_a_column_without_values_has_an_empty_panel():
+    x = np.column_stack([np.arange(5.0), np.full(5, np.nan)])
+    line, empty = (axes.lines for axes in figures.agreement(x, x, ["a", "b"]).axes)
+    assert len(line) == 1 and not len(empty)
+
+
 def test_the_plane_has_a_dot_per_code_where_it_lies():
     z = RNG.normal(size=(50, 2))
     dots = figures.latent_plane(z, np.arange(50) % 5).axes[0].collections[0]

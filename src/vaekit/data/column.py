@@ -204,7 +204,9 @@ class Column:
     def constant(self, rows: int, absent: NDArray | None = None) -> Made:
         """The column of a constant; absent: (rows,), where it is missing."""
         if self.value is None:
-            return self._made(np.full(rows, np.nan), np.zeros(rows, dtype=bool))
+            dated = self.dtype.lower().startswith(("date", "timestamp"))
+            nothing = np.datetime64("NaT", "us") if dated else np.nan
+            return self._made(np.full(rows, nothing), np.zeros(rows, dtype=bool))
         value = np.datetime64(self.value, "us") if self.written == "constant" else self.value
         seen = np.ones(rows, dtype=bool) if absent is None else ~absent
         return self._made(np.repeat(_array((value,)), rows), seen)

@@ -149,7 +149,7 @@ def _polars_column(made: Made) -> Any:
     if kind == "Enum":
         return values.cast(pl.Enum(list(made.levels)))
     if kind == "Decimal":
-        return values
+        return values.cast(pl.Float64)
     return values.cast(getattr(pl, kind))
 
 
@@ -163,7 +163,9 @@ def _arrow_column(made: Made) -> Any:
     import pyarrow as pa
 
     if made.dtype.startswith("dictionary"):
-        return pa.array(_objects(made).tolist()).dictionary_encode()
+        held = made.dtype.partition("values=")[2].partition(",")[0]
+        kind = None if made.seen.any() else pa.type_for_alias(held)  # no value shows it
+        return pa.array(_objects(made).tolist(), kind).dictionary_encode()
     if made.dtype == "null":
         return pa.nulls(len(made.values))
     if made.values.dtype.kind == "M":

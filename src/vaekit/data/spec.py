@@ -73,6 +73,16 @@ def has_gaps(x: Tensor) -> bool:
     return x.is_floating_point() and bool(x.min().isnan())
 
 
+def never_seen(x: Tensor | Stored) -> tuple[int, ...]:
+    """The cells of a row, counted in order, that are missing in every row."""
+    empty = torch.ones(math.prod(x.shape[1:]), dtype=torch.bool)
+    for part in pieces(x):
+        empty &= part.reshape(len(part), -1).isnan().all(0).cpu()
+        if not empty.any():
+            return ()
+    return tuple(empty.nonzero().flatten().tolist())
+
+
 def whole_numbers(x: Tensor | Stored) -> bool:
     """Whether all that is not missing is a whole number, from 0 on."""
     ranges = [value_range(part) for part in values(x)]
@@ -91,9 +101,10 @@ class DataSpec:
 
     `encode` maps data to the model: `(x - offset) / scale`, images with their channels first; `decode` maps back
     into the data's own units, shape and dtype. offset and scale: one number, or one per column. constant: the columns
-    that had one value in fit (0 where offset is one number), in which any other value is `UNSEEN`. labels, context: of
-    what was given beside the rows, see `vaekit.data.beside`. schema: of a table, whose cells the rows are.
-    patterns: of the gaps in the rows of fit, over the cells of a row and, of a table, its `Schema.partial` columns.
+    that had one value in fit (0 where offset is one number), in which any other value is `UNSEEN`. empty: the cells of
+    a row, counted in order, that held no value in any row of fit, and are missing in what comes back.
+    labels, context: of what was given beside the rows, see `vaekit.data.beside`. schema: of a table, whose cells the
+    rows are. patterns: of the gaps in the rows of fit, over the cells of a row and, of a table, its `Schema.partial` columns.
     """
 
     kind: Kind
@@ -104,6 +115,7 @@ class DataSpec:
     offset: tuple[float, ...] = (0.0,)
     scale: tuple[float, ...] = (1.0,)
     constant: tuple[int, ...] = ()
+    empty: tuple[int, ...] = ()
     low: float = 0.0
     high: float = 1.0
     labels: Classes | None = None
@@ -246,7 +258,8 @@ class DataSpec:
         last = (
             not own_layout and len(self.shape) == 3 and self.shape[-1] in (1, 3, 4) and self.shape[0] not in (1, 3, 4)
         )
-        return replace(self, offset=offset, scale=scale, constant=constant, channels_last=last)
+        empty = never_seen(x) if self.missing and self.schema is None else ()
+        return replace(self, offset=offset, scale=scale, constant=constant, empty=empty, channels_last=last)
 
     def _affine(self, support: str, x: Tensor | Stored, series: bool) -> tuple[tuple[float, ...], tuple[float, ...]]:
         if support == "unit":
@@ -339,6 +352,10 @@ class DataSpec:
         fixed = set(self.constant)
         return tuple(float(i in fixed) for i in range(len(self.scale)))
 
+    def without_values(self, column: int) -> bool:
+        """Whether a column, one of those that `scale` counts, held no value in any row of fit."""
+        return set(range(column, math.prod(self.shape), len(self.scale))) <= set(self.empty)
+
     def unseen(self, x: Tensor) -> dict[int, int]:
         """How many of the rows (B, *shape) differ from the constant of each column that had one value in fit."""
         if not self.constant:
@@ -367,7 +384,10 @@ class DataSpec:
         if self.kind == "bytes" and self.dtype != "uint8":
             x = ((x * self.scale[0] + self.offset[0]).round().clip(0, self.top) - self.offset[0]) / self.scale[0]
         scale = x.new_tensor(self.scale) * (1 - x.new_tensor(self._fixed))
-        return in_units(x * scale, x.new_tensor(self.offset), np.dtype(self.dtype))
+        rows = in_units(x * scale, x.new_tensor(self.offset), np.dtype(self.dtype))
+        if self.empty and rows.dtype.kind == "f":
+            rows.reshape(len(rows), -1)[:, list(self.empty)] = np.nan
+        return rows
 
     @property
     def log_jacobian(self) -> float:

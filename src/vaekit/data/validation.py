@@ -32,6 +32,7 @@ def check_spec(spec: DataSpec, name: str = "data") -> None:
         _require(len(values) in columns, f"{name}.{field}", len(values), "one number, or one per column")
         _check_finite(values, f"{name}.{field}")
     _require(min(spec.scale) > 0, f"{name}.scale", min(spec.scale), "numbers above 0")
+    _require(all(0 <= i < math.prod(spec.shape) for i in spec.empty), f"{name}.empty", spec.empty[:3], "cells of a row")
     _check_finite((spec.low, spec.high), f"{name}.low, {name}.high")
     if spec.schema is not None:
         _check_schema(spec.schema, spec.shape, f"{name}.schema")

@@ -59,7 +59,10 @@ def agreement(x: ArrayLike, reconstruction: ArrayLike, names: Sequence[str], col
     figure, panels = panels_of([short(n) for n in names], columns, width=165, height=150)
     for axes, a, b in zip(panels, x.T, reconstruction.T):
         axes.scatter(a, b, s=6, color=ACCENT, alpha=0.5, linewidths=0, clip_on=False)
-        low, high = np.nanmin([a, b]), np.nanmax([a, b])
+        found = np.concatenate([a[~np.isnan(a)], b[~np.isnan(b)]])
+        if not len(found):
+            continue
+        low, high = found.min(), found.max()
         axes.plot([low, high], [low, high], color=INK, linewidth=0.8, linestyle=(0, (3, 3)))
         axes.xaxis.set_major_locator(MaxNLocator(3))
         axes.yaxis.set_major_locator(MaxNLocator(3))
