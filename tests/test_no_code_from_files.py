@@ -58,9 +58,9 @@ def doors(tree):
                 yield "shell"
 
 
-@pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_file_of_the_package_has_a_door_for_code(path):
-    assert not list(doors(ast.parse(path.read_text(encoding="utf-8"))))
+def test_no_file_of_the_package_has_a_door_for_code():
+    found = {str(path.relative_to(ROOT)): list(doors(ast.parse(path.read_text("utf-8")))) for path in sources()}
+    assert len(found) > 100 and not {path: opened for path, opened in found.items() if opened}
 
 
 @pytest.mark.parametrize(

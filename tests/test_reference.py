@@ -251,9 +251,9 @@ def fitted_linear(x, latents, objective=None, likelihood=None, epochs=1500, batc
 @pytest.mark.parametrize(("name", "latents", "log_likelihood", "noise"), PPCA)
 def test_training_a_linear_vae_reaches_probabilistic_pca(name, latents, log_likelihood, noise):
     epochs, batch_size, lr = {
-        "iris": (4000, 256, 2e-2),
-        "breast_cancer": (2500, 256, 2e-2),
-        "digits": (2000, 1797, 3e-2),
+        "iris": (1500, 256, 2e-2),
+        "breast_cancer": (800, 569, 5e-2),
+        "digits": (1000, 1797, 5e-2),
     }[name]
     model, rows = fitted_linear(data_set(name), latents, epochs=epochs, batch_size=batch_size, lr=lr)
     scores = score_rows(model, rows, draws=200)
