@@ -104,7 +104,8 @@ class DataSpec:
     that had one value in fit (0 where offset is one number), in which any other value is `UNSEEN`. empty: the cells of
     a row, counted in order, that held no value in any row of fit, and are missing in what comes back.
     labels, context: of what was given beside the rows, see `vaekit.data.beside`. schema: of a table, whose cells the
-    rows are. patterns: of the gaps in the rows of fit, over the cells of a row and, of a table, its `Schema.partial` columns.
+    rows are. patterns: of the gaps in the rows of fit, over the cells of a row and, of a table, its `Schema.partial`
+    columns.
     """
 
     kind: Kind
