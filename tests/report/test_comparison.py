@@ -171,7 +171,8 @@ def test_labels_of_other_rows_are_refused(models):
 
 
 def test_likelihoods_of_one_measure_compare():
-    counts = RNG.poisson(3.0, (80, 5))
+    rng = np.random.default_rng(1)
+    counts = rng.poisson(3.0, (80, 5))
     refuse_unlike({"nb": fitted(counts), "poisson": fitted(counts, likelihood=vk.likelihoods.Poisson())})
     refuse_unlike({"fixed": fitted(TABLE, likelihood=Gaussian(1.0)), "learned": fitted(TABLE)})
     dynamic = Bernoulli(binarise="dynamic")

@@ -62,7 +62,8 @@ def test_a_column_without_values_has_an_empty_panel():
 
 
 def test_the_plane_has_a_dot_per_code_where_it_lies():
-    z = RNG.normal(size=(50, 2))
+    rng = np.random.default_rng(1)
+    z = rng.normal(size=(50, 2))
     dots = figures.latent_plane(z, np.arange(50) % 5).axes[0].collections[0]
     np.testing.assert_array_equal(dots.get_offsets(), z)
     assert len(np.unique(dots.get_facecolors(), axis=0)) == 5
@@ -184,8 +185,9 @@ def _closed(path):
 
 
 def test_the_aggregate_plane_has_a_dot_per_code():
-    codes = RNG.normal(size=(30, 2))
-    dots = figures.aggregate_plane(codes, RNG.normal(size=(300, 2))).axes[0].collections[0]
+    rng = np.random.default_rng(1)
+    codes = rng.normal(size=(30, 2))
+    dots = figures.aggregate_plane(codes, rng.normal(size=(300, 2))).axes[0].collections[0]
     np.testing.assert_array_equal(dots.get_offsets(), codes)
 
 
@@ -214,7 +216,8 @@ def test_several_models_have_a_curve_each_held_out_where_there_is_that():
 
 
 def test_several_models_samples_have_a_line_each_beside_the_data():
-    data = RNG.normal(size=(100, 2))
+    rng = np.random.default_rng(1)
+    data = rng.normal(size=(100, 2))
     figure = figures.histograms(data, {"a": data + 1, "b": data - 1}, ["x", "y"])
     assert len(figure.axes) == 2 and {"a", "b"} <= set(written(figure))
     outlines = [p for p in figure.axes[0].patches if not isinstance(p, Rectangle)]
@@ -238,8 +241,9 @@ def test_profiles_draw_rows_and_their_reconstructions_with_gaps():
 
 
 def test_sets_of_scores_have_equal_areas_and_what_lies_beyond_is_kept():
+    rng = np.random.default_rng(1)
     far = np.r_[np.zeros(999), -1e6]
-    figure = figures.distributions({"held-out rows": RNG.normal(size=500), "others": far}, "log p(x), nats")
+    figure = figures.distributions({"held-out rows": rng.normal(size=500), "others": far}, "log p(x), nats")
     filled = [p for p in figure.axes[0].patches if isinstance(p, Rectangle)]
     assert sum(p.get_height() for p in filled) == pytest.approx(1)
     assert {to_hex(p.get_facecolor()) for p in filled} == {paper.SOFT}
@@ -306,7 +310,8 @@ def test_clusters_stand_beside_the_labels_that_most_of_theirs_have():
 
 
 def test_tiles_are_exact_and_gaps_transparent():
-    images = RNG.integers(0, 256, (3, 2, 2)).astype(np.uint8)
+    rng = np.random.default_rng(1)
+    images = rng.integers(0, 256, (3, 2, 2)).astype(np.uint8)
     pixels = pictures.tiled(images, 2, gap=1, width=8)
     assert pixels.shape == (9, 9, 4)
     np.testing.assert_array_equal(pixels[:4:2, :4:2, 0], images[0])
