@@ -14,8 +14,8 @@ from vaekit.core import Batch, Source
 from vaekit.evaluation.likelihood import BUDGET
 from vaekit.training import Adam, Ensemble, Learner, Step
 from vaekit.training.adam import Moments
-from vaekit.training.compiled import Program
-from vaekit.training.pace import Pace, ours
+from vaekit.training.compiled import Program, operations
+from vaekit.training.pace import Pace, ours, worth_compiling
 
 QUICK = ("gaussian", "gaussian optimal", "categorical", "negative binomial", "warped", "mixed")
 """Likelihoods of every make: of one number each, of a scale from the batch, of levels, of counts, of several kinds."""
@@ -186,6 +186,30 @@ def test_a_long_training_is_compiled_where_this_is_faster(digits, tried, monkeyp
     assert vk.VAE(epochs=2, compile=True).fit(digits).pace_ == Pace(2, True)
 
 
+def test_operations_are_counted_forwards_and_backwards():
+    x = torch.ones(3, requires_grad=True)
+    assert operations(lambda: None) == 0
+    forwards = operations(lambda: (2 * x).sum())
+    assert forwards == 2 and operations(lambda: (2 * x).sum().backward()) > forwards
+
+
+@pytest.mark.parametrize(("count", "least"), [(10, 75.0), (200, 75.0), (2000, 750.0)])
+def test_work_of_many_operations_has_to_be_longer_to_be_compiled(count, least):
+    x = torch.ones(2)
+    assert not worth_compiling(least, lambda: [x + 1 for _ in range(count)])
+    assert worth_compiling(1.01 * least, lambda: [x + 1 for _ in range(count)])
+
+
+def test_a_training_whose_steps_take_long_to_compile_is_not_compiled_unasked(digits, tried, monkeypatch):
+    monkeypatch.setattr("vaekit.training.pace.WORTH_COMPILING", 1.0)
+    vk.VAE(epochs=2).fit(digits)
+    assert any(pace.compiled for pace in tried[1])
+    monkeypatch.setattr("vaekit.training.pace.USUAL_OPERATIONS", 10)
+    tried[1].clear()
+    vk.VAE(epochs=2).fit(digits)
+    assert not any(pace.compiled for pace in tried[1])
+
+
 def test_modules_that_may_keep_a_state_are_not_compiled_unasked(digits, tried, monkeypatch):
     monkeypatch.setattr("vaekit.training.pace.WORTH_COMPILING", 0.0)
     plain = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 784))
@@ -249,7 +273,7 @@ def test_long_scoring_is_compiled_and_gives_the_same_scores(digits, tried, monke
     vae = vk.VAE(recipe=recipe, epochs=1, validation=0).fit(digits)
     monkeypatch.setitem(BUDGET, "cpu", 40 * 784)
     plain = vae.score_samples(digits, draws=20), vae.evaluate(digits, draws=20).to_dict()
-    monkeypatch.setattr("vaekit.evaluation.likelihood.WORTH_COMPILING", 0.0)
+    monkeypatch.setattr("vaekit.training.pace.WORTH_COMPILING", 0.0)
     compiled = []
     monkeypatch.setattr(
         Program, "_compile", lambda self, batch, f=Program._compile: compiled.append(1) or f(self, batch)

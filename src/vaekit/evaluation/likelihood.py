@@ -18,7 +18,7 @@ from ..model import VAEModule
 from ..networks import evaluating
 from ..objectives.base import code_use
 from ..training.compiled import Program, State
-from ..training.pace import WORTH_COMPILING, ours
+from ..training.pace import ours, worth_compiling
 from .figures import Evaluation, Figure
 from .observed import Observed
 from .protocol import Protocol
@@ -96,16 +96,17 @@ class Scorer:
                 weighed = self.program(batch, noise)
             else:
                 weighed = _weigh(count, self.model, self.program.state, batch, noise)
-            self._decide(time.perf_counter() - start)
+            self._decide(time.perf_counter() - start, batch)
             yield weighed
 
-    def _decide(self, seconds: float) -> None:
+    def _decide(self, seconds: float, batch: Batch) -> None:
         """Compiles what is left if, at the speed of the first three passes, all of it takes longer than compiling;
         convolutions on a CPU gain nothing by it."""
         if len(self._trials) < 3:
             self._trials.append(seconds)
-            long = len(self._trials) == 3 and min(self._trials) * self.passes > WORTH_COMPILING
-            self.compiled = long and not self.convolves and ours(self.model)
+            if len(self._trials) == 3 and not self.convolves and ours(self.model):
+                seconds = min(self._trials) * self.passes
+                self.compiled = worth_compiling(seconds, lambda: self.program.eager(batch, Source.like(self.model)))
 
 
 @public

@@ -21,6 +21,23 @@ State = dict[str, Tensor]
 """A module's parameters and buffers by name."""
 
 
+def operations(f: Callable[[], Any]) -> int:
+    """Call f and count the tensor operations that it runs, those of a backward pass included."""
+    with importing():  # entering the mode imports torch's compiler
+        from torch.utils._python_dispatch import TorchDispatchMode
+
+        class Count(TorchDispatchMode):
+            run = 0
+
+            def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+                self.run += 1
+                return op(*args, **(kwargs or {}))
+
+        with Count() as count:
+            f()
+        return count.run
+
+
 class Given:
     """Numbers that were drawn beforehand, handed out in order."""
 

@@ -6,16 +6,17 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import nn
 
 from ..core import Component
 from ..settings import Either, Flag, Rule, Whole, checked
+from .compiled import operations
 from .interruption import breakable
 from .learner import Ensemble
 
@@ -29,7 +30,9 @@ WORTH_TRYING = 2.0
 FEWEST_STEPS = 100
 """Steps below which nothing is tried: a trial takes at least two steps with every number of threads."""
 WORTH_COMPILING = 75.0
-"""Seconds of training above which compiling, which takes about 20 and saves a good third, is tried."""
+"""Seconds of training above which compiling a step of `USUAL_OPERATIONS` is tried: it takes about 20 and saves a good
+third. Both grow with the number of operations."""
+USUAL_OPERATIONS = 200
 TRIAL_STEPS, TRIAL_SECONDS = 6, 0.1
 RULES: dict[str, Rule] = {
     "threads": Either(Whole(1, "a number of threads, at least 1"), ("auto",)),
@@ -115,7 +118,12 @@ def calibrate(
         counts = [n for n in (2**i for i in range(most.bit_length())) if n < most] if threads == "auto" else []
         seconds |= {pace: _seconds(training, pace) for pace in (Pace(n, asked.compiled) for n in counts)}
         best = min(seconds, key=seconds.get)
-        if compiled == "auto" and min(seconds[best] * left, limit) > WORTH_COMPILING and ours(training.learner):
+        expected = min(seconds[best] * left, limit)
+        if (
+            compiled == "auto"
+            and ours(training.learner)
+            and worth_compiling(expected, lambda: training.try_step(False))
+        ):
             log.info("compiling the step, which takes 20 seconds or so: compile=False does without")
             faster = Pace(best.threads, True)
             seconds[faster] = _seconds(training, faster)
@@ -136,6 +144,13 @@ def _seconds(training: Training, pace: Pace) -> float:
             took.append(training.processes.largest(time.perf_counter() - before))
     failed = training.step.program.failure is not None and pace.compiled
     return training.processes.largest(float("inf") if failed else min(took[1:]))
+
+
+def worth_compiling(seconds: float, run: Callable[[], Any]) -> bool:
+    """Whether work of so many seconds is long enough to compile what `run` runs once."""
+    if not seconds > WORTH_COMPILING:
+        return False
+    return seconds > WORTH_COMPILING * max(1.0, operations(run) / USUAL_OPERATIONS)
 
 
 def ours(learner: nn.Module) -> bool:
