@@ -206,7 +206,7 @@ def test_a_network_of_the_user_s_is_passed_in_again(tmp_path):
 
 WRONG = {
     "weight": (lambda: Perceptual(TwoMaps(), weight=0.0), "expected a number above 0"),
-    "reads": (lambda: MultiScaleSimilarity(reads="mean"), "expected one of 'logits', 'probs'"),
+    "reads": (lambda: MultiScaleSimilarity(reads="mean"), 'expected "logits" or "probs"'),
     "scales": (lambda: MultiScaleSimilarity(scales=6), "expected 1 to 5, or None"),
     "window": (lambda: MultiScaleSimilarity(window=4), "expected an odd number of pixels"),
     "too small": (lambda: MultiScaleSimilarity(window=11, shape=(1, 8, 8)), "have 0 scales of at least 11 pixels"),

@@ -268,14 +268,14 @@ WRONG = {
         "not from products",
     ),
     "weights": (lambda: Learner(build("joint expert"), ob.JointELBO(weights=(1,))), "a number for each of 2 parts"),
-    "negative weights": (lambda: ob.PartsELBO(weights=(1, -1)), "numbers of at least 0"),
+    "negative weights": (lambda: ob.PartsELBO(weights=(1, -1)), "a list or tuple of numbers from 0"),
     "shared weights": (
         lambda: Learner(build("mixture of products, and vamp"), ob.ExpertIWAE()),
         "ExpertIWAE trains q and p as two players, and VampPrior",
     ),
-    "subsets": (lambda: ob.PartsELBO(subsets=-1), "at least 0"),
-    "draws": (lambda: ob.ExpertIWAE(0), "at least one draw per part"),
-    "experts": (lambda: lt.ProductOfExperts(2, 0), "one per part"),
+    "subsets": (lambda: ob.PartsELBO(subsets=-1), "PartsELBO(subsets=-1): expected a whole number from 0"),
+    "draws": (lambda: ob.ExpertIWAE(0), "ExpertIWAE(k=0): expected a whole number from 1"),
+    "experts": (lambda: lt.ProductOfExperts(2, 0), "ProductOfExperts(experts=0): expected a whole number from 1"),
     "widths of another row": (
         lambda: lk.Modalities(lk.Bernoulli(), (2, 2)).settled(shape=(5,)),
         "widths (2, 2) over rows of (5,)",

@@ -257,8 +257,8 @@ WRONG = {
     "no posterior": (lambda: Learner(build("ladder"), ob.TotalCorrelation()), "this model's is Ladder"),
     "kind": (lambda: ob.DIP(3), "expected 1 or 2"),
     "kernel": (lambda: ob.WAE(kernel="linear"), 'expected "imq" or "rbf"'),
-    "scales": (lambda: ob.WAE(scales=(0.0,)), "expected positive numbers"),
-    "draws": (lambda: ob.IWAE(2, m=0), "expected at least one draw per row"),
+    "scales": (lambda: ob.WAE(scales=(0.0,)), "WAE(scales=(0.0,)): expected a list or tuple of numbers above 0"),
+    "draws": (lambda: ob.IWAE(2, m=0), "IWAE(m=0): expected a whole number from 1"),
     "mixed": (lambda: ob.IWAE(2, gradient="dreg", elbo=0.1), 'takes "plain" or "stl"'),
     "one draw": (lambda: ob.IWAE(1, gradient="vimco"), "a draw is judged by the others"),
     "draws with a gradient": (

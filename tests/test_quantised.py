@@ -210,9 +210,9 @@ def test_the_use_of_codes_is_logged_and_evaluated():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: lt.Codebook(4, 2, gradient="rotate"), "expected one of 'straight', 'rotation'"),
-        (lambda: lt.ResidualCodebook(0), "at least one codebook"),
-        (lambda: lt.FiniteScalar((8, 1)), "at least 2 levels"),
+        (lambda: lt.Codebook(4, 2, gradient="rotate"), 'expected "straight" or "rotation"'),
+        (lambda: lt.ResidualCodebook(0), "ResidualCodebook(depth=0): expected a whole number from 1"),
+        (lambda: lt.FiniteScalar((8, 1)), "whole numbers from 2: 1 is not allowed"),
         (lambda: lt.FiniteScalar((16,) * 5), "at most 65,536"),
         (lambda: lt.LookupFree(17), "1 to 16 bits a position"),
     ],

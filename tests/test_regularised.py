@@ -63,7 +63,7 @@ def test_the_loss_is_the_sum_of_its_terms():
 
 
 def test_wrong_penalties_are_told_when_they_are_made():
-    with pytest.raises(ValueError, match="expected weights of at least 0"):
+    with pytest.raises(ValueError, match="gradient_penalty=-1.0.: expected a number from 0"):
         ob.RAE(gradient_penalty=-1.0)
     normalised = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4), torch.nn.Linear(4, CELLS))
     latent = Latent(PointMass(3), StandardNormal())

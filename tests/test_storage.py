@@ -134,7 +134,10 @@ DAMAGE = {
     ),
     "NaN in the weights": (nan_in_a_weight, r"model.safetensors holds NaN or infinity in model.encoder.layers.1.bias"),
     "a text for a number": (lambda r: edit(r, lambda c: c["estimator"].update(epochs="3")), r"VAE\(epochs='3'\)"),
-    "a number for a text": (lambda r: edit(r, lambda c: c["model"]["encoder"].update(activation=3)), "expected str"),
+    "a number for a text": (
+        lambda r: edit(r, lambda c: c["model"]["encoder"].update(activation=3)),
+        "activation=3.: expected",
+    ),
     "a scale of zero": (lambda r: edit(r, lambda c: c["data"].update(scale=[0.0])), "data.scale = 0.0: expected"),
     "rows of another shape": (lambda r: edit(r, lambda c: c["data"].update(shape=[784])), "the data have rows of"),
     "a name that leads out": (lambda r: edit(r, lambda c: c.update(members=[".."])), "as a folder inside it"),

@@ -74,8 +74,8 @@ def test_any_objective_of_one_player_may_lag():
 
 
 WRONG = {
-    "turns": (lambda: ob.Lagging(ob.ELBO(), turns=0), "at least one step per turn"),
-    "until": (lambda: ob.Lagging(ob.ELBO(), until=-1), "a number of steps of at least 0"),
+    "turns": (lambda: ob.Lagging(ob.ELBO(), turns=0), "Lagging(turns=0): expected a whole number from 1"),
+    "until": (lambda: ob.Lagging(ob.ELBO(), until=-1), "Lagging(until=-1): expected a whole number from 0, or None"),
     "players": (
         lambda: Learner(build(), ob.Lagging(ob.IWAE(2, gradient="dreg"))),
         "has players of its own (inference, generation)",

@@ -36,7 +36,7 @@ def checked(name: str, value: Any, rule: Rule) -> Any:
         return rule.read(value)
     except Refused as refused:
         hint = f": {refused}" if str(refused) else ""
-        raise SettingError(f"{name}={_shown(value)}: expected {rule.expected}{hint}") from None
+        raise SettingError(f"{name}={shown(value)}: expected {rule.expected}{hint}") from None
 
 
 def check_settings(estimator: object, rules: Mapping[str, Rule]) -> None:
@@ -48,14 +48,17 @@ def check_settings(estimator: object, rules: Mapping[str, Rule]) -> None:
             setattr(estimator, name, plain)
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """The repr of a value, in one line that a message can hold."""
     text = re.sub(r" at 0x[0-9a-f]+", "", printable(" ".join(repr(value).split())))
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _unwrapped(value: Any) -> Any:
-    """A NumPy array without dimensions as its one number."""
-    return value[()] if isinstance(value, np.ndarray) and value.ndim == 0 else value
+    """An array or a tensor without dimensions as its one number."""
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        return value[()]
+    return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "requires_grad") else value
 
 
 def _number_in(value: Any) -> float | None:

@@ -139,7 +139,7 @@ WRONG = {
     "no epsilon": ("fit {d}/people.csv --epsilon 0", "expected a number above 0, got '0'"),
     "delta alone": ("fit {d}/people.csv --delta 1e-5", "--delta 1e-05 is of a private training: give --epsilon, too"),
     "a great delta": ("fit {d}/people.csv --epsilon 1 --delta 0.1 -o {d}/never", "expected delta below one over"),
-    "delta above 1": ("fit {d}/people.csv --epsilon 1 --delta 2", "delta between 0 and 1"),
+    "delta above 1": ("fit {d}/people.csv --epsilon 1 --delta 2", "expected a number between 0 and 1"),
     "patience": ("fit {d}/people.csv --epsilon 1 --patience 2 -o {d}/never", "held-out rows, which are not private"),
     "a private sweep": (
         "sweep {d}/people.csv --over lr=1e-3,3e-3 --epsilon 1 -o {d}/never",

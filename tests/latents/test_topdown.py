@@ -165,12 +165,15 @@ def test_a_number_of_blocks_becomes_sizes_that_halve_the_encoder_s_map(image, ch
 
 
 WRONG = {
-    "no rungs": (lambda: lt.TopDown(()), "expected (size, blocks) from the top down"),
-    "no blocks": (lambda: lt.TopDown(0), "expected at least one block"),
-    "none at one size": (lambda: lt.TopDown(((1, 2), (4, 0))), "at least one block at each"),
+    "no rungs": (lambda: lt.TopDown(()), "or (size, blocks) from the top down"),
+    "no blocks": (lambda: lt.TopDown(0), "expected a number of blocks"),
+    "none at one size": (
+        lambda: lt.TopDown(((1, 2), (4, 0))),
+        "such as ((1, 2), (4, 4), (7, 2)): (4, 0) is not allowed",
+    ),
     "sizes that shrink": (lambda: lt.TopDown(((4, 1), (2, 1))), "sizes that grow"),
     "no pairs": (lambda: lt.TopDown((1, 4)), "such as ((1, 2), (4, 4), (7, 2))"),
-    "no channels": (lambda: lt.TopDown(2, channels=0), "positive numbers of channels"),
+    "no channels": (lambda: lt.TopDown(2, channels=0), "channels=0): expected a whole number from 1"),
     "another map than the encoder's": (
         lambda: VAEModule(
             ConvEncoder((4, 4)), lt.TopDown(((1, 1), (4, 1)), 1, 4), ConvDecoder((4, 4)), lk.Bernoulli()

@@ -108,8 +108,8 @@ WRONG = [
     (lambda: Foreign(nn.Conv2d(1, 4, 28), (28, 28), 4), ValueError, r"Conv2d (gives|cannot read)"),
     (lambda: Foreign(nn.LSTM(4, 2), (3, 4), 6), TypeError, "got a tuple of Tensor, tuple: return tensors"),
     (lambda: Foreign(nn.Linear(3, 2))(torch.zeros(1, 3)), ValueError, "Foreign is open"),
-    (lambda: Foreign(torch.relu), TypeError, "a torch nn.Module or a Keras model, got a builtin"),
-    (lambda: as_network("mlp"), TypeError, "got a str"),
+    (lambda: Foreign(torch.relu), TypeError, "expected a network, .* a torch.nn.Module of your own"),
+    (lambda: as_network("mlp"), TypeError, "expected a network"),
     (lambda: as_network(ElsewhereKeras()), TypeError, "set KERAS_BACKEND=torch before importing keras"),
     (lambda: KerasNetwork(nn.Linear(2, 2)), TypeError, "got a Linear: use Foreign"),
 ]

@@ -264,14 +264,17 @@ def test_users_modules_and_layers_outside_networks_keep_their_weights() -> None:
 # -- wrong calls -------------------------------------------------------------------------------------
 
 WRONG = [
-    (lambda: MLP(activation="rellu"), "expected one of relu, .*; did you mean 'relu'"),
-    (lambda: ConvEncoder(activation="Leaky"), "did you mean 'leaky_relu'"),
-    (lambda: MLP(hidden=(0,)), "expected positive widths"),
+    (lambda: MLP(activation="rellu"), 'expected "relu", .* or "gated": did you mean "relu"'),
+    (lambda: ConvEncoder(activation="Leaky"), 'did you mean "leaky_relu"'),
+    (lambda: MLP(hidden=(0,)), "a list or tuple of whole numbers from 1: 0 is not allowed"),
     (lambda: MLP(heads=2, in_shape=3, out_shape=5), r"5 outputs do not part into that many"),
-    (lambda: MLP(in_shape=(3, 0)), r"positive sizes, without the batch, got \(3, 0\)"),
+    (
+        lambda: MLP(in_shape=(3, 0)),
+        r"MLP\(in_shape=\(3, 0\)\): expected a row's shape of positive sizes, without the batch",
+    ),
     (lambda: MLP((), in_shape=4, out_shape=2)(torch.zeros(3, 5)), r"reads rows of \(4,\) but got \(5,\)"),
-    (lambda: ConvEncoder(channels=()), "one positive number of channels per halving"),
-    (lambda: ResidualEncoder(blocks=0), "expected at least 1; ConvEncoder has none"),
+    (lambda: ConvEncoder(channels=()), "expected a non-empty list or tuple of whole numbers from 1"),
+    (lambda: ResidualEncoder(blocks=0), r"ResidualEncoder\(blocks=0\): expected a whole number from 1"),
     (lambda: ConvEncoder(in_shape=(1, 7, 9), out_shape=2), "at least 8 x 8 pixels, got 7 x 9: give fewer"),
     (
         lambda: ConvEncoder(in_shape=784, out_shape=2),

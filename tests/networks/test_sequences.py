@@ -120,7 +120,7 @@ WRONG = {
     "flat rows out": (lambda: SequenceDecoder(Recurrent(4), out_shape=(10,)), r"got flat rows.*\(N, T, 1\)"),
     "films": (lambda: SequenceEncoder(Recurrent(4), in_shape=(1, 2, 3, 4)), r"got rows of \(1, 2, 3, 4\)"),
     "a cell": (lambda: Recurrent(4, cell="rnn"), 'expected "gru" or "lstm"'),
-    "no width": (lambda: TemporalConv(0), r"TemporalConv\(width=0, layers=4, n_in=None\): expected positive sizes"),
+    "no width": (lambda: TemporalConv(0), r"TemporalConv\(width=0\): expected a whole number from 1"),
     "heads": (lambda: Transformer(6, heads=4), "expected heads that part the width evenly"),
     "another size": (lambda: SequenceEncoder(Recurrent(4, n_in=3), (2, 7, 3), 4), "built with n_in=3 but .* n_in=4"),
 }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
+import types
+import typing
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -34,20 +36,42 @@ def recipe(name: str | None, assignments: Sequence[str]) -> Recipe | None:
     if name is None:
         return None
     given = dict(assignment.split("=", 1) for assignment in assignments)
-    Recipe(name, **given)  # refuses unknown names
-    return Recipe(name, **{n: value(n, text, kinds(name)[n]) for n, text in given.items()})
+    declared = kinds(Recipe(name).name)
+    Recipe(name, **{n: text for n, text in given.items() if n not in declared})  # refuses unknown names
+    return Recipe(name, **{n: value(n, text, declared[n]) for n, text in given.items()})
 
 
 def kinds(name: str) -> dict[str, str]:
     """The settings of a recipe, each with its kind as the recipe declares it."""
-    parameters = inspect.signature(RECIPES[name].builder).parameters
-    return {n: str(p.annotation) for n, p in parameters.items() if n in RECIPES[name].defaults}
+    return {n: kind for n, kind in _kinds(RECIPES[name].builder).items() if n in RECIPES[name].defaults}
+
+
+def _kinds(function: Callable[..., Any]) -> dict[str, str]:
+    """The annotations of a function's arguments, with the options of each Literal written out."""
+    hints = typing.get_type_hints(inspect.unwrap(function))
+    parameters = inspect.signature(function).parameters
+    return {n: _written(str(p.annotation), hints.get(n, Any)) for n, p in parameters.items()}
+
+
+def _written(annotation: str, hint: Any) -> str:
+    parts = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+    if not any(typing.get_origin(part) is typing.Literal for part in parts):
+        return annotation
+    options = [
+        " | ".join(map(json.dumps, typing.get_args(part)))
+        if typing.get_origin(part) is typing.Literal
+        else "None"
+        if part is type(None)
+        else part.__name__
+        for part in parts
+    ]
+    return " | ".join(options)
 
 
 def prior(name: str, assignments: Sequence[str]) -> Prior:
     """A prior with its settings. Raises ValueError or TypeError for unknown names and values of another kind."""
     made, settings = PRIORS[name]
-    kinds = {n: str(p.annotation) for n, p in inspect.signature(made).parameters.items() if n not in SETTLED}
+    kinds = {n: kind for n, kind in _kinds(made.__init__).items() if n not in ("self", *SETTLED)}
     given = dict(assignment.split("=", 1) for assignment in assignments)
     for n in given:
         if n not in kinds:
@@ -100,7 +124,7 @@ def value(name: str, text: str, kind: str, flag: str = "--set") -> Any:
     if kind.endswith(" | None"):
         return None if text == "None" else value(name, text, kind.removesuffix(" | None"), flag)
     try:
-        return READERS.get(kind, _anything)(text)
+        return READERS.get(kind, _number_or_word if kind.startswith("float | ") else _anything)(text)
     except ValueError as error:
         raise ValueError(f"{flag} {name}={text}: expected {WORDS.get(kind, kind)}, got {text!r}") from error
 
@@ -147,7 +171,6 @@ READERS: dict[str, Callable[[str], Any]] = {
     "Sequence[int]": _integers,
     "tuple[float, ...]": _numbers,
     "tuple[str, ...]": _words,
-    "float | str": _number_or_word,
     "str": str,
 }
 WORDS = {

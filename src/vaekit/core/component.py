@@ -10,6 +10,8 @@ from typing import Any, Self
 import torch
 from torch import nn
 
+from ..constructors import checked_constructor
+
 COMPONENTS: dict[str, type[Component]] = {}
 """Every defined component by its qualified name; loading resolves types here and nowhere else."""
 
@@ -37,11 +39,14 @@ class Component(nn.Module):
 
     From this follow its description (`arguments`), its file (`config.json` holds type and arguments) and its
     open sizes: an argument left `None` is settled once its neighbours are known.
+    Components of the package check their arguments, see `constructors`.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         COMPONENTS[type_name(cls)] = cls
+        if cls.__module__.partition(".")[0] == "vaekit":
+            checked_constructor(cls)
 
     def arguments(self) -> dict[str, Any]:
         """The constructor's arguments, as stored."""

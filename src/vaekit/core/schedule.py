@@ -32,8 +32,6 @@ class Ramp(Hyper):
     """Warm-up: `start + (value - start) * min(step / steps, 1)` (Bowman et al. 2016, arXiv:1511.06349)."""
 
     def __init__(self, value: float, steps: int, start: float = 0.0):
-        if steps < 1:
-            raise ValueError(f"Ramp(steps={steps}): expected at least one step of warm-up")
         super().__init__(value)
         self.steps, self.start = steps, start
 
@@ -52,8 +50,6 @@ class Cycle(Hyper):
     """
 
     def __init__(self, value: float, period: int, ramp: float = 0.5):
-        if period < 1 or not 0 < ramp <= 1:
-            raise ValueError(f"Cycle(period={period}, ramp={ramp}): expected period >= 1 and 0 < ramp <= 1")
         super().__init__(value)
         self.period, self.ramp = period, ramp
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
+from ..constructors import checked_constructor
 from ..paths import expanded, naming, regular_file
 from ..printable import printable
 from .annotated import Annotated, annotated
@@ -28,6 +29,7 @@ PIECE = 2**23
 """Bytes of rows that are read at a time where all are read in order."""
 
 
+@checked_constructor
 class Stream:
     """Rows from any iterable, such as a generator or an `IterableDataset`, for what reads rows.
 

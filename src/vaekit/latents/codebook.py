@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ..core import Scope, prefixed
 from .priors import Prior
-from .quantised import Gradient, Quantised, Rounded, carried, check_gradient
+from .quantised import Gradient, Quantised, Rounded, carried
 
 
 class Codebook(Quantised):
@@ -36,11 +36,6 @@ class Codebook(Quantised):
         prior: Prior | None = None,
     ):
         super().__init__()
-        if codes < 2 or size < 1 or not 0 <= decay < 1:
-            raise ValueError(
-                f"Codebook(codes={codes}, size={size}, decay={decay}): expected codes >= 2, size >= 1, 0 <= decay < 1"
-            )
-        check_gradient("Codebook", gradient)
         self.codes, self.size, self.commitment, self.decay, self.revive = codes, size, commitment, decay, revive
         self.positions = tuple(positions) if isinstance(positions, (tuple, list)) else positions
         self.gradient, self.prior = gradient, prior
@@ -134,9 +129,6 @@ class ResidualCodebook(Quantised):
         prior: Prior | None = None,
     ):
         super().__init__()
-        if depth < 1:
-            raise ValueError(f"ResidualCodebook(depth={depth}): expected at least one codebook")
-        check_gradient("ResidualCodebook", gradient)
         self.depth, self.codes, self.size, self.gradient, self.prior = depth, codes, size, gradient, prior
         self.commitment, self.decay, self.revive = commitment, decay, revive
         self.positions = tuple(positions) if isinstance(positions, (tuple, list)) else positions

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .. import distributions as dist
-from .posteriors import Posterior, log_variance, positive_size
+from .posteriors import Posterior, log_variance
 
 
 class Experts(Posterior):
@@ -22,9 +22,7 @@ class Experts(Posterior):
 
     def __init__(self, size: int, experts: int = 2):
         super().__init__()
-        self.size, self.experts = positive_size(type(self).__name__, size), experts
-        if experts < 1:
-            raise ValueError(f"{type(self).__name__}(experts={experts}): expected one per part, at least 1")
+        self.size, self.experts = size, experts
 
     @property
     def n_in(self) -> int:

@@ -9,7 +9,7 @@ from .. import distributions as dist
 from ..core import Bound, Scope
 from ..distributions.elementwise import Affine, Elementwise, Spline, Standardise, soft_clamp
 from ..distributions.transforms import Autoregressive, Inverted, Placed, Planar, Radial, Sylvester, Transform
-from .posteriors import Posterior, log_variance, positive_size
+from .posteriors import Posterior, log_variance
 from .priors import LOG_SCALE, Prior
 
 REACH = 20.0
@@ -57,11 +57,6 @@ def masked_networks(
     size: int, layers: int, hidden: int, context: int, per: int = 2, reach: float = REACH
 ) -> nn.ModuleList:
     """One per layer, their orders by turns from the first dimension and from the last."""
-    if layers < 1 or hidden < 1 or context < 0:
-        raise ValueError(
-            f"a flow of layers={layers}, hidden={hidden}, context={context}: expected layers and hidden of at least 1 "
-            "and a context of at least 0"
-        )
     return nn.ModuleList(MaskedNetwork(size, hidden, context, k % 2 == 1, per, reach) for k in range(layers))
 
 
@@ -98,9 +93,7 @@ class _PerRow(FlowPosterior):
 
     def __init__(self, size: int, layers: int = 8):
         super().__init__()
-        if layers < 1:
-            raise ValueError(f"{type(self).__name__}(layers={layers}): expected at least one layer; use Normal({size})")
-        self.size, self.layers = positive_size(type(self).__name__, size), layers
+        self.size, self.layers = size, layers
 
 
 class PlanarFlow(_PerRow):
@@ -147,8 +140,6 @@ class SylvesterFlow(_PerRow):
 
     def __init__(self, size: int, layers: int = 4, reflections: int = 4):
         super().__init__(size, layers)
-        if reflections < 1:
-            raise ValueError(f"SylvesterFlow(reflections={reflections}): expected at least one Householder reflection")
         self.reflections = reflections
 
     @property
@@ -173,7 +164,7 @@ class _Masked(FlowPosterior):
 
     def __init__(self, size: int, layers: int = 4, hidden: int = 64, context: int = 16):
         super().__init__()
-        self.size = positive_size(type(self).__name__, size)
+        self.size = size
         self.layers, self.hidden, self.context = layers, hidden, context
         self.networks = masked_networks(size, layers, hidden, context)
 
@@ -215,7 +206,7 @@ class SplineFlow(FlowPosterior):
 
     def __init__(self, size: int, layers: int = 4, bins: int = 8, hidden: int = 64, context: int = 16):
         super().__init__()
-        self.size = positive_size("SplineFlow", size)
+        self.size = size
         self.layers, self.bins, self.hidden, self.context = layers, bins, hidden, context
         self.networks = masked_networks(size, layers, hidden, context, splines("SplineFlow", bins).per)
 

@@ -10,16 +10,8 @@ from torch import Tensor
 from .. import distributions as dist
 from ..core import Scope
 from ..distributions.hyperbolic import FARTHEST, from_tangent, norm
-from .posteriors import Posterior, positive_size
+from .posteriors import Posterior
 from .priors import Prior
-
-
-def positive_curvature(part: str, curvature: float | None) -> float | None:
-    if curvature is not None and not (curvature > 0 and math.isfinite(curvature)):
-        raise ValueError(
-            f"{part}(curvature={curvature!r}): expected c > 0, of the ball c |z|^2 < 1; without curvature take Normal"
-        )
-    return curvature
 
 
 class WrappedNormal(Posterior):
@@ -33,8 +25,8 @@ class WrappedNormal(Posterior):
 
     def __init__(self, size: int, curvature: float = 1.0):
         super().__init__()
-        self.size = positive_size("WrappedNormal", size)
-        self.curvature = positive_curvature("WrappedNormal", curvature)
+        self.size = size
+        self.curvature = curvature
 
     @property
     def n_in(self) -> int:
@@ -60,7 +52,7 @@ class _InBall(Prior):
 
     def __init__(self, curvature: float | None = None, size: int | None = None):
         super().__init__()
-        self.curvature, self.size = positive_curvature(type(self).__name__, curvature), size
+        self.curvature, self.size = curvature, size
         self.register_buffer("zero", torch.zeros(size or 0), persistent=False)
 
 

@@ -13,7 +13,6 @@ from ..core import Bound, Component, Hyper, hyper
 from ..distributions.elementwise import soft_clamp
 
 Draws = Literal["relaxed", "straight-through", "hard"]
-DRAWS = ("relaxed", "straight-through", "hard")
 LEAST_LOG_VARIANCE, MOST_LOG_VARIANCE = -20.0, 6.0
 """Bounds of the log-variances of posteriors: a standard deviation is between 4.5e-5 and 20."""
 LOG_SCALES = (0.5 * LEAST_LOG_VARIANCE, 0.5 * MOST_LOG_VARIANCE)
@@ -62,12 +61,6 @@ class Posterior(Component):
         return {}
 
 
-def positive_size(part: str, size: int) -> int:
-    if not isinstance(size, int) or size < 1:
-        raise ValueError(f"{part}(size={size!r}): expected a whole number of latent dimensions, at least 1")
-    return size
-
-
 class Normal(Posterior):
     """`N(mu, diag sigma^2)`: reads mu and log sigma^2, the latter kept within [-20, 6].
 
@@ -76,7 +69,7 @@ class Normal(Posterior):
 
     def __init__(self, size: int):
         super().__init__()
-        self.size = positive_size("Normal", size)
+        self.size = size
 
     @property
     def n_in(self) -> int:
@@ -97,8 +90,6 @@ class CommittedNormal(Normal):
 
     def __init__(self, size: int, rate: float = 1.0):
         super().__init__(size)
-        if not rate > 0:
-            raise ValueError(f"CommittedNormal(rate={rate}): expected nats above 0; without a commitment, use Normal")
         self.rate, self.highest = rate, highest_log_variance(rate / size)
 
     def forward(self, evidence: Tensor) -> dist.Normal:
@@ -126,7 +117,7 @@ class FullNormal(Posterior):
 
     def __init__(self, size: int):
         super().__init__()
-        self.size = positive_size("FullNormal", size)
+        self.size = size
         rows, columns = torch.tril_indices(size, size, -1)
         # Entries are placed by a constant matrix: out of place, so that it may be vmapped and captured.
         place = torch.eye(size * size)[rows * size + columns]
@@ -151,7 +142,7 @@ class NaturalNormal(Posterior):
 
     def __init__(self, size: int):
         super().__init__()
-        self.size = positive_size("NaturalNormal", size)
+        self.size = size
 
     @property
     def n_in(self) -> int:
@@ -178,7 +169,7 @@ class LowRankNormal(Posterior):
 
     def __init__(self, size: int, rank: int = 1):
         super().__init__()
-        self.size = positive_size("LowRankNormal", size)
+        self.size = size
         if not 1 <= rank < size:
             raise ValueError(
                 f"LowRankNormal({size}, rank={rank}): expected a rank of at least 1 and below the size; FullNormal"
@@ -206,7 +197,7 @@ class Laplace(Posterior):
 
     def __init__(self, size: int):
         super().__init__()
-        self.size = positive_size("Laplace", size)
+        self.size = size
 
     @property
     def n_in(self) -> int:
@@ -224,7 +215,7 @@ class PointMass(Posterior):
 
     def __init__(self, size: int):
         super().__init__()
-        self.size = positive_size("PointMass", size)
+        self.size = size
 
     @property
     def n_in(self) -> int:
@@ -250,8 +241,6 @@ class Discrete(Posterior):
         super().__init__()
         self.temperature, self.draws = hyper(temperature), draws
         name = type(self).__name__
-        if draws not in DRAWS:
-            raise ValueError(f"{name}(draws={draws!r}): expected one of {', '.join(map(repr, DRAWS))}")
         first = float(self.temperature(torch.zeros((), device=self.temperature.value.device)))
         if not (first > 0 and self.temperature.value > 0):
             raise ValueError(
@@ -317,7 +306,7 @@ class Binary(Discrete):
 
     def __init__(self, size: int, temperature: float | Hyper = 0.5, draws: Draws = "relaxed"):
         super().__init__(temperature, draws)
-        self.size = positive_size("Binary", size)
+        self.size = size
 
     @property
     def n_in(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Literal, Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -88,15 +89,16 @@ class AutoregressivePrior(Prior):
 
     def __init__(self, steps: int, rate: float = 1.0, size: int | None = None):
         super().__init__()
-        pieces, left = divmod(size or steps, max(steps, 1))
-        if steps < 2 or left or not rate > 0:
+        pieces, left = divmod(size or steps, steps)
+        if left:
             raise ValueError(
-                f"AutoregressivePrior(steps={steps}, rate={rate}, size={size}): expected at least 2 steps, a size that "
-                "parts into as many pieces, and nats above 0"
+                f"AutoregressivePrior(steps={steps}, size={size}): expected a size that is a multiple of steps"
             )
         self.steps, self.rate, self.size = steps, rate, size
         self.register_buffer("zero", torch.zeros(steps, pieces), persistent=False)
         alpha = math.sqrt(slowness(2 * rate / pieces, steps))
+        if not np.float32(alpha) < 1:
+            raise ValueError(f"AutoregressivePrior(rate={rate}): expected fewer nats, which codes in float32 can hold")
         self.register_buffer("alpha", torch.tensor(alpha), persistent=False)
 
     def forward(self, scope: Scope, above: Tensor | None = None) -> dist.AutoregressiveNormal:
@@ -108,7 +110,7 @@ def slowness(rate: float, steps: int) -> float:
     low, high = 0.0, 1.0
     for _ in range(60):
         middle = 0.5 * (low + high)
-        reached = (steps - 2) * math.log1p(middle) - math.log1p(-middle)
+        reached = (steps - 2) * math.log1p(middle) - math.log1p(-middle) if middle < 1 else math.inf
         low, high = (low, middle) if reached >= rate else (middle, high)
     return high
 
@@ -163,11 +165,6 @@ class GaussianMixture(Prior):
         size: int | None = None,
     ):
         super().__init__()
-        if components < 1 or begins not in ("spread", "fitted") or covariance not in ("diagonal", "full"):
-            raise ValueError(
-                f"GaussianMixture({components}, begins={begins!r}, covariance={covariance!r}): expected at least one "
-                'component, "spread" or "fitted", "diagonal" or "full"'
-            )
         self.components, self.begins, self.covariance, self.size = components, begins, covariance, size
         self.logits = nn.Parameter(torch.zeros(components))
         self.loc = nn.Parameter(torch.randn(components, size or 0))
@@ -210,8 +207,6 @@ class VampPrior(Prior):
 
     def __init__(self, components: int, inputs_shape: tuple[int, ...] | None = None):
         super().__init__()
-        if components < 1:
-            raise ValueError(f"VampPrior({components}): expected at least one pseudo-input")
         self.components = components
         self.inputs_shape = None if inputs_shape is None else tuple(inputs_shape)
         self.pseudo_inputs = nn.Parameter(torch.rand(components, *(self.inputs_shape or (0,))))
@@ -241,8 +236,6 @@ class ExemplarPrior(Prior):
 
     def __init__(self, components: int, inputs_shape: tuple[int, ...] | None = None):
         super().__init__()
-        if components < 1:
-            raise ValueError(f"ExemplarPrior({components}): expected at least one exemplar")
         self.components = components
         self.inputs_shape = None if inputs_shape is None else tuple(inputs_shape)
         self.register_buffer("exemplars", torch.rand(components, *(self.inputs_shape or (0,))))

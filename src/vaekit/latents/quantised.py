@@ -15,7 +15,6 @@ from .latent import AbstractLatent, Ratio
 from .priors import Prior
 
 Gradient = Literal["straight", "rotation"]
-GRADIENTS = ("straight", "rotation")
 
 
 @record
@@ -47,11 +46,6 @@ def carried(vectors: Tensor, codes: Tensor, gradient: Gradient) -> Tensor:
     scale = codes.norm(dim=-1, keepdim=True) / vectors.norm(dim=-1, keepdim=True).clamp_min(1e-12)
     turned = scale.detach() * (vectors - 2 * along(r) * r + 2 * along(e) * q)
     return turned + (codes - turned).detach()
-
-
-def check_gradient(part: str, gradient: str) -> None:
-    if gradient not in GRADIENTS:
-        raise ValueError(f"{part}(gradient={gradient!r}): expected one of {', '.join(map(repr, GRADIENTS))}")
 
 
 class Quantised(AbstractLatent):

@@ -10,7 +10,7 @@ from torch import Tensor
 from .. import distributions as dist
 from ..core import Scope
 from ..distributions.spherical import Rotational, unit
-from .posteriors import Posterior, positive_size
+from .posteriors import Posterior
 from .priors import Prior
 
 MOST = 10_000.0
@@ -31,7 +31,7 @@ class _Spherical(Posterior):
 
     def __init__(self, size: int):
         super().__init__()
-        if positive_size(type(self).__name__, size) < 2:
+        if size < 2:
             raise ValueError(f"{type(self).__name__}(size=1): the sphere in one dimension is two points; use size >= 2")
         self.size = size
 

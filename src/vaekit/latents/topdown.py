@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from ..core import Bound, Component, Draw, Scope
 from ..distributions import Normal, kl
-from ..networks.network import LowPrecision, activation
+from ..networks.network import Activation, LowPrecision, activation
 from .latent import AbstractLatent
 
 Size = tuple[int, int]
@@ -131,7 +131,7 @@ class TopDown(AbstractLatent):
         channels: int = 8,
         width: int = 64,
         bottleneck: int | None = None,
-        activation: str = "silu",
+        activation: Activation = "silu",
         above: int | None = None,
     ):
         super().__init__()

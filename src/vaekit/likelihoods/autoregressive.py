@@ -18,6 +18,8 @@ from .base import Likelihood
 
 def series(shape: tuple[int, ...]) -> tuple[int, int, int]:
     """A row of steps as planes of (T, C): (T,) is one number a step."""
+    if len(shape) not in (1, 2, 3):
+        raise ValueError(f"Autoregressive(shape={shape}): expected a shape of (T,) or (T, C), T steps of C numbers")
     return {1: (1, *shape, 1), 2: (1, *shape), 3: shape}[len(shape)]
 
 
@@ -91,11 +93,6 @@ class Autoregressive(Likelihood):
         shape: tuple[int, ...] | None = None,
     ):
         super().__init__(shape)
-        if given < 1 or not 0 <= dropout <= 1:
-            raise ValueError(
-                f"Autoregressive(given={given}, dropout={dropout}): expected at least one number of z and a share of "
-                "steps in [0, 1]"
-            )
         self.inner, self.network, self.given, self.dropout = inner, network, given, dropout
         if self.shape is not None:
             planes = series(self.shape)

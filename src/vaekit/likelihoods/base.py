@@ -204,14 +204,6 @@ def observed(x: Any) -> Tensor:
     return values[~values.isnan()]
 
 
-def chosen(owner: object, name: str, value: Any, options: tuple) -> Any:
-    """`value`. Raises ValueError where it is not one of the options."""
-    if value not in options:
-        listed = ", ".join(repr(o) for o in options)
-        raise ValueError(f"{type(owner).__name__}({name}={value!r}): expected one of {listed}")
-    return value
-
-
 DENSITY_OF_INTEGERS = (
     "{} is a density and these data are whole numbers: its values have no upper bound and are not comparable "
     "with probabilities (dequantise, or use DiscretisedLogisticMixture, Categorical or a count likelihood)"

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from .. import distributions
 from ..distributions.columns import FAR, warped
+from ..settings import shown
 from .base import Likelihood, masked
 from .counts import Counts
 
@@ -38,6 +39,16 @@ def softly(x: Tensor, reach: float) -> Tensor:
 def bounded(log_scale: Tensor) -> Tensor:
     """Log scales held above the lowest."""
     return LOWEST_LOG_SCALE + F.softplus(log_scale - 0.5 - LOWEST_LOG_SCALE)
+
+
+def refuse_other_lengths(owner: object, name: str, value: Sequence[Any], lengths: Sequence[int]) -> None:
+    """Raises ValueError where an argument has not one item per column, or where the items have other lengths."""
+    said = f"{type(owner).__name__}({name}={shown(value)})"
+    if len(value) != len(lengths):
+        raise ValueError(f"{said}: expected an item for each of {len(lengths)} columns")
+    for column, (item, length) in enumerate(zip(value, lengths)):
+        if not isinstance(item, float) and len(item) != length:
+            raise ValueError(f"{said}: expected {length} numbers for column {column}, got {len(item)}")
 
 
 class Warped(Likelihood):
@@ -71,9 +82,13 @@ class Warped(Likelihood):
         components: int = 1,
     ):
         super().__init__((len(knots),))
-        if components < 1:
-            raise ValueError(f"Warped(components={components}): expected at least 1")
         self.components = components
+        if min(map(len, knots)) < 3:
+            raise ValueError(f"Warped(knots={shown(knots)}): expected at least 3 knots for each column")
+        ends = [len(k) for k in knots]
+        refuse_other_lengths(self, "scores", scores, ends)
+        refuse_other_lengths(self, "steps", [float(s) for s in steps], ends)
+        refuse_other_lengths(self, "log_scales", [float(s) for s in log_scales], ends)
         self.knots, self.scores = [list(k) for k in knots], [list(s) for s in scores]
         self.steps, self.log_scales, self.positive = list(steps), list(log_scales), positive
         longest = max(map(len, self.knots))
@@ -130,10 +145,10 @@ class Ordinal(Likelihood):
 
     def __init__(self, levels: Sequence[int], shares: Sequence[Sequence[float]] | None = None):
         super().__init__((len(levels),))
-        if any(k < 2 for k in levels):
-            raise ValueError(f"Ordinal(levels={list(levels)}): expected at least 2 in every column")
         self.levels = [int(k) for k in levels]
         self.shares = None if shares is None else [list(s) for s in shares]
+        if self.shares is not None:
+            refuse_other_lengths(self, "shares", self.shares, self.levels)
         most, starts, scores = max(self.levels), [], []
         for own in self.shares or [[1 / k] * k for k in self.levels]:
             share = torch.tensor(own, dtype=torch.float64)
@@ -207,6 +222,7 @@ class CountColumns(Counts):
     def __init__(self, means: Sequence[float], variances: Sequence[float]):
         super().__init__((len(means),))
         self.means, self.variances = list(means), list(variances)
+        refuse_other_lengths(self, "variances", [float(v) for v in variances], [1] * len(self.means))
         mean = torch.tensor(self.means, dtype=torch.float64).clamp(min=1e-3)
         variance = torch.tensor(self.variances, dtype=torch.float64)
         theta = (mean.square() / (variance - mean).clamp(min=1e-2 * mean)).clamp(1e-2, 1e4)

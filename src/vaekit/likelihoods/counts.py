@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from .. import distributions
 from ..core import Scope
-from .base import Likelihood, chosen, masked
+from .base import Likelihood, masked
 from .moments import SMALLEST, moments, stacked
 
-LIBRARIES = (None, "observed", "latent")
+Library = Literal["observed", "latent"]
+Dispersion = Literal["shared", "per_dimension", "per_output"]
 WIDEST = 1e6
 """Largest inverse dispersion that a column starts from, and the inverse of the least."""
 SMALLER = (0.0, 1.0, 2.0, 3.0, 4.0)
@@ -48,9 +50,9 @@ class OfLibrary(Counts):
     1053, who fit m and s to every batch.
     """
 
-    def __init__(self, library: str | None = None, shape: tuple[int, ...] | None = None):
+    def __init__(self, library: Library | None = None, shape: tuple[int, ...] | None = None):
         super().__init__(shape)
-        self.library = chosen(self, "library", library, LIBRARIES)
+        self.library = library
         if library is not None and self.shape is not None:
             if library == "latent" and len(self.shape) != 1:
                 raise ValueError(
@@ -154,8 +156,6 @@ class Multinomial(Counts):
 
     def __init__(self, total: int = 100, shape: tuple[int, ...] | None = None):
         super().__init__(shape)
-        if not isinstance(total, int) or total < 1:
-            raise ValueError(f"Multinomial(total={total!r}): expected a whole number of words, at least 1")
         self.total = total
 
     def distribution(self, parameters: Tensor) -> distributions.Multinomial:
@@ -175,10 +175,13 @@ class NegativeBinomial(OfLibrary):
     """Whether theta may start below the moments: many zeros and a few large counts call for it."""
 
     def __init__(
-        self, dispersion: str = "per_dimension", library: str | None = None, shape: tuple[int, ...] | None = None
+        self,
+        dispersion: Dispersion = "per_dimension",
+        library: Library | None = None,
+        shape: tuple[int, ...] | None = None,
     ):
         super().__init__(library, shape)
-        self.dispersion = chosen(self, "dispersion", dispersion, ("shared", "per_dimension", "per_output"))
+        self.dispersion = dispersion
         if dispersion == "shared":
             self.log_theta = nn.Parameter(torch.zeros(()))
         elif dispersion == "per_dimension" and self.shape is not None:

@@ -12,8 +12,8 @@ from .. import distributions
 from ..core import Bound
 from ..distributions.similarity import SCALE_WEIGHTS, multi_scale_similarity
 from ..networks import as_map
-from .base import Likelihood, chosen
-from .unit import READS, SCALED
+from .base import Likelihood
+from .unit import SCALED, Reads
 
 
 class Judge(Likelihood):
@@ -27,11 +27,9 @@ class Judge(Likelihood):
     support = "unit"
     fix = SCALED
 
-    def __init__(self, weight: float, reads: str, shape: tuple[int, ...] | None):
+    def __init__(self, weight: float, reads: Reads, shape: tuple[int, ...] | None):
         super().__init__(shape)
-        if not weight > 0:
-            raise ValueError(f"{type(self).__name__}(weight={weight}): expected a number above 0")
-        self.weight, self.reads = weight, chosen(self, "reads", reads, READS)
+        self.weight, self.reads = weight, reads
 
     def bound(self) -> Bound | None:
         """The network that `loss` is given besides the images."""
@@ -70,7 +68,7 @@ class MultiScaleSimilarity(Judge):
         weight: float = 1.0,
         scales: int | None = None,
         window: int | None = None,
-        reads: str = "logits",
+        reads: Reads = "logits",
         shape: tuple[int, ...] | None = None,
     ):
         super().__init__(weight, reads, shape)
@@ -115,7 +113,7 @@ class Perceptual(Judge):
         self,
         network: nn.Module,
         weight: float = 1.0,
-        reads: str = "logits",
+        reads: Reads = "logits",
         shape: tuple[int, ...] | None = None,
     ):
         super().__init__(weight, reads, shape)

@@ -28,8 +28,6 @@ class Levels(Likelihood):
 
     def __init__(self, levels: int, shape: tuple[int, ...] | None = None):
         super().__init__(shape)
-        if levels < 2:
-            raise ValueError(f"{type(self).__name__}(levels={levels}): expected at least 2")
         self.levels = levels
 
     def features(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -92,8 +90,6 @@ class DiscretisedLogisticMixture(Levels):
 
     def __init__(self, components: int = 10, levels: int = 256, shape: tuple[int, ...] | None = None):
         super().__init__(levels, shape)
-        if components < 1:
-            raise ValueError(f"DiscretisedLogisticMixture(components={components}): expected at least 1")
         self.components = components
 
     @property

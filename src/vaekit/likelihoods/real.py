@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from .. import distributions
 from ..core import Scope
-from .base import DENSITY_OF_INTEGERS, Likelihood, chosen
+from .base import DENSITY_OF_INTEGERS, Likelihood
 from .moments import moments, stacked
 
-SCALES = ("shared", "per_dimension", "per_output", "optimal")
+Scale = Literal["shared", "per_dimension", "per_output", "optimal"]
+Mean = Literal["tanh", "sigmoid"]
 DECAY = 0.95
 """Of the running value of an optimal variance, once as many steps are taken as it remembers."""
 SUPPORTS = {None: "real", "tanh": "signed", "sigmoid": "unit"}
@@ -40,20 +41,13 @@ class Gaussian(Likelihood):
 
     def __init__(
         self,
-        scale: float | str = 1.0,
-        mean: str | None = None,
+        scale: float | Scale = 1.0,
+        mean: Mean | None = None,
         minimum_scale: float = 1e-3,
         shape: tuple[int, ...] | None = None,
     ):
         super().__init__(shape)
-        if isinstance(scale, str):
-            chosen(self, "scale", scale, SCALES)
-        elif not scale > 0:
-            raise ValueError(f"Gaussian(scale={scale}): expected a number above 0, or one of {', '.join(SCALES)}")
-        if not minimum_scale > 0:
-            raise ValueError(f"Gaussian(minimum_scale={minimum_scale}): expected a number above 0")
-        self.scale, self.minimum_scale = scale, minimum_scale
-        self.mean = chosen(self, "mean", mean, tuple(SUPPORTS))
+        self.scale, self.minimum_scale, self.mean = scale, minimum_scale, mean
         if scale == "shared":
             self.log_scale = nn.Parameter(torch.zeros(()))
         elif scale == "per_dimension" and self.shape is not None:
@@ -135,8 +129,8 @@ class SelfMaskedGaussian(Gaussian):
 
     def __init__(
         self,
-        scale: float | str = "per_dimension",
-        mean: str | None = None,
+        scale: float | Scale = "per_dimension",
+        mean: Mean | None = None,
         minimum_scale: float = 1e-3,
         shape: tuple[int, ...] | None = None,
     ):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -12,10 +12,11 @@ from torch.special import entr
 from .. import distributions
 from ..core import Scope
 from ..distributions import sum_cells
-from .base import DENSITY_OF_INTEGERS, Likelihood, chosen, masked, observed
+from .base import DENSITY_OF_INTEGERS, Likelihood, masked, observed
 from .moments import moments, stacked
 
-READS = ("logits", "probs")
+Reads = Literal["logits", "probs"]
+Binarise = Literal["dynamic", "threshold"]
 STEEPEST = 50.0
 """Largest logit that a continuous Bernoulli starts from."""
 SCALED = "pass uint8 images to vaekit.VAE, which scales them, or divide by 255"
@@ -61,10 +62,9 @@ class Bernoulli(Likelihood):
     support = "unit"
     fix = SCALED
 
-    def __init__(self, reads: str = "logits", binarise: str | None = None, shape: tuple[int, ...] | None = None):
+    def __init__(self, reads: Reads = "logits", binarise: Binarise | None = None, shape: tuple[int, ...] | None = None):
         super().__init__(shape)
-        self.reads = chosen(self, "reads", reads, READS)
-        self.binarise = chosen(self, "binarise", binarise, (None, "dynamic", "threshold"))
+        self.reads, self.binarise = reads, binarise
 
     def distribution(self, parameters: Tensor) -> distributions.Bernoulli:
         return distributions.Bernoulli(to_logits(parameters, self.reads))
@@ -101,9 +101,9 @@ class ContinuousBernoulli(Likelihood):
     support = "unit"
     fix = SCALED
 
-    def __init__(self, reads: str = "logits", shape: tuple[int, ...] | None = None):
+    def __init__(self, reads: Reads = "logits", shape: tuple[int, ...] | None = None):
         super().__init__(shape)
-        self.reads = chosen(self, "reads", reads, READS)
+        self.reads = reads
 
     def start(self, x: Tensor, mask: Tensor | None = None, shared: Sequence[int] = ()) -> Tensor | None:
         """Start at the mean of each cell, which a bisection finds the logits of."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .mlp import MLP, dense
-from .network import Network, activation
+from .network import Activation, Network, activation
 
 
 class SetEncoder(Network):
@@ -34,7 +34,7 @@ class SetEncoder(Network):
         width: int = 32,
         hidden: int | Sequence[int] = (64,),
         embedding: int = 8,
-        activation: str = "silu",
+        activation: Activation = "silu",
         cells: int | None = None,
         owners: Sequence[int] | None = None,
         in_shape: int | Sequence[int] | None = None,
@@ -44,8 +44,6 @@ class SetEncoder(Network):
         self.width, self.embedding, self.activation, self.cells = width, embedding, activation, cells
         self.owners = None if owners is None else tuple(int(cell) for cell in owners)
         self.hidden = (hidden,) if isinstance(hidden, int) else tuple(int(n) for n in hidden)
-        if min(width, embedding, *self.hidden) < 1:
-            raise ValueError(f"{type(self).__name__}(width={width}, hidden={self.hidden}): expected positive widths")
         if not self.open:
             self._build()
 
@@ -135,7 +133,7 @@ class SkipMLP(MLP):
     def __init__(
         self,
         hidden: int | Sequence[int] = (64,),
-        activation: str = "silu",
+        activation: Activation = "silu",
         heads: int = 1,
         in_shape: int | Sequence[int] | None = None,
         out_shape: int | Sequence[int] | None = None,

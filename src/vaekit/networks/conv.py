@@ -13,7 +13,7 @@ from math import prod
 from torch import Tensor, nn
 
 from .mlp import dense
-from .network import Network, Shape, activation
+from .network import Activation, Network, Shape, activation
 
 
 def image_shape(shape: Shape) -> Shape:
@@ -62,17 +62,14 @@ class ConvNetwork(Network):
         self,
         channels: Sequence[int],
         hidden: int | None,
-        activation: str,
+        activation: Activation,
         in_shape: int | Sequence[int] | None,
         out_shape: int | Sequence[int] | None,
     ):
         super().__init__(in_shape, out_shape)
         self.channels, self.hidden, self.activation = tuple(int(n) for n in channels), hidden, activation
-        if not self.channels or any(n < 1 for n in self.channels) or (hidden is not None and hidden < 1):
-            raise ValueError(
-                f"{type(self).__name__}(channels={self.channels}, hidden={hidden}): expected one positive "
-                f"number of channels per halving, and a positive width or None"
-            )
+        if not self.channels:
+            raise ValueError(f"{type(self).__name__}(channels=()): expected a number of channels per halving")
         stage(4, activation, 0)
 
     def map_size(self, shape: Sequence[int]) -> tuple[int, int]:
@@ -174,7 +171,7 @@ class ConvEncoder(ConvNetwork):
         self,
         channels: Sequence[int] = (32, 64, 128),
         hidden: int | None = 256,
-        activation: str = "relu",
+        activation: Activation = "relu",
         in_shape: int | Sequence[int] | None = None,
         out_shape: int | Sequence[int] | None = None,
     ):
@@ -197,7 +194,7 @@ class ConvDecoder(ConvNetwork):
         self,
         channels: Sequence[int] = (128, 64, 32),
         hidden: int | None = 256,
-        activation: str = "relu",
+        activation: Activation = "relu",
         in_shape: int | Sequence[int] | None = None,
         out_shape: int | Sequence[int] | None = None,
     ):
@@ -214,12 +211,12 @@ class ResidualEncoder(ConvNetwork):
         channels: Sequence[int] = (32, 64, 128),
         blocks: int = 1,
         hidden: int | None = 256,
-        activation: str = "silu",
+        activation: Activation = "silu",
         in_shape: int | Sequence[int] | None = None,
         out_shape: int | Sequence[int] | None = None,
     ):
         super().__init__(channels, hidden, activation, in_shape, out_shape)
-        self.blocks = positive_blocks(self, blocks)
+        self.blocks = blocks
         if not self.open:
             self.layers = self.encoder(blocks)
 
@@ -232,18 +229,11 @@ class ResidualDecoder(ConvNetwork):
         channels: Sequence[int] = (128, 64, 32),
         blocks: int = 1,
         hidden: int | None = 256,
-        activation: str = "silu",
+        activation: Activation = "silu",
         in_shape: int | Sequence[int] | None = None,
         out_shape: int | Sequence[int] | None = None,
     ):
         super().__init__(channels, hidden, activation, in_shape, out_shape)
-        self.blocks = positive_blocks(self, blocks)
+        self.blocks = blocks
         if not self.open:
             self.layers = self.decoder(blocks)
-
-
-def positive_blocks(network: ConvNetwork, blocks: int) -> int:
-    if blocks < 1:
-        plain = type(network).__name__.replace("Residual", "Conv")
-        raise ValueError(f"{type(network).__name__}(blocks={blocks}): expected at least 1; {plain} has none")
-    return blocks

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from .mlp import dense
-from .network import Network
+from .network import Activation, Network
 
 
 class LibraryDecoder(Network):
@@ -27,7 +28,7 @@ class LibraryDecoder(Network):
     def __init__(
         self,
         hidden: int | Sequence[int] = (128,),
-        activation: str = "relu",
+        activation: Activation | Literal["gated"] = "relu",
         in_shape: int | Sequence[int] | None = None,
         out_shape: int | Sequence[int] | None = None,
     ):

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 from math import prod
+from typing import Literal
 
 from torch import Tensor, nn
 
 from ..distributions.hyperbolic import to_tangent
-from .network import Network, activation
+from .network import Activation, Network, activation
 
 
 class MLP(Network):
@@ -29,7 +30,7 @@ class MLP(Network):
     def __init__(
         self,
         hidden: int | Sequence[int] = (128,),
-        activation: str = "relu",
+        activation: Activation | Literal["gated"] = "relu",
         heads: int = 1,
         in_shape: int | Sequence[int] | None = None,
         out_shape: int | Sequence[int] | None = None,
@@ -39,8 +40,6 @@ class MLP(Network):
         self.reads_mask = reads_mask
         self.hidden = (hidden,) if isinstance(hidden, int) else tuple(int(n) for n in hidden)
         self.activation, self.heads = activation, heads
-        if any(n < 1 for n in self.hidden):
-            raise ValueError(f"MLP(hidden={self.hidden}): expected positive widths; () makes a linear map")
         if self.in_shape is not None and self.out_shape is not None:
             widths = (prod(self.in_shape), *self.hidden, prod(self.out_shape))
             if heads < 1 or widths[-1] % heads:
@@ -61,7 +60,7 @@ class BallMLP(MLP):
     def __init__(
         self,
         hidden: int | Sequence[int] = (128,),
-        activation: str = "relu",
+        activation: Activation | Literal["gated"] = "relu",
         curvature: float = 1.0,
         in_shape: int | Sequence[int] | None = None,
         out_shape: int | Sequence[int] | None = None,

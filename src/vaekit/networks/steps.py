@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..core import Component
+
+Cell = Literal["gru", "lstm"]
 
 
 class Steps(Component):
@@ -20,10 +23,6 @@ class Steps(Component):
 
     def __init__(self, width: int, layers: int, n_in: int | None = None):
         super().__init__()
-        if width < 1 or layers < 1 or (n_in is not None and n_in < 1):
-            raise ValueError(
-                f"{type(self).__name__}(width={width}, layers={layers}, n_in={n_in}): expected positive sizes"
-            )
         self.width, self.layers, self.n_in = width, layers, n_in
 
     def forward(self, steps: Tensor, there: Tensor | None = None) -> Tensor:
@@ -42,10 +41,8 @@ class Recurrent(Steps):
     what a series is pooled to. All steps of a layer are projected at once; the loop is over what the state is for.
     """
 
-    def __init__(self, width: int = 128, layers: int = 1, cell: str = "gru", n_in: int | None = None):
+    def __init__(self, width: int = 128, layers: int = 1, cell: Cell = "gru", n_in: int | None = None):
         super().__init__(width, layers, n_in)
-        if cell not in ("gru", "lstm"):
-            raise ValueError(f'Recurrent(cell={cell!r}): expected "gru" or "lstm"')
         self.cell, gates = cell, 3 if cell == "gru" else 4
         if n_in is not None:
             self.read = nn.ModuleList(nn.Linear(n, gates * width) for n in (n_in, *[width] * (layers - 1)))

@@ -147,8 +147,6 @@ class VAEGAN(Objective):
 
     def __init__(self, features: nn.Module, head: nn.Module, gamma: float | Hyper = 1.0, turns: int = 1):
         super().__init__()
-        if turns < 1:
-            raise ValueError(f"VAEGAN(turns={turns}): expected at least one step per turn of the critic")
         self.features, self.head, self.gamma, self.turns = features, head, hyper(gamma), turns
 
     def settled(self, *, x_shape: tuple[int, ...] | None = None, **sizes: object) -> VAEGAN:

@@ -44,8 +44,6 @@ class TotalCorrelation(Objective):
 
     def __init__(self, beta: float | Hyper = 6.0, estimator: Estimator = "weighted", rows: int | None = None):
         super().__init__()
-        if estimator not in ("weighted", "stratified"):
-            raise ValueError(f'TotalCorrelation(estimator={estimator!r}): expected "weighted" or "stratified"')
         self.beta, self.estimator, self.rows = hyper(beta), estimator, rows
 
     def settled(self, *, rows: int | None = None, **sizes: object) -> TotalCorrelation:
@@ -102,8 +100,6 @@ class DIP(Objective):
 
     def __init__(self, kind: Literal[1, 2] = 2, off_diagonal: float | Hyper = 10.0, diagonal: float | Hyper = 10.0):
         super().__init__()
-        if kind not in (1, 2):
-            raise ValueError(f"DIP(kind={kind!r}): expected 1 or 2")
         self.kind, self.off_diagonal, self.diagonal = kind, hyper(off_diagonal), hyper(diagonal)
 
     def check(self, model: VAEModule) -> None:
@@ -147,10 +143,6 @@ class WAE(Objective):
         scales: tuple[float, ...] | None = None,
     ):
         super().__init__()
-        if kernel not in SCALES:
-            raise ValueError(f'WAE(kernel={kernel!r}): expected "imq" or "rbf"')
-        if scales is not None and not all(s > 0 for s in scales):
-            raise ValueError(f"WAE(scales={scales}): expected positive numbers")
         self.weight, self.rate, self.kernel = hyper(weight), hyper(rate), kernel
         self.scales = None if scales is None else tuple(scales)
 

@@ -22,8 +22,6 @@ class ClassELBO(Objective):
 
     def __init__(self, alpha: float = 0.1, beta: float | Hyper = 1.0, share: float | None = None):
         super().__init__()
-        if alpha < 0:
-            raise ValueError(f"ClassELBO(alpha={alpha}): expected a weight of at least 0")
         self.alpha, self.beta, self.share = alpha, hyper(beta), share
 
     def settled(self, *, rows: int | None = None, labelled: int | None = None, **sizes: object) -> Objective:

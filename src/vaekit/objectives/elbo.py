@@ -22,8 +22,6 @@ class ELBO(Objective):
         self, beta: float | Hyper = 1.0, free_bits: float = 0.0, capacity: float | Hyper | None = None
     ) -> None:
         super().__init__()
-        if free_bits < 0:
-            raise ValueError(f"ELBO(free_bits={free_bits}): expected nats per unit, at least 0")
         if free_bits and capacity is not None:
             raise ValueError("ELBO takes free_bits or capacity, not both: each replaces the rate")
         self.beta, self.free_bits = hyper(beta), free_bits

@@ -42,8 +42,6 @@ class OfParts(Objective):
     def __init__(self, weights: Sequence[float] | None = None):
         super().__init__()
         self.weights = None if weights is None else tuple(float(w) for w in weights)
-        if self.weights is not None and min(self.weights) < 0:
-            raise ValueError(f"{type(self).__name__}(weights={self.weights}): expected numbers of at least 0")
 
     def check(self, model: VAEModule) -> None:
         super().check(model)
@@ -85,8 +83,6 @@ class PartsELBO(OfParts):
         weights: Sequence[float] | None = None,
     ):
         super().__init__(weights)
-        if subsets < 0:
-            raise ValueError(f"PartsELBO(subsets={subsets}): expected a number of sets per row, at least 0")
         self.beta, self.subsets, self.alone = hyper(beta), subsets, alone
 
     def forward(self, model: VAEModule, batch: Batch, step: Tensor, noise: Noise) -> Terms:
@@ -149,8 +145,6 @@ class ExpertIWAE(OfParts):
 
     def __init__(self, k: int = 10, weights: Sequence[float] | None = None):
         super().__init__(weights)
-        if k < 1:
-            raise ValueError(f"ExpertIWAE(k={k}): expected at least one draw per part")
         self.k = k
 
     def check(self, model: VAEModule) -> None:

@@ -25,10 +25,6 @@ class RAE(Objective):
 
     def __init__(self, beta: float | Hyper = 1e-2, decoder_l2: float = 0.0, gradient_penalty: float = 0.0):
         super().__init__()
-        if decoder_l2 < 0 or gradient_penalty < 0:
-            raise ValueError(
-                f"RAE(decoder_l2={decoder_l2}, gradient_penalty={gradient_penalty}): expected weights of at least 0"
-            )
         self.beta, self.decoder_l2, self.gradient_penalty = hyper(beta), decoder_l2, gradient_penalty
         self.reads_weights = decoder_l2 > 0
 

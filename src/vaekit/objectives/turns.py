@@ -20,11 +20,6 @@ class Lagging(Objective):
 
     def __init__(self, objective: Objective, turns: int = 10, until: int | None = None):
         super().__init__()
-        if turns < 1 or (until is not None and until < 0):
-            raise ValueError(
-                f"Lagging(turns={turns}, until={until}): expected at least one step per turn, and a number of steps of "
-                "at least 0, or None"
-            )
         self.objective, self.turns, self.until = objective, turns, until
 
     @property

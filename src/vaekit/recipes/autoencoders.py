@@ -6,6 +6,7 @@ from ..latents import Latent, PointMass, StandardNormal
 from ..likelihoods import Bernoulli
 from ..networks import MLP, Spectral
 from ..objectives import AAE, RAE, WAE
+from ..objectives.aggregate import Kernel
 from .recipe import Parts, classic, plain, recipe
 
 
@@ -30,7 +31,7 @@ def rae_sn(latent_dim: int, beta: float = 1e-4, hidden: tuple[int, ...] = (128,)
 
 
 @recipe("Tolstikhin et al. 2018, arXiv:1711.01558")
-def wae(latent_dim: int, weight: float = 100.0, kernel: str = "imq", hidden: tuple[int, ...] = (128,)) -> Parts:
+def wae(latent_dim: int, weight: float = 100.0, kernel: Kernel = "imq", hidden: tuple[int, ...] = (128,)) -> Parts:
     """A deterministic autoencoder whose codes together follow the prior: the Wasserstein autoencoder, by MMD."""
     return classic(Latent(PointMass(latent_dim), StandardNormal()), hidden, objective=WAE(weight, kernel=kernel))
 
@@ -58,7 +59,7 @@ def info_vae(
     latent_dim: int,
     alpha: float = 0.0,
     weight: float = 100.0,
-    kernel: str = "imq",
+    kernel: Kernel = "imq",
     hidden: tuple[int, ...] = (128,),
 ) -> Parts:
     """The rate weighed by 1 - alpha, and the distance (MMD) of all codes together to the prior by `weight`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..likelihoods import Bernoulli, Gaussian
+from ..likelihoods.real import Scale
 from ..networks import ResidualDecoder, ResidualEncoder
 from .recipe import Parts, classic, convolutional, dense, plain, recipe
 
@@ -14,7 +15,7 @@ def vae(latent_dim: int, hidden: tuple[int, ...] = (128,)) -> Parts:
 
 
 @recipe("Kingma & Welling 2014, arXiv:1312.6114")
-def vae_tanh(latent_dim: int, hidden: tuple[int, ...] = (128,), scale: float | str = 1.0) -> Parts:
+def vae_tanh(latent_dim: int, hidden: tuple[int, ...] = (128,), scale: float | Scale = 1.0) -> Parts:
     """The classic for data in [-1, 1]: tanh out, Gaussian likelihood."""
     return dense(plain(latent_dim), hidden, heads=2, likelihood=Gaussian(scale, mean="tanh"))
 

@@ -38,6 +38,7 @@ from ..latents import (
     VonMisesFisher,
     WrappedNormal,
 )
+from ..latents.posteriors import Draws
 from ..likelihoods import Bernoulli, Gaussian, Multinomial
 from ..networks import MLP, BallMLP, TopicMixture
 from ..objectives import ELBO, TwoStage
@@ -184,7 +185,7 @@ def straight_through(
 
 @recipe("Maddison et al. 2017, arXiv:1611.00712, appendix B")
 def binary(
-    latent_dim: int, temperature: float = 0.5, draws: str = "relaxed", hidden: tuple[int, ...] = (128,)
+    latent_dim: int, temperature: float = 0.5, draws: Draws = "relaxed", hidden: tuple[int, ...] = (128,)
 ) -> Parts:
     """latent_dim bits, relaxed in training (or "straight-through") and hard in evaluation."""
     return classic(Latent(Binary(latent_dim, temperature, draws), BinaryPrior()), hidden)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from ..core import Ramp
 from ..latents import Conditional, Normal
 from ..likelihoods import Likelihood, NegativeBinomial, ZeroInflatedNegativeBinomial
+from ..likelihoods.counts import Dispersion, Library
 from ..networks import MLP, LibraryDecoder
 from ..objectives import ELBO, ClassELBO
 from .labels import under_a_class
 from .recipe import Parts, plain, recipe
 
 
-def counted(library: str | None, zero_inflated: bool, dispersion: str) -> Likelihood:
+def counted(library: Library | None, zero_inflated: bool, dispersion: Dispersion) -> Likelihood:
     family = ZeroInflatedNegativeBinomial if zero_inflated else NegativeBinomial
     return family(dispersion, library)
 
@@ -19,9 +20,9 @@ def counted(library: str | None, zero_inflated: bool, dispersion: str) -> Likeli
 @recipe("Lopez et al. 2018, Nature Methods 15, 1053")
 def counts(
     latent_dim: int,
-    library: str | None = "observed",
+    library: Library | None = "observed",
     zero_inflated: bool = False,
-    dispersion: str = "per_dimension",
+    dispersion: Dispersion = "per_dimension",
     warm_up: int = 400,
     hidden: tuple[int, ...] = (128,),
 ) -> Parts:
@@ -42,7 +43,7 @@ def count_classes(
     classes: int = 10,
     alpha: float = 50.0,
     zero_inflated: bool = False,
-    dispersion: str = "per_dimension",
+    dispersion: Dispersion = "per_dimension",
     hidden: tuple[int, ...] = (128,),
 ) -> Parts:
     """The same under a class, known for some rows (scANVI): predicts the others', such as types of cells."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from ..latents import (
     Categorical,
     Conditional,
@@ -50,7 +52,7 @@ def vade(
     latent_dim: int,
     clusters: int = 10,
     pretraining: int = 40,
-    covariance: str = "full",
+    covariance: Literal["diagonal", "full"] = "full",
     hidden: tuple[int, ...] = (500, 500),
 ) -> Parts:
     """Clusters: an autoencoder first, then a mixture fitted to its codes as the prior of a VAE."""

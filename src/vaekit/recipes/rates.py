@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from ..core import Cycle, Ramp
 from ..latents import AutoregressivePrior, CommittedNormal, Latent, Normal, StandardNormal
 from ..likelihoods import Gaussian
 from ..networks import MLP
 from ..objectives import DIP, ELBO, FactorTC, Lagging, TotalCorrelation
+from ..objectives.aggregate import Estimator
 from .recipe import Parts, classic, dense, plain, recipe
 
 
@@ -71,7 +74,9 @@ def cyclical(latent_dim: int, period: int = 5000, hidden: tuple[int, ...] = (128
 
 
 @recipe("Chen et al. 2018, arXiv:1802.04942")
-def beta_tc(latent_dim: int, beta: float = 6.0, estimator: str = "weighted", hidden: tuple[int, ...] = (128,)) -> Parts:
+def beta_tc(
+    latent_dim: int, beta: float = 6.0, estimator: Estimator = "weighted", hidden: tuple[int, ...] = (128,)
+) -> Parts:
     """The codes' total correlation, estimated within the batch, weighed by beta."""
     return classic(plain(latent_dim), hidden, heads=2, objective=TotalCorrelation(beta, estimator))
 
@@ -79,7 +84,7 @@ def beta_tc(latent_dim: int, beta: float = 6.0, estimator: str = "weighted", hid
 @recipe("Kumar et al. 2018, arXiv:1711.00848")
 def dip(
     latent_dim: int,
-    kind: int = 2,
+    kind: Literal[1, 2] = 2,
     off_diagonal: float = 10.0,
     diagonal: float = 10.0,
     hidden: tuple[int, ...] = (128,),

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from torch import nn
 
+from ..constructors import check_values, checked_constructor
 from ..core import Batch
 from ..data.spec import DataSpec
 from ..latents import AbstractLatent, Latent, Normal, StandardNormal
@@ -28,6 +29,7 @@ from ..objectives import ELBO, Objective
 from ..suggest import nearest
 
 
+@checked_constructor
 @dataclass(frozen=True)
 class Pretraining:
     """What a model is trained for first, its prior being N(0, I), and for how many epochs, no more than are trained
@@ -37,6 +39,7 @@ class Pretraining:
     epochs: int
 
 
+@checked_constructor
 @dataclass(frozen=True)
 class Parts:
     """What a model is made of; sizes may be open. A part that is None is inferred from the data, or not needed.
@@ -58,6 +61,7 @@ class Parts:
 Builder = Callable[..., Parts]
 
 
+@checked_constructor
 @dataclass(frozen=True)
 class Regime:
     """How a recipe is trained: what the estimator's settings of these names are where they are None.
@@ -86,7 +90,9 @@ class Recipe:
                     f"recipe {name!r} takes no {setting!r}{nearest(setting, known)}; it takes: {', '.join(known)}"
                 )
         self.name = name
-        self._settings = {**known, **settings}
+        builder = self._entry.builder
+        own = check_values(f"recipes.{builder.__name__}", settings, builder, builder.__name__)
+        self._settings = {**known, **own}
 
     @property
     def settings(self) -> Mapping[str, Any]:

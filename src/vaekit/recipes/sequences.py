@@ -6,6 +6,7 @@ from ..core import Ramp
 from ..data.spec import DataSpec
 from ..likelihoods import Autoregressive, Categorical, Likelihood
 from ..networks import MLP, Recurrent, SequenceDecoder, SequenceEncoder, Steps, TemporalConv, Transformer
+from ..networks.steps import Cell
 from ..objectives import ELBO
 from .recipe import Parts, plain, recipe
 
@@ -18,7 +19,7 @@ def series(latent_dim: int, steps: Steps, warm_up: int) -> Parts:
 
 
 @recipe("Fabius & van Amersfoort 2014, arXiv:1412.6581", of_columns=True)
-def recurrent(latent_dim: int, width: int = 128, layers: int = 1, cell: str = "gru", warm_up: int = 500) -> Parts:
+def recurrent(latent_dim: int, width: int = 128, layers: int = 1, cell: Cell = "gru", warm_up: int = 500) -> Parts:
     """Series (N, T, C) by gated recurrent networks; padding and gaps are NaN; the likelihood follows the data."""
     return series(latent_dim, Recurrent(width, layers, cell), warm_up)
 
@@ -40,7 +41,7 @@ def sentence(
     latent_dim: int,
     levels: int | None = None,
     width: int = 256,
-    cell: str = "gru",
+    cell: Cell = "gru",
     dropout: float = 0.25,
     warm_up: int = 2000,
 ) -> Parts:

@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ..constructors import Fixed
 from ..settings import Choice, Number, Rule, Whole, checked, optional
 
 Schedule = Literal["constant", "cosine", "linear"]
@@ -25,6 +26,7 @@ RULES: dict[str, Rule] = {
     "average": optional(Number(0.0, 1.0, open_high=True, words="a decay in [0, 1) such as 0.999")),
 }
 """The settings of Adam that estimators have, too."""
+BETAS = Fixed((Number(0.0, 1.0, open_high=True, words="a decay in [0, 1)"),) * 2)
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Adam:
         for name, rule in RULES.items():
             if name != "lr":
                 object.__setattr__(self, name, checked(name, getattr(self, name), rule))
+        object.__setattr__(self, "betas", checked("betas", self.betas, BETAS))
 
     @property
     def rates(self) -> tuple[float, ...]:

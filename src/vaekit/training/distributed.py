@@ -20,6 +20,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from ..constructors import checked_constructor
 from ..core import Batch, Noise, Terms
 from .learner import Ensemble, Learner
 from .pace import usual_threads
@@ -78,6 +79,7 @@ def _(rows: Tensor) -> Tensor:
     return rows.new_empty((dist.get_world_size(), *rows.shape))
 
 
+@checked_constructor
 class Processes:
     """The processes that train one model: of the rows of a batch each takes those at rank, rank + size, ...
 

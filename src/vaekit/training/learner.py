@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 from torch.utils import _pytree as pytree
 
+from ..constructors import checked_constructor
 from ..core import Batch, Noise, Recorder, Source, Tape, Terms, prefixed
 from ..model import VAEModule
 from ..networks import Network, evaluating
@@ -29,6 +30,7 @@ ABSURD = 1e9
 """Nats per cell that no model reaches, however badly it starts."""
 
 
+@checked_constructor
 class Learner(nn.Module):
     """A model and its objective. `forward(batch, noise)` is pure: changes of state are returned as updates.
 
@@ -167,6 +169,7 @@ class Sources:
             source.state = state
 
 
+@checked_constructor
 class Ensemble(nn.Module):
     """K learners of one architecture as one module with stacked parameters: one program trains them all.
 

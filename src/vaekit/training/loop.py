@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ..constructors import checked_constructor
 from ..core import Batch, LocalDraws, OwnGlobals, Source, Terms, is_trainable, may_draw, public, trainable_copy
 from ..data.rows import AbstractRows, as_rows
 from ..data.spec import DataSpec
@@ -18,7 +19,6 @@ from ..data.stored import as_data
 from ..model import VAEModule
 from ..networks import Network, evaluating
 from ..objectives import ELBO, Objective
-from ..settings import Whole, checked
 from .adam import Adam
 from .distributed import Processes, join
 from .learner import Ensemble, Learner
@@ -41,6 +41,7 @@ class Diverged(ArithmeticError):
         self.step = step
 
 
+@checked_constructor
 class Training:
     """A learner (or an ensemble), its rows and its place in them. Iterate over it: it yields itself after each step.
 
@@ -62,7 +63,6 @@ class Training:
         processes: Processes | None = None,
         sharded: bool = False,
     ):
-        epochs, batch_size = checked("epochs", epochs, Whole(0)), checked("batch_size", batch_size, Whole(1))
         if isinstance(learner, Learner):
             learner.to(memory_format=torch.channels_last)  # of what has four dimensions: convolutions run faster
         self.learner, self.rows, self.epochs = learner, rows, epochs

@@ -47,13 +47,6 @@ class Privacy(Component):
         seed: int | None = None,
     ):
         super().__init__()
-        if not epsilon > 0 or not 0 < delta < 1 or not clip > 0:
-            raise ValueError(
-                f"Privacy(epsilon={epsilon}, delta={delta}, clip={clip}): expected epsilon and clip above 0, delta "
-                "between 0 and 1"
-            )
-        if accountant not in ("rdp", "prv"):
-            raise ValueError(f'Privacy(accountant={accountant!r}): expected "rdp" or "prv"')
         self.epsilon, self.delta, self.clip, self.accountant, self.seed = epsilon, delta, clip, accountant, seed
 
     def noise_multiplier(self, rate: float, steps: int) -> float:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from ..constructors import checked_constructor
 from ..core import Batch, Noise, Terms
 from .adam import Adam, Moments
 from .captured import Captured
@@ -44,6 +45,7 @@ class Turn:
         self.graph = Captured(self.take, step.learner)
 
 
+@checked_constructor
 class Step:
     """`step(batch, noise)` moves a learner, or an ensemble of learners, by one step and returns its terms.
 
