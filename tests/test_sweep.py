@@ -95,7 +95,7 @@ SKIP = {
     "lr and beta over seeds": 5.0,
     "beta of one seed, rows shared": 4.0,
     "one rate for all": 1.2,
-    "two players": 2.0,
+    "two players": 3.0,
 }
 """Norms of gradients above which some members leave out some steps, but none of them half, which is a divergence."""
 
@@ -127,7 +127,8 @@ def test_a_member_is_the_model_trained_alone(members, settings):
         stopped.add((lone.ended, len(lone.history)))
     if "skip" in adam:
         skipped = training.step.moments["model"].skipped
-        assert skipped.any() and (skipped < training.taken / 2).all()
+        lasts = [course.history[-1] for course in courses]
+        assert skipped.any() and all(last["skipped"] < last["step"] / 2 for last in lasts)
     assert patience is None or len(stopped) > 1 or members != "lr and beta over seeds", "all ended together"
 
 

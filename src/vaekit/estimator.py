@@ -78,7 +78,8 @@ class VAE(Evaluated):
         cannot hold, another value than that of a constant: "missing" treats the cell as missing, with one warning, and
         anomaly scores count it as rare; "error" refuses the rows.
     validation: held-out share of the training rows (0: none), or rows to hold out. The test set is never touched.
-    patience: epochs without a better held-out ELBO before training stops and the best weights return; None: never.
+    patience: epochs without a better held-out ELBO before training stops and the best weights return; None: never. A
+        training that has diverged goes back to its last good state before it is stopped, and the epochs count anew.
     initialiser: "glorot" (Keras' default), "he", "torch", of the library's own networks.
     missing: whether NaN marks a missing cell of an array; otherwise a NaN is refused. A table says itself what is
         missing.

@@ -13,6 +13,7 @@ from vaekit.data.spec import DataSpec
 from vaekit.objectives import ELBO
 from vaekit.training import Adam, Diverged, Ensemble, Training, recovery
 from vaekit.training.fitting import fit
+from vaekit.training.history import Course
 from vaekit.training.loop import assemble
 from vaekit.training.recovery import Recovery
 
@@ -134,6 +135,87 @@ def test_a_training_of_which_every_step_is_skipped_is_none(digits):
     for epochs in (1, 4):
         with pytest.raises(Diverged, match=r"steps were left out, their gradient's norm above skip=1e-06"):
             vk.VAE(epochs=epochs, batch_size=45, validation=0, skip=1e-6).fit(digits)
+
+
+@pytest.mark.parametrize("patience", [1, 2, 5])
+@pytest.mark.parametrize("seeds", [None, 2])
+def test_a_training_of_which_every_step_is_skipped_is_none_where_patience_ends_it(digits, patience, seeds, monkeypatch):
+    monkeypatch.setattr(recovery, "WINDOW", 100)
+    settings = dict(epochs=50, batch_size=45, skip=1e-6, patience=patience, seeds=seeds)
+    with pytest.raises(Diverged, match="went back to step 0" if seeds is None else "diverged"):
+        vk.VAE(validation=digits[:30], **settings).fit(digits)
+
+
+def test_a_training_that_patience_would_end_goes_back_and_continues(digits, monkeypatch):
+    """It leaves out its steps. It has taken too few to be judged within training, and has no state but the first."""
+    monkeypatch.setattr(recovery, "WINDOW", 100)
+    vae = estimator("steep", 0.1, epochs=14, validation=digits[:30], patience=3, average=None).fit(digits)
+    went = [r for r in vae.history_ if "rolled_back" in r]
+    assert len(went) == 1 and went[0]["rolled_back"] == 0 and went[0]["step"] < 100
+    after = [r for r in vae.history_ if r["epoch"] > went[0]["epoch"]]
+    assert went[0]["skipped"] > went[0]["step"] / 2 and len(after) >= 3
+    assert all(r["lr"] == pytest.approx(2e-3) and r["skipped"] == went[0]["skipped"] for r in after)
+    assert after[-1]["elbo"] > after[0]["elbo"] and after[-1]["val_elbo"] > after[0]["val_elbo"]
+
+
+def test_a_return_before_patience_ends_the_training_resumes_bit_for_bit(digits, tmp_path, monkeypatch):
+    monkeypatch.setattr(recovery, "WINDOW", 100)
+    settings = dict(epochs=14, validation=digits[:30], patience=3, average=None)
+    whole = estimator("steep", 0.1, **settings).fit(digits)
+    returned = next(r["step"] for r in whole.history_ if "rolled_back" in r)
+    with pytest.raises(Stop):
+        estimator("steep", 0.1, **settings).fit(digits, run=tmp_path, display=Until(returned + 1))
+    resumed = estimator("steep", 0.1, **settings).fit(digits, run=tmp_path, resume=True)
+    assert timeless(whole.history_) == timeless(resumed.history_) and whole.ended_ == resumed.ended_
+    mine, again = whole.module_.state_dict(), resumed.module_.state_dict()
+    assert all(torch.equal(mine[n], again[n]) for n in mine)
+
+
+def test_patience_begins_anew_after_a_return():
+    course = Course()
+    epochs = [(1, -5.0, {}), (2, -9.0, {}), (3, -9.0, {"rolled_back": 0}), (4, -8.0, {}), (5, -7.0, {})]
+    ended = []
+    for epoch, elbo, more in epochs:
+        course.add({"epoch": epoch, "val_elbo": elbo, **more})
+        ended.append(course.exhausted(2))
+    assert course.best_epoch == 1 and ended == [False, False, False, False, True]
+
+
+@pytest.mark.parametrize("batch_size", [15, 90])
+def test_a_training_that_the_time_ends_while_it_diverges_says_so(digits, tmp_path, batch_size, caplog):
+    """Within an epoch and at its end, after a single step that was left out. No checkpoint takes it for good."""
+    settings = dict(epochs=2, batch_size=batch_size, validation=0, skip=1e-6)
+    vae = vk.VAE(**settings).fit(digits, run=tmp_path, max_seconds=1e-9)
+    assert vae.ended_ == "time limit" and "was cut short while it diverged, 1 of the last 1 steps" in caplog.text
+    assert "it has the weights of step 0" in caplog.text
+    with pytest.raises(Diverged, match="steps were left out"):
+        vk.VAE(**settings).fit(digits, run=tmp_path, resume=True)
+
+
+@pytest.mark.parametrize("after", [1, 3])
+def test_an_interruption_at_the_end_of_an_epoch_keeps_no_diverged_weights(digits, after, monkeypatch, caplog):
+    monkeypatch.setattr(recovery, "WINDOW", 100)
+    interrupt = Until(10**9)
+    interrupt.epoch = lambda training, record: record["epoch"] == after and os.kill(os.getpid(), signal.SIGINT)
+    vae = estimator("far", limit=-1.0, lr=1.0, skip=None).fit(digits, display=interrupt)
+    assert vae.ended_ == "interrupted" and len(vae.history_) == after
+    assert "was cut short while it diverged, the loss was far above its start in" in caplog.text
+    assert all(float(p.detach().abs().max()) < 1 for p in vae.module_.parameters())
+
+
+def test_a_fault_in_the_last_steps_is_found_at_the_end_of_training(digits, monkeypatch):
+    """In fewer steps than a window has, after a state was kept."""
+    monkeypatch.setattr(recovery, "WINDOW", 24)
+    monkeypatch.setattr(recovery, "SHORTEST", 12)
+    training = training_of(digits, ELBO(), epochs=10)
+    guard = Recovery(training)
+    for _ in training:
+        if training.taken > 48:
+            training.learner.far += 1
+        if training.epoch_ended:
+            back, failed = guard.look([0], training.epoch >= training.epochs)
+            assert not failed and bool(back) == (training.taken == 60)
+    assert guard.back == {0: 24}
 
 
 def test_a_loss_that_begins_beyond_all_measure_is_diverged(digits):

@@ -6,7 +6,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from functools import partial
@@ -237,7 +237,7 @@ class Watched:
             seconds = time.perf_counter() - clock
             rows = min(training.batch_size * (training.taken - since), len(training.rows))
             if training.taken % CHECK_STEPS == 0:
-                self._look()
+                self._look(self.active)
             if training.epoch_ended:
                 self._end_epoch(seconds, rows)
                 clock, since = time.perf_counter(), training.taken
@@ -254,10 +254,13 @@ class Watched:
                 return "interrupted" if interrupted else "time limit"
         return "finished"
 
-    def _look(self) -> None:
-        """Lets members that have diverged go back, or ends them. Raises Diverged for a learner that trains alone."""
+    def _look(self, members: Sequence[int], ending: bool = False) -> Collection[int]:
+        """Lets members that have diverged go back, or ends them; returns those that went back.
+
+        Raises Diverged for a learner that trains alone.
+        """
         training, recovery = self.training, self.recovery
-        back, failed = recovery.look(self.active, training.epoch >= training.epochs)
+        back, failed = recovery.look(members, training.epoch >= training.epochs, ending)
         for k in back:
             self.courses[k].rolled_back = recovery.back[k]
         for k, fault in failed.items():
@@ -265,27 +268,37 @@ class Watched:
                 raise recovery.diverged(k, fault)
             self.courses[k].failed, self.courses[k].ended = fault.step, "diverged"
             log.warning("member %d of %d diverged: %s", k, len(self.courses), fault.reason)
+        return back.keys()
+
+    def _look_before_stopping(self) -> None:
+        """Judges the members that `patience` would end now, however few steps they took. One that has diverged goes
+        back and continues, and its patience begins anew."""
+        exhausted = [k for k in self.active if self.courses[k].exhausted(self.patience)]
+        for k in self._look(exhausted, ending=True) if exhausted else ():
+            self.courses[k].history[-1]["rolled_back"] = self.recovery.back[k]
 
     def _well(self, stop: bool) -> bool:
         """Whether the present state may be saved. Between looks nothing goes back, so that equal runs do at equal
-        steps; a training that ends here gets the weights of the last good state."""
-        if self.training.epoch_ended or self.training.taken % CHECK_STEPS == 0:
+        steps; a training that is cut short here gets the weights of the last good state."""
+        if not stop and (self.training.epoch_ended or self.training.taken % CHECK_STEPS == 0):
             return True
-        faults = self.recovery.faults(self.active, ended=stop)
-        for k in faults if stop else ():
-            self.recovery.restore(k)
+        faults = self.recovery.faults(self.active, ending=stop)
+        for k, fault in faults.items() if stop else ():
+            self.recovery.leave(k, fault)
         return not faults
 
     def _end_epoch(self, seconds: float, rows: int) -> None:
         """Scores the held-out rows and keeps the best weights; a line of history for every member."""
-        self._look()
-        if not self.active:
+        self._look(self.active)
+        members = self.active
+        if not members:
             return
         with self.training.step.averaged():
             better = self._judge(seconds, rows)
             if better:
                 self._keep(better)
-        record = together([self.courses[k].history[-1] for k in self.active])
+        self._look_before_stopping()
+        record = together([self.courses[k].history[-1] for k in members])
         self.display.epoch(self.training, record)
         log.info(describe(record, self.training.epochs))
 

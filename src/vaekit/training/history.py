@@ -56,8 +56,11 @@ class Course:
         return True
 
     def exhausted(self, patience: int | None) -> bool:
-        """Whether the best epoch is `patience` epochs past."""
-        return patience is not None and bool(self.history) and self.history[-1]["epoch"] - self.best_epoch >= patience
+        """Whether the best epoch, and that of a return to an earlier state, are `patience` epochs past."""
+        if patience is None or not self.history:
+            return False
+        since = [self.best_epoch, *(record["epoch"] for record in self.history if "rolled_back" in record)]
+        return self.history[-1]["epoch"] - max(since) >= patience
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps; how it ended follows from it."""

@@ -21,6 +21,8 @@ CHECK_STEPS = 500
 """How often, within an epoch, the host reads the counters of the device."""
 WINDOW = 100
 """Steps after which a training is judged by its recent steps, at least."""
+SHORTEST = 20
+"""Steps after which a training that was judged before is judged again where it ends, at least."""
 LOWER = 0.1
 """Factor of the learning rate after going back."""
 SOME = 512
@@ -108,22 +110,23 @@ class Recovery:
 
     # -- looking -------------------------------------------------------------------------------------
 
-    def faults(self, members: Collection[int], ended: bool = False) -> dict[int, Fault]:
+    def faults(self, members: Collection[int], ending: bool = False) -> dict[int, Fault]:
         """The members that have diverged. Reads the device.
 
-        ended: whether the training ends here, so that even a short one is judged.
+        ending: whether their training is about to end. Then fewer steps are enough to judge it.
         """
         failures = self.training.failures()
-        judged = [k for k in members if self._judged(k) or (ended and self.steps[k][1] == 0)]
+        judged = [k for k in members if self._judged(k, ending)]
         found = self._by_recent_steps(judged) if judged else {}
         for k in members:
             if failures[k] >= 0:
                 found[k] = Fault(failures[k], f"the loss is not finite since step {failures[k]}", failures[k] == 0)
         return found
 
-    def _judged(self, member: int) -> bool:
-        """Whether a member has taken enough steps to be judged by them."""
-        return self.training.taken - self.windows[member] >= WINDOW
+    def _judged(self, member: int, ending: bool = False) -> bool:
+        """Whether a member has taken enough steps to be judged by them. One that ends unjudged is judged by any."""
+        ends = min(SHORTEST, WINDOW) if self.steps[member][1] else 1
+        return self.training.taken - self.windows[member] >= (ends if ending else WINDOW)
 
     def _by_recent_steps(self, members: Collection[int]) -> dict[int, Fault]:
         counts, found = self._counts(), {}
@@ -146,9 +149,15 @@ class Recovery:
 
     # -- going back ----------------------------------------------------------------------------------
 
-    def look(self, members: Collection[int], ended: bool = False) -> tuple[dict[int, Fault], dict[int, Fault]]:
-        """Lets diverged members go back, and keeps the state of the others; those that went back, those that cannot."""
-        faults = self.faults(members, ended)
+    def look(
+        self, members: Collection[int], ended: bool = False, ending: bool = False
+    ) -> tuple[dict[int, Fault], dict[int, Fault]]:
+        """Lets diverged members go back, and keeps the state of the others; those that went back, those that cannot.
+
+        ended: whether no steps are left. ending: whether training is about to end, with steps left for one that goes
+        back.
+        """
+        faults = self.faults(members, ended or ending)
         back = {k: fault for k, fault in faults.items() if self._may_go_back(k, fault, ended)}
         well = [k for k in members if k not in faults and self._judged(k)]
         for k in back:
@@ -169,9 +178,18 @@ class Recovery:
         training = self.training
         self.back[member] = self.steps[member][0]
         training.step.scale_rate(member, LOWER)
-        who = f"member {member} of {len(training.seeds)}" if len(training.seeds) > 1 else "training"
-        lr = training.step.rates[member]
-        log.warning("%s diverged, %s: it goes back to step %d, with lr=%.3g", who, fault.reason, self.back[member], lr)
+        lr, back = training.step.rates[member], self.back[member]
+        log.warning("%s diverged, %s: it goes back to step %d, with lr=%.3g", self._who(member), fault.reason, back, lr)
+
+    def _who(self, member: int) -> str:
+        members = len(self.training.seeds)
+        return f"member {member} of {members}" if members > 1 else "training"
+
+    def leave(self, member: int, fault: Fault) -> None:
+        """Gives a member whose training is cut short while it diverges the last good state, and says so."""
+        said = "%s was cut short while it diverged, %s: it has the weights of step %d"
+        log.warning(said, self._who(member), fault.reason, self.steps[member][0])
+        self.restore(member)
 
     @torch.no_grad()
     def restore(self, member: int) -> None:
