@@ -271,19 +271,24 @@ REFUSED = {(objective, latent) for objective in ("iwae dreg", "iwae partial") fo
 }
 REFUSED |= {("factor", latent) for latent in LATENTS if LATENTS[latent]().space in ("sphere", "ball", "simplex")}
 """(objective, latent) that are refused with a reason."""
-PAIRS = [
-    (objective, latent)
-    for objective in OBJECTIVES
-    for latent in LATENTS
-    if (
-        objective in ("elbo", "iwae dreg", "iwae vimco", "class elbo", *OF_PARTS)
-        or latent in ("normal", "vamp", "ladder", "codebook")
-        or (objective in ("two-stage", "prior alone") and latent in ("second stage", "codebook and pixels"))
-    )
-    and (objective, latent) not in REFUSED
-] + [(objective, latent) for objective in ("aae", "rae", "rae gradient", "wae") for latent in POINTS]
-"""What the laws are held to: every latent with two kinds of objective, every objective with four kinds of latent or
-more, and those that need no density with point masses."""
+
+
+def chosen(objective: str) -> list[str]:
+    """Latents for an objective: two of different kinds; all of those that the ELBO and objectives of parts take."""
+    taken = [latent for latent in LATENTS if (objective, latent) not in REFUSED]
+    if objective in ("elbo", "iwae vimco", *OF_PARTS):
+        return taken
+    place = list(OBJECTIVES).index(objective)
+    common = [latent for latent in ("ladder", "vamp", "codebook") if latent in taken]
+    second = common[place % len(common)] if common else taken[-1]
+    spread = taken[:: len(taken) // 5] if objective == "iwae dreg" else taken[:1]
+    return list(dict.fromkeys([*spread, second]))
+
+
+PAIRS = [(objective, latent) for objective in OBJECTIVES for latent in chosen(objective)]
+PAIRS += list(zip(("aae", "rae", "rae gradient", "wae"), 2 * list(POINTS)))
+"""Pairs for the laws: every latent with the ELBO (VIMCO where draws are hard), every objective with latents of two
+kinds, and the objectives that need no density with point masses."""
 
 KINDS_OF_COLUMNS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
     "real": lambda g, n: g.normal(3, 20, n),

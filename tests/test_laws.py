@@ -35,6 +35,7 @@ USUAL = {"normal", "vamp", "ladder", "codebook", "hamiltonian", "categorical"}
 CASES = [
     pytest.param(o, latent, marks=() if o in QUICK and latent in USUAL else pytest.mark.slow) for o, latent in PAIRS
 ]
+CHANGING = ("warm-up, free bits", "cyclical", "capacity", "subsets", "vae-gan", "lagging")
 EXACT = [name for name in LATENTS if "codebook" not in name]
 
 
@@ -67,17 +68,19 @@ def train_alone(learner, batches, noise, adam):
 
 @pytest.mark.parametrize(("objective", "latent"), CASES)
 def test_an_ensemble_equals_its_members_each_trained_alone(objective, latent):
-    """20 steps in fp64: every member has its own weights, rows, noise and clipping."""
+    """In fp64: every member has its own weights, rows, noise and clipping. Objectives whose terms or players change
+    over the steps are trained until after they did."""
+    steps = 12 if objective in CHANGING else 5
     adam = Adam(lr=1e-2, schedule="cosine", clip=0.5)
     learners = [Learner(build(latent, seed=s), OBJECTIVES[objective]()).double() for s in range(3)]
     alone = copy.deepcopy(learners)
-    batches = [[batch(m.model, seed=100 * k + t) for t in range(20)] for k, m in enumerate(learners)]
+    batches = [[batch(m.model, seed=100 * k + t) for t in range(steps)] for k, m in enumerate(learners)]
     for k, learner in enumerate(alone):
         train_alone(learner, batches[k], Source.like(learner, k), adam)
     ensemble = Ensemble(learners)
     noise = Sources([Source.like(learners[0], k) for k in range(3)])
-    step = Step(ensemble, adam, total_steps=20)
-    for t in range(20):
+    step = Step(ensemble, adam, total_steps=steps)
+    for t in range(steps):
         step(Batch(torch.stack([batches[k][t].x for k in range(3)])), noise)
     for member, lone in zip(ensemble.members(), alone):
         for (name, got), want in zip(member.state_dict().items(), lone.state_dict().values()):
@@ -261,23 +264,20 @@ def test_a_context_is_read_by_encoder_and_decoder(latent):
 def test_path_gradients_have_the_same_mean(latent):
     """The score term that sticking the landing leaves out has mean zero: for one draw both gradients agree."""
     model = build(latent).train()
-    x = rows(model.likelihood, 1).expand(4_000 if "riemannian" in latent else 20_000, -1)
+    x = rows(model.likelihood, 1).expand(4_000, -1)
     named = [p for n, p in model.named_parameters() if n not in model.generative()]
-    means, spreads = [], []
+    samples = []
     for path_only in (False, True):
-        samples = []
         for seed in range(12):
             loss = model(Batch(x), Source.like(model, seed), path_only=path_only).log_weight.mean()
             gradient = torch.autograd.grad(loss, named, allow_unused=True)
             samples.append(torch.cat([g.flatten() for g in gradient if g is not None]))
-        means.append(torch.stack(samples).mean(0))
-        spreads.append(torch.stack(samples).std(0) / 12**0.5)
-    if len(means[0]) != len(means[1]):
+    if len(samples[0]) != len(samples[12]):
         pytest.fail("the two estimators reach different parameters")
-    error = (spreads[0].square() + spreads[1].square()).sqrt() + 1e-9
-    off = ((means[0] - means[1]) / error).abs()
-    # 12 batches give a t statistic: its 1 - 1e-5 quantile with about 20 degrees of freedom is below 6.
-    assert (off > 6).double().mean() < 0.005, f"{int((off > 6).sum())} of {len(off)} gradients differ"
+    score = torch.stack(samples[:12]) - torch.stack(samples[12:])  # of the same draws
+    off = (score.mean(0) / (score.std(0) / 12**0.5 + 1e-9)).abs()
+    # 12 batches give a t statistic: its 1 - 1e-5 quantile with 11 degrees of freedom is below 7.7.
+    assert (off > 7.7).double().mean() < 0.005, f"{int((off > 7.7).sum())} of {len(off)} gradients differ"
 
 
 def test_the_doubly_reparameterised_gradient_is_unbiased():
