@@ -186,6 +186,51 @@ def test_its_folder_is_that_of_a_vae_too(fitted, saved):
     assert type(vk.load(saved)) is vk.VAE
 
 
+@pytest.fixture(scope="module")
+def kinds():
+    """Fitted estimators of every kind that is saved into a folder."""
+    x, _ = rows(60)
+    small = dict(epochs=1, compile=False, threads=1, verbose=False)
+    one, two, three = (vk.VAE(2, seeds=seeds, **small).fit(x) for seeds in (None, 2, 3))
+    detector = vk.OutlierDetector(vk.VAE(2, **small), draws=2).fit(x)
+    return {"a model": one, "two seeds": two, "three seeds": three, "a detector": detector}
+
+
+def content(folder):
+    return {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize("after", ["a model", "two seeds", "three seeds", "a detector"])
+def test_what_is_saved_over_another_kind_leaves_no_file_of_it(kinds, after, tmp_path):
+    kinds[after].save(tmp_path / "alone")
+    for before in kinds:
+        home = tmp_path / before
+        kinds[before].save(home)
+        (home / "notes.txt").write_text("mine")
+        kinds[after].save(home)
+        assert content(home) == content(tmp_path / "alone") | {"notes.txt"}, before
+        assert type(vk.load(home)) is type(kinds[after])
+
+
+def test_what_is_not_of_the_model_stays(kinds, tmp_path):
+    kinds["three seeds"].save(tmp_path / "run")
+    elsewhere = tmp_path / "elsewhere"
+    (tmp_path / "run" / "seed-2").rename(elsewhere)
+    (tmp_path / "run" / "seed-2").symlink_to(elsewhere)
+    (tmp_path / "run" / "seed-1" / "notes.txt").write_text("mine")
+    kinds["a model"].save(tmp_path / "run")
+    assert content(tmp_path / "run" / "seed-1") == {"notes.txt"}
+    assert "model.safetensors" in content(elsewhere)  # a link is not followed
+
+
+def test_a_model_is_not_saved_into_a_sweep(kinds, tmp_path):
+    (tmp_path / "sweep.json").write_text("{}")
+    for kind in kinds.values():
+        with pytest.raises(FileExistsError, match="holds a sweep: save the model into another folder"):
+            kind.save(tmp_path)
+    assert content(tmp_path) == {"sweep.json"}
+
+
 def change(path, edit):
     """A configuration that someone edited and sealed again."""
     config = storage.read_json(path / "config.json")

@@ -16,6 +16,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from .paths import regular_file
+from .printable import printable, printable_line
 
 JSON_BYTES = 64 << 20
 """The largest JSON file that is read."""
@@ -30,7 +31,10 @@ DIGEST = "sha256"
 
 
 class StorageError(ValueError):
-    """A file that cannot be read as what it should be."""
+    """A file that cannot be read as what it should be. Its message is printable: names in it are escaped."""
+
+    def __init__(self, text: object):
+        super().__init__(printable_line(text))
 
 
 # -- writing ----------------------------------------------------------------------------------------
@@ -57,7 +61,7 @@ def write_atomic(path: Path, content: bytes) -> None:
     except OSError as error:
         raise OSError(
             error.errno,
-            f"cannot write {path} ({error.strerror}); what was there before is untouched: free space or "
+            f"cannot write {printable(path)} ({error.strerror}); what was there before is untouched: free space or "
             "choose another folder, then save again",
         ) from error
 

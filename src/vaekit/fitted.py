@@ -611,8 +611,34 @@ class Fitted(Reading):
         dates in seconds since 1970, NaN where missing; an array as it is."""
         return x if self.spec_.schema is None else self.spec_.schema.numbers(x, self.unknown)
 
-    def save(self, path: str | Path) -> None:
-        """Writes `config.json`, `model.safetensors` and `history.jsonl` into a folder; what was there is replaced."""
+    def save(self, path: str | Path, *, fingerprints: bool = True) -> None:
+        """Write the model into a folder.
+
+        Writes `config.json`, `model.safetensors` and `history.jsonl`. A model or an outlier detector that was saved
+        there before is replaced.
+
+        Parameters
+        ----------
+        path : str or Path
+            The folder. ``~`` is expanded.
+        fingerprints : bool, default=True
+            Whether to save fingerprints of training rows (32 bits each, at most 16,384), by which `evaluate` and
+            `health` recognise rows that the model was trained on. Who has the files can test with them whether a row
+            that they know was trained on. A model that was trained with `privacy` has none.
+
+        Raises
+        ------
+        NotFittedError
+            If the model has not been fitted.
+        ValueError
+            If weights are not finite.
+        FileExistsError
+            If the folder holds a sweep, or another process writes to it.
+
+        See Also
+        --------
+        vaekit.load
+        """
         from .saving import save
 
-        save(self, path)
+        save(self, path, fingerprints=fingerprints)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,29 +16,30 @@ from . import saving, storage
 from .estimator import VAE
 from .outliers import OutlierDetector
 from .paths import expanded
+from .saving import DETECTOR, DETECTOR_FILE
 from .storage import StorageError
 from .typecheck import check_arguments
 
-FILE = "detector.safetensors"
-"""Scores of the rows of fit, next to the files of the VAE."""
-SECTION = "detector"
-"""The section of `config.json` that makes a folder that of a detector."""
 
-
-def save_detector(detector: OutlierDetector, path: str | Path) -> None:
+def save_detector(detector: OutlierDetector, path: str | Path, fingerprints: bool = True) -> None:
     """Write a fitted detector: the files of its VAE, its scores, and a section of `config.json`."""
-    vae, path = detector.vae_, expanded(path)
+    saving.save(detector.vae_, path, partial(_write_scores, detector), fingerprints)
+
+
+def _write_scores(detector: OutlierDetector, path: Path) -> dict[str, Any]:
+    """Writes the scores of the rows of fit; the section of `config.json` that goes with them."""
     scores = {"decision_scores": detector.decision_scores_, "calibration": detector.calibration_}
-    storage.write_tensors(path / FILE, {n: torch.from_numpy(np.array(v, np.float64)) for n, v in scores.items()})
+    file = path / DETECTOR_FILE
+    storage.write_tensors(file, {n: torch.from_numpy(np.array(v, np.float64)) for n, v in scores.items()})
     settings = {n: storage.describe(v, n) for n, v in detector.get_params(deep=False).items() if n != "vae"}
     section = {
         "settings": settings,
         "own_vae": detector.vae is not None,
         "threshold": detector.threshold_,
         "entropy": detector.entropy_,
-        "scores_sha256": storage.file_digest(path / FILE),
+        "scores_sha256": storage.file_digest(file),
     }
-    saving.save(vae, path, {SECTION: section})
+    return {DETECTOR: section}
 
 
 def load(path: str | Path, **settings: Any) -> VAE | OutlierDetector:
@@ -68,11 +70,11 @@ def load(path: str | Path, **settings: Any) -> VAE | OutlierDetector:
         If files are damaged, foreign, changed or of a newer format, or name parts that are not defined here.
     """
     vae, path = saving.load(path, **settings), expanded(path)
-    section = storage.read_json(path / "config.json").get(SECTION)
+    section = storage.read_json(path / "config.json").get(DETECTOR)
     if section is None:
         return vae
     try:
-        return _restored(vae, section, path / FILE, settings.get("verify", True))
+        return _restored(vae, section, path / DETECTOR_FILE, settings.get("verify", True))
     except StorageError:
         raise
     except (TypeError, ValueError, KeyError, AttributeError) as error:

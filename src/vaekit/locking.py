@@ -15,6 +15,8 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
+from .printable import printable, printable_line
+
 log = logging.getLogger("vaekit")
 
 NAME = ".lock"
@@ -27,6 +29,9 @@ _changing = threading.Lock()
 
 class FolderInUseError(FileExistsError):
     """Another process, or another thread, is writing to the folder."""
+
+    def __init__(self, text: object):
+        super().__init__(printable_line(text))
 
 
 @contextmanager
@@ -84,7 +89,9 @@ def _refused(folder: Path, lock: int, error: OSError) -> None:
     holder = os.read(lock, 32).decode("ascii", "replace").strip()
     os.close(lock)
     if error.errno in UNSUPPORTED:
-        log.warning("the file system of %s has no locks: take care that one process at a time writes to it", folder)
+        log.warning(
+            "the file system of %s has no locks: take care that one process at a time writes to it", printable(folder)
+        )
         return
     who = f"process {holder}" if holder.isdigit() else "another process"
     raise FolderInUseError(

@@ -134,7 +134,7 @@ class OutlierDetector(Parameters):
         self.labels_ = self._labels(decision_scores)
         return self
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | Path, *, fingerprints: bool = True) -> None:
         """Write the fitted detector into a folder; what was there is replaced.
 
         `vaekit.load` reads it back: the VAE, the threshold, the scores of fit and the calibration, nothing pickled.
@@ -143,6 +143,8 @@ class OutlierDetector(Parameters):
         ----------
         path : str or Path
             The folder. It is also the folder of a VAE for the command line.
+        fingerprints : bool, default=True
+            Whether to save fingerprints of training rows; see `VAE.save`.
 
         Raises
         ------
@@ -152,7 +154,7 @@ class OutlierDetector(Parameters):
         from .loading import save_detector
 
         self._fitted()
-        save_detector(self, path)
+        save_detector(self, path, fingerprints)
 
     def _fitted(self) -> VAE:
         if not hasattr(self, "threshold_"):

@@ -10,6 +10,7 @@ from torch import nn
 
 from .core import Component, trainable_copy
 from .networks import is_keras
+from .printable import printable
 from .storage import StorageError
 from .suggest import nearest
 
@@ -35,7 +36,7 @@ def assigned(saved: Mapping[str, str], given: Mapping[str, Given], path: Path) -
             found[exact] = value
         else:
             known = [*groups, *saved]
-            raise TypeError(f"{path} holds no module of your own named {name!r}{nearest(name, known)}")
+            raise TypeError(f"{printable(path)} holds no module of your own named {name!r}{nearest(name, known)}")
     missing = [own for own in saved if own not in found]
     if missing:
         raise StorageError(_request(path, saved, groups, missing))

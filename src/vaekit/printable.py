@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable
 
 LONGEST = 400
@@ -26,6 +27,19 @@ def printable(name: object, longest: int = LONGEST) -> str:
     if len(text) > longest:
         text = f"{text[: 2 * longest // 3]}...{text[-(longest // 3) :]}"
     return _ESCAPED.sub(lambda found: repr(found[0])[1:-1], text)
+
+
+def printable_line(text: object) -> str:
+    """A message on one line, of any length: what errors pass their text through, whatever names are in it."""
+    return _ESCAPED.sub(lambda found: repr(found[0])[1:-1], str(text))
+
+
+def quoted(path: object) -> str:
+    """A path as a word of a command line: escaped as bash and zsh read it, where it holds such characters."""
+    plain = str(path)
+    if printable_line(plain) == plain:
+        return shlex.quote(plain)
+    return "$'" + printable_line(plain.replace("\\", "\\\\").replace("'", "\\'")) + "'"
 
 
 def printable_lines(text: str) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -24,6 +24,7 @@ from .latents import ExemplarPrior, RiemannianHamiltonian, VampPrior
 from .locking import locked
 from .own_modules import assigned, copied
 from .paths import expanded
+from .printable import printable, printable_line
 from .recipes import RECIPES, Recipe
 from .storage import StorageError
 from .training import Learner
@@ -33,8 +34,11 @@ from .typecheck import check_arguments, fits, shown
 
 log = logging.getLogger("vaekit")
 
+DETECTOR, DETECTOR_FILE = "detector", "detector.safetensors"
+"""The section of `config.json` that makes a folder that of an outlier detector, and the file of its scores."""
 TRAINED_ROWS = "estimator.trained_rows"
 """The name that fingerprints of the training rows have among the weights."""
+MODEL_FILES = ("config.json", "model.safetensors", "history.jsonl")
 SECTIONS = ("estimator", "data", "model", "objective")
 """The parts of `config.json` that are objects of their own."""
 KEEP_ROWS = (VampPrior, ExemplarPrior, RiemannianHamiltonian)
@@ -77,27 +81,83 @@ def describe(vae: VAE, learner: Learner) -> dict[str, Any]:
     }
 
 
-def save(vae: VAE, path: str | Path, sections: Mapping[str, Any] = MappingProxyType({})) -> None:
-    """Writes a fitted VAE as `config.json`, `model.safetensors` and `history.jsonl`; what was there is replaced.
+def save(
+    vae: VAE,
+    path: str | Path,
+    more: Callable[[Path], Mapping[str, Any]] = lambda path: {},
+    fingerprints: bool = True,
+) -> None:
+    """Write a fitted VAE as `config.json`, `model.safetensors` and `history.jsonl`.
 
-    Of several seeds the first one's model is written so, the others' each into a folder of its own, `seed-1`, ...
-    Warns where a model that was trained with `privacy` keeps training rows. Raises ValueError for weights that are not
-    finite. sections: further sections of `config.json`, by name.
+    A model that was there is replaced: the files of a detector and the folders of seeds that the new model does not
+    have are removed. With several seeds the first model is written this way, and each other model into a folder of its
+    own, `seed-1`, ... Warns where a model that was trained with `privacy` keeps training rows.
+
+    Parameters
+    ----------
+    vae : VAE
+        The fitted estimator.
+    path : str or Path
+        The folder.
+    more : callable
+        Writes further files into the folder and returns further sections of `config.json`, by name.
+    fingerprints : bool
+        Whether to save the fingerprints of training rows.
+
+    Raises
+    ------
+    ValueError
+        If weights are not finite.
+    FileExistsError
+        If the folder holds a sweep, or another process writes to it.
     """
     path, learner = expanded(path), Learner(vae._fitted(), vae.objective_)
+    if (path / "sweep.json").exists():
+        raise FileExistsError(f"{printable(path)} holds a sweep: save the model into another folder")
     description = describe(vae, learner)
     weights = {n: t for n, t in learner.state_dict().items() if n not in COUNTERS}
     _check_saved(vae, learner, description, weights)
     with locked(path):
-        _write(vae, path, {**description, **sections}, weights)
+        before = _members(path)
+        sections = more(path)
+        kept = _write(vae, path, {**description, **sections}, weights, fingerprints)
+        _remove_stale(path, before - kept, DETECTOR in sections)
 
 
-def _write(vae: VAE, path: Path, description: dict[str, Any], weights: dict[str, Tensor]) -> None:
-    """Writes the files of a run; `config.json`, which names the digests of the others, comes last."""
+def _members(path: Path) -> set[str]:
+    """The folders of further seeds in a folder that was written before; none where it cannot be read."""
+    try:
+        found = storage.read_json(path / "config.json").get("members")
+    except (OSError, StorageError):
+        return set()
+    return set(found) if fits(found, list[str]) else set()
+
+
+def _remove_stale(path: Path, members: set[str], detector: bool) -> None:
+    """Removes what an earlier `save` wrote and the new model does not have: no other file, and through no link."""
+    if not detector:
+        (path / DETECTOR_FILE).unlink(missing_ok=True)
+    for name in members:
+        home = path / name
+        if not re.fullmatch(r"seed-\d+", name) or home.is_symlink() or not home.is_dir():
+            continue
+        for own in MODEL_FILES:
+            (home / own).unlink(missing_ok=True)
+        if not any(home.iterdir()):
+            home.rmdir()
+
+
+def _write(
+    vae: VAE, path: Path, description: dict[str, Any], weights: dict[str, Tensor], fingerprints: bool
+) -> set[str]:
+    """Writes the files of a run; `config.json`, which names the digests of the others, comes last.
+
+    Returns the names of the folders of further seeds.
+    """
     fitted = {"ended": vae.ended_, "best_epoch": vae.best_epoch_, "epochs": len(vae.history_)}
     if vae.epsilon_ is not None:
         fitted["epsilon"] = vae.epsilon_
-    if vae.trained_rows_ is not None:
+    if fingerprints and vae.trained_rows_ is not None:
         weights[TRAINED_ROWS] = vae.trained_rows_.to_tensor()
     storage.write_tensors(path / "model.safetensors", weights, fitted)  # no timings: equal runs give equal bytes
     storage.write_lines(path / "history.jsonl", vae.history_)
@@ -107,11 +167,12 @@ def _write(vae: VAE, path: Path, description: dict[str, Any], weights: dict[str,
     }
     members = {f"seed-{member.seed}": member for member in vae.__dict__.get("members_", [])[1:]}
     for name, member in members.items():
-        save(member, storage.inside(path, name))
+        save(member, storage.inside(path, name), fingerprints=fingerprints)
     listed = {"members": list(members)} if members else {}
     if vae.spec_.schema is None and hasattr(vae, "feature_names_in_"):
         listed["feature_names"] = vae.feature_names_in_.tolist()
     storage.write_json(path / "config.json", storage.sealed({**description, **listed, **digests}))
+    return set(members)
 
 
 def _check_saved(vae: VAE, learner: Learner, description: dict[str, Any], weights: dict[str, Tensor]) -> None:
@@ -179,7 +240,7 @@ def load(path: str | Path, *, device: str = "auto", verify: bool = True, **modul
             learner = Learner(*(storage.rebuild(part, trained) for part in own.values()))
         _check_agreement(learner, spec)
     except StorageError as error:
-        raise error if str(path) in str(error) else StorageError(f"{source}: {error}") from error
+        raise error if printable_line(path) in str(error) else StorageError(f"{source}: {error}") from error
     except Exception as error:  # constructors refuse wrong values in their own ways
         raise StorageError(f"{source} does not fit this version of vaekit: {_told(error)}") from error
     counters = {n: t for n, t in learner.state_dict().items() if n in COUNTERS}
@@ -226,7 +287,7 @@ def _read(path: Path, verify: bool) -> tuple[dict[str, Any], dict[str, Tensor], 
     except FileNotFoundError as error:
         missing = Path(error.filename).name if error.filename else "model.safetensors"
         hint = "; its training has not ended: resume it" if (path / "checkpoint").exists() else ""
-        raise FileNotFoundError(f"{path} holds no fitted model ({missing} is not there){hint}") from error
+        raise FileNotFoundError(f"{printable(path)} holds no fitted model ({missing} is not there){hint}") from error
     return config, weights, fitted
 
 

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import vaekit as vk
+import vaekit.cli.inputs
 from vaekit.data.files import read
 
 GREY = np.random.default_rng(0).integers(0, 256, (5, 6, 4), dtype=np.uint8)  # 5 images, 4 wide, 6 high
@@ -230,6 +232,35 @@ def test_wrong_folders_say_what_was_expected(tmp_path, write, message):
     write(tmp_path)
     with pytest.raises(ValueError, match=message):
         read(tmp_path)
+
+
+MISSING = {
+    "fit": (lambda p: vk.VAE().fit(p), (".csv", ".npy", ".parquet", ".h5ad", "folder of images")),
+    "the detector": (lambda p: vk.OutlierDetector().fit(p), (".csv", ".npy", ".parquet", ".h5ad", "folder of images")),
+    "a schema": (vk.data.Schema.infer, (".csv", ".parquet")),
+    "the command line": (
+        lambda p: vaekit.cli.inputs.read(str(p)),
+        (".csv", ".npy", ".npz", ".parquet", ".h5ad", "folder of images"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.CSV", "x.npy", "x.npz", "x.parquet", "x.txt", "x.csv.gz"])
+@pytest.mark.parametrize("reader", MISSING)
+def test_a_missing_file_names_every_format_that_is_read(reader, name, tmp_path):
+    read_it, formats = MISSING[reader]
+    with pytest.raises(FileNotFoundError, match=f"{name} does not exist") as refused:
+        read_it(tmp_path / name)
+    assert all(kind in str(refused.value) for kind in formats)
+
+
+def test_another_format_names_every_format_that_is_read(tmp_path):
+    (tmp_path / "x.txt").write_text("1")
+    for reader in ("fit", "the command line"):
+        read_it, formats = MISSING[reader]
+        with pytest.raises(ValueError, match=r"x\.txt") as refused:
+            read_it(tmp_path / "x.txt")
+        assert all(kind in str(refused.value) for kind in formats)
 
 
 def test_a_missing_source_and_an_empty_folder_are_not_found(tmp_path):

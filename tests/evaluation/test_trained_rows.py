@@ -6,9 +6,11 @@ import pytest
 import torch
 
 import vaekit as vk
+from vaekit import storage
 from vaekit.data.rows import Rows
 from vaekit.data.spec import DataSpec
 from vaekit.evaluation.trained_rows import KEPT, TrainedRows, fingerprints
+from vaekit.saving import TRAINED_ROWS
 
 SMALL = {"epochs": 1, "threads": 1, "compile": False}
 
@@ -48,6 +50,21 @@ def test_it_is_known_after_loading_and_for_each_seed(tmp_path):
         assert model.evaluate(x, draws=2).on == "training"
         assert model.evaluate(real(60, seed=1), draws=2).on == "held-out"
     assert np.array_equal(again.trained_rows_.prints, vae.trained_rows_.prints)
+
+
+@pytest.mark.parametrize("kind", ["a model", "seeds", "a detector"])
+def test_fingerprints_may_be_left_out_of_the_files(kind, tmp_path):
+    x, inner = real(60), vk.VAE(2, seeds=2 if kind == "seeds" else None, **SMALL)
+    model = vk.OutlierDetector(inner, draws=2).fit(x) if kind == "a detector" else inner.fit(x)
+    for kept in (True, False):  # the second over the first
+        model.save(tmp_path, fingerprints=kept)
+        files = list(tmp_path.rglob("model.safetensors"))
+        assert len(files) == (2 if kind == "seeds" else 1)
+        for file in files:
+            assert (TRAINED_ROWS in storage.read_tensors(file)[0]) == kept
+    again = vk.load(tmp_path)
+    vae = again.vae_ if kind == "a detector" else again
+    assert vae.trained_rows_ is None and vae.evaluate(x, draws=2).on == "held-out"
 
 
 def test_a_private_model_keeps_nothing_of_its_rows(tmp_path):

@@ -22,7 +22,8 @@ from .words import (
     yes_or_no,
 )
 
-DATA = "mnist, digits, shapes[:N] (N random images), a .npy, .npz, .csv, .parquet or .h5ad file, or a folder of images"
+FILES = "a .npy, .npz, .csv, .parquet or .h5ad file, or a folder of images"
+DATA = f"mnist, digits, shapes[:N] (N random images), {FILES}"
 OWN_DATA = f"{DATA}; of a built-in, its test set (default: what fit evaluated on)"
 BESIDE = "a .npy or .csv file of as many rows, obs:NAME (a column of an .h5ad file), or own: the labels of a built-in"
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from ..data import datasets
 from ..paths import expanded
+from ..printable import printable
 from ..report import comparison
 from . import outputs
 from .inputs import Part
@@ -26,7 +27,7 @@ def compare(args: Namespace) -> Outcome:
     page = comparison.compare(models, part.x, part.labels, name=part.name, draws=args.draws, context=part.context)
     page.save(path)
     record = as_json({"runs": dict(zip(models, args.runs)), "on": part.name, "output": str(path), **page.to_dict()})
-    return Outcome(f"{page}\nevaluated on: {part.name}\ncomparison: {path}", record)
+    return Outcome(f"{page}\nevaluated on: {part.name}\ncomparison: {printable(path)}", record)
 
 
 def _names(runs: Sequence[str]) -> list[str]:
@@ -34,11 +35,11 @@ def _names(runs: Sequence[str]) -> list[str]:
     that stands twice, or a sweep."""
     for run in runs:
         if runs.count(run) > 1:
-            raise ValueError(f"{run} stands twice; name every run once")
+            raise ValueError(f"{printable(run)} stands twice; name every run once")
         if (expanded(run) / "sweep.json").exists():
-            raise ValueError(f"{run} is a sweep, with a page of its own, report.html: name runs in it")
-    own = [expanded(run).resolve().name for run in runs]
-    return own if len(set(own)) == len(own) else list(runs)
+            raise ValueError(f"{printable(run)} is a sweep, with a page of its own, report.html: name runs in it")
+    own = [printable(expanded(run).resolve().name) for run in runs]
+    return own if len(set(own)) == len(own) else [printable(run) for run in runs]
 
 
 def _same_rows(args: Namespace, parts: Sequence[Part]) -> Part:
@@ -52,8 +53,8 @@ def _same_rows(args: Namespace, parts: Sequence[Part]) -> Part:
                 else "with --binarise static each run's seed draws its own: compare runs of one seed"
             )
             raise ValueError(
-                f"{args.runs[0]} and {run} are judged on other rows ({parts[0].name}; {part.name}), so their figures "
-                f"do not compare: {fix}"
+                f"{printable(args.runs[0])} and {printable(run)} are judged on other rows ({parts[0].name}; "
+                f"{part.name}), so their figures do not compare: {fix}"
             )
     return parts[0]
 

@@ -12,6 +12,7 @@ from ..estimator import VAE
 from ..latents import Prior
 from ..locking import locked
 from ..paths import expanded
+from ..printable import printable
 from ..training import join
 from ..training.display import display_for
 from . import INTERRUPTED
@@ -70,9 +71,13 @@ def _new(args: Namespace) -> Plan:
 def _remembered(args: Namespace) -> Plan:
     plan = remembered(args, "data", "output", "test", "overwrite")
     if plan.over:
-        raise ValueError(f"{args.resume} is a sweep: go on with `{resume_command(Path(args.resume), 'sweep')}`")
+        raise ValueError(
+            f"{printable(args.resume)} is a sweep: go on with `{resume_command(Path(args.resume), 'sweep')}`"
+        )
     if plan.rows_seed is not None:
-        raise ValueError(f"{args.resume} was trained together with others: go on with the run that it is a part of")
+        raise ValueError(
+            f"{printable(args.resume)} was trained together with others: go on with the run that it is a part of"
+        )
     return plan
 
 
@@ -83,7 +88,7 @@ def _folder(plan: Plan, args: Namespace) -> Path:
 def _beginning(plan: Plan, given: Inputs, folder: Path) -> str:
     x, model = given.train.x, plan.settings["recipe"] or "a model"
     of = "columns" if container_of(x) else x.dtype
-    return f"fitting {model} to {given.train.name}, {' x '.join(map(str, x.shape))} {of}, in {folder}"
+    return f"fitting {model} to {given.train.name}, {' x '.join(map(str, x.shape))} {of}, in {printable(folder)}"
 
 
 def _go_on(folder: Path) -> str:
@@ -113,7 +118,7 @@ def fit_prior(args: Namespace) -> Outcome:
     source = expanded(args.run)
     plan, new, vae = Plan.read(source), prior(args.prior, args.set), loaded(args)
     if plan.rows_seed is not None:
-        raise ValueError(f"{source} was trained together with others: name the run that it is a part of")
+        raise ValueError(f"{printable(source)} was trained together with others: name the run that it is a part of")
     if args.resume and args.output is None:
         raise UsageError("--resume goes on with a run that was begun: name it with --output")
     given = Inputs(plan)
@@ -129,7 +134,7 @@ def _fit_prior(vae: VAE, new: Prior, plan: Plan, given: Inputs, folder: Path, ar
     if not args.resume:
         clear(folder)
         plan.write(folder)
-    say(args, f"fitting a prior ({args.prior}) to the codes of {given.train.name}, in {folder}")
+    say(args, f"fitting a prior ({args.prior}) to the codes of {given.train.name}, in {printable(folder)}")
     try:
         shown = display_for(not args.quiet)
         vae.fit_prior(given.train.x, new, epochs=args.epochs, run=folder, resume=args.resume, display=shown)
@@ -140,7 +145,7 @@ def _fit_prior(vae: VAE, new: Prior, plan: Plan, given: Inputs, folder: Path, ar
     for member in vae.__dict__.get("members_", [])[1:]:
         plan.of_member(seed=member.seed).write(folder / f"seed-{member.seed}")
     if vae.ended_ == "interrupted":
-        text = f"interrupted; {folder} can be used as it is\ngo on with: the same command and --resume"
+        text = f"interrupted; {printable(folder)} can be used as it is\ngo on with: the same command and --resume"
         return Outcome(text, {"run": str(folder), "ended": vae.ended_, "epochs": len(vae.history_)}, INTERRUPTED)
     return _judged(vae, given, folder, args)
 
@@ -150,7 +155,7 @@ def _interrupted(vae: VAE, folder: Path) -> Outcome:
     record = {"run": str(folder), "ended": vae.ended_, "epochs": done, "resume": command}
     of = "" if vae.epochs is None else f" of {vae.epochs}"
     how = "interrupted" if vae.ended_ == "interrupted" else "stopped by --max-seconds"
-    text = f"{how} after {done}{of} epochs; {folder} can be used as it is\ngo on with: {command}"
+    text = f"{how} after {done}{of} epochs; {printable(folder)} can be used as it is\ngo on with: {command}"
     return Outcome(text, record, INTERRUPTED)
 
 
@@ -165,7 +170,7 @@ def _judged(vae: VAE, given: Inputs, folder: Path, args: Namespace) -> Outcome:
     metrics = as_json({**evaluation.to_dict(), "on": part.name, **ended, **spent(vae)})
     storage.write_json(folder / "metrics.json", metrics)
     lines, report = (
-        [str(evaluation), f"evaluated on: {part.name}", f"trained with: {vae.pace_}", f"run:    {folder}"],
+        [str(evaluation), f"evaluated on: {part.name}", f"trained with: {vae.pace_}", f"run:    {printable(folder)}"],
         None,
     )
     if vae.ended_ == "time limit":
@@ -173,5 +178,5 @@ def _judged(vae: VAE, given: Inputs, folder: Path, args: Namespace) -> Outcome:
     if not args.no_report:
         report = folder / "report.html"
         page_of(vae, part, given).save(report)
-        lines.append(f"report: {report}")
+        lines.append(f"report: {printable(report)}")
     return Outcome("\n".join(lines), {"run": str(folder), "report": report and str(report), **metrics})

@@ -14,7 +14,9 @@ from ..data import Annotated, datasets, files
 from ..data.frames import container_of, read_csv, read_parquet, take
 from ..data.stored import stored
 from ..paths import expanded
+from ..printable import listed, printable, printable_line
 from ..suggest import nearest
+from .arguments import FILES
 
 OBS = "obs:"
 """What the name of a column of an `.h5ad` file begins with."""
@@ -39,6 +41,9 @@ class Part:
     classes: NDArray | None = None
     factors: dict[str, NDArray] | None = None
     source: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", printable_line(self.name))  # it is shown in messages and pages
 
     def first(self, count: int) -> Part:
         """So many rows of it at most."""
@@ -86,9 +91,11 @@ def read(source: str) -> Any:
     path = expanded(source)
     if not path.exists() and path.suffix == "":
         raise FileNotFoundError(
-            f"{path.name} is neither a built-in data set ({', '.join(BUILT_IN)}) nor a file or folder"
+            f"{printable(path.name)} is neither a built-in data set ({', '.join(BUILT_IN)}) nor a file or folder"
             f"{nearest(path.name, BUILT_IN)}"
         )
+    if not path.exists():
+        raise FileNotFoundError(f"expected {FILES}, but {printable(path)} does not exist")
     kind = path.suffix.lower() if path.is_file() else ""
     if kind == ".parquet" and path.stat().st_size <= LARGE:
         return read_parquet(path)
@@ -97,7 +104,11 @@ def read(source: str) -> Any:
     if path.is_dir() or kind == ".parquet" or (kind == ".npy" and path.stat().st_size > LARGE):
         rows = stored(path)
         return rows if rows.nbytes > LARGE else np.asarray(rows)
-    return read_csv(path) if kind == ".csv" else files.read(path)
+    if kind == ".csv":
+        return read_csv(path)
+    if path.is_file() and kind not in (".npy", ".npz"):
+        raise ValueError(f"expected {FILES}, got {printable(path)}: save the rows as one of these")
+    return files.read(path)
 
 
 def _csv(path: Path) -> NDArray:
@@ -107,7 +118,9 @@ def _csv(path: Path) -> NDArray:
 
     words = [str(name) for name in frame.columns if not pd.api.types.is_numeric_dtype(frame[name])]
     if words:
-        raise ValueError(f"expected columns of numbers in {path}, got {', '.join(words)}: encode or drop them first")
+        raise ValueError(
+            f"expected columns of numbers in {printable(path)}, got {listed(words)}: encode or drop them first"
+        )
     plain = frame.to_numpy()
     return frame.to_numpy(dtype=float, na_value=np.nan) if plain.dtype.kind not in "biuf" else plain
 
@@ -119,7 +132,9 @@ def beside(source: str | None, part: Part, flag: str) -> NDArray | None:
         return None
     if source.startswith(OBS):
         if Path(part.source or "").suffix.lower() != ".h5ad":
-            raise ValueError(f"--{flag} {source}: {part.name} is no .h5ad file, which has such columns; pass a file")
+            raise ValueError(
+                f"--{flag} {printable(source)}: {part.name} is no .h5ad file, which has such columns; pass a file"
+            )
         return Annotated(part.source).beside(source.removeprefix(OBS))
     if source == "own":
         if part.labels is None:
@@ -129,7 +144,9 @@ def beside(source: str | None, part: Part, flag: str) -> NDArray | None:
     values = _words(path) if path.suffix.lower() == ".csv" else files.read(path)
     values = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
     if len(values) != len(part.x):
-        raise ValueError(f"--{flag} {path.name} has {len(values)} rows, and {part.name} {len(part.x)}: pass as many")
+        raise ValueError(
+            f"--{flag} {printable(path.name)} has {len(values)} rows, and {part.name} {len(part.x)}: pass as many"
+        )
     return values
 
 

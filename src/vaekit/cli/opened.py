@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from ..estimator import VAE
 from ..paths import expanded
+from ..printable import printable
 from ..saving import load
 from .inputs import OBS, Part, beside, train_and_test
 from .runs import Inputs, Plan, device, seen
@@ -33,7 +34,7 @@ def sources(args: Namespace) -> tuple[VAE, Part, Inputs | None]:
     if args.context is not None:
         raise UsageError("--context is of the rows of DATA: name these too")
     if plan is None:
-        raise ValueError(f"{folder} does not say what it was fitted to (it has no run.json): name the DATA")
+        raise ValueError(f"{printable(folder)} does not say what it was fitted to (it has no run.json): name the DATA")
     given = Inputs(plan)
     return vae, given.judged, given
 
@@ -47,5 +48,7 @@ def what_fit_read(args: Namespace) -> Inputs:
     """What the model of a run was fitted to. Raises ValueError where the run does not say it."""
     folder = expanded(args.run)
     if not (folder / "run.json").exists():
-        raise ValueError(f"{folder} does not say what it was fitted to (it has no run.json): give the rows from Python")
+        raise ValueError(
+            f"{printable(folder)} does not say what it was fitted to (it has no run.json): give the rows from Python"
+        )
     return Inputs(Plan.read(folder))

@@ -42,7 +42,7 @@ def say(args: Namespace, text: str) -> None:
 
 def written(args: Namespace, path: Path, rows: int, what: str) -> Outcome:
     """What a verb says that wrote a file."""
-    return Outcome(f"{what}: {path}", {"run": args.run, "output": str(path), "rows": rows})
+    return Outcome(f"{what}: {printable(path)}", {"run": args.run, "output": str(path), "rows": rows})
 
 
 def chosen(output: str | None, default: Path, *kinds: str) -> Path:
@@ -125,13 +125,15 @@ def rows(path: Path, made: Any, several: bool) -> None:
     kind, parts = path.suffix.lower(), list(made) if several else [made]
     if hasattr(parts[0], "columns"):
         if kind not in (".csv", ".parquet"):
-            raise ValueError(f"--output {path}: a table is written as .csv or .parquet")
+            raise ValueError(f"--output {printable(path)}: a table is written as .csv or .parquet")
         whole = [t.assign(imputation=i) if several else t for i, t in enumerate(parts, 1)]
         return frame(path, _pandas().concat(whole))
     if kind in (".npy", ".npz"):
         return array(path, x=np.asarray(made))
     if parts[0].ndim != 2:
-        raise ValueError(f"--output {path}: rows of shape {parts[0].shape[1:]} are no columns; write .npy or .npz")
+        raise ValueError(
+            f"--output {printable(path)}: rows of shape {parts[0].shape[1:]} are no columns; write .npy or .npz"
+        )
     numbered = [{"imputation": np.full(len(t), i)} if several else {} for i, t in enumerate(parts, 1)]
     named = [own | {f"x{j}": column for j, column in enumerate(t.T)} for own, t in zip(numbered, parts)]
     return columns(path, {name: np.concatenate([own[name] for own in named]) for name in named[0]})
@@ -164,7 +166,7 @@ def sheet(path: Path, rows: NDArray, spec: DataSpec, below: NDArray | None = Non
 
 def _images(path: Path, rows: NDArray, spec: DataSpec) -> NDArray:
     if not shows_pictures(spec):
-        raise ValueError(f"--output {path}: rows of shape {spec.shape} are no pictures; write .npy or .npz")
+        raise ValueError(f"--output {printable(path)}: rows of shape {spec.shape} are no pictures; write .npy or .npz")
     return displayable(rows, spec)
 
 

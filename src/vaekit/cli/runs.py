@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shlex
 from argparse import Namespace
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
@@ -21,6 +20,7 @@ from ..data.frames import container_of, take
 from ..estimator import VAE
 from ..likelihoods import Bernoulli
 from ..paths import expanded
+from ..printable import printable, quoted
 from . import inputs
 from .arguments import SETTINGS
 from .inputs import Part
@@ -73,7 +73,7 @@ class Plan:
         try:
             config = storage.read_json(path)
         except (FileNotFoundError, NotADirectoryError) as error:
-            raise FileNotFoundError(f"{folder} is not a run of `vaekit fit` (it has no run.json)") from error
+            raise FileNotFoundError(f"{printable(folder)} is not a run of `vaekit fit` (it has no run.json)") from error
         storage.check_format(config, path)
         try:
             plan = cls(**{f.name: config[f.name] for f in fields(cls) if f.name in config or f.name not in BESIDE})
@@ -121,7 +121,7 @@ def remembered(args: Namespace, *words: str) -> Plan:
     also = [name for name in SETTINGS if name in args] + [name for name in words if getattr(args, name)]
     if also:
         named = ", ".join("DATA" if name == "data" else f"--{name.replace('_', '-')}" for name in also)
-        raise UsageError(f"--resume goes on with what {args.resume} remembers: leave out {named}")
+        raise UsageError(f"--resume goes on with what {printable(args.resume)} remembers: leave out {named}")
     return Plan.read(expanded(args.resume))
 
 
@@ -257,12 +257,16 @@ def place(plan: Plan, output: str | None, overwrite: bool) -> Path:
         return _unused(plan)
     folder = expanded(output)
     if (folder / "sweep.json").exists():
-        raise FileExistsError(f"{folder} holds a sweep: choose another --output")
+        raise FileExistsError(f"{printable(folder)} holds a sweep: choose another --output")
     if overwrite or not any((folder / name).exists() for name in FILES):
         return folder
     if is_finished(folder) or not (folder / "run.json").exists():
-        raise FileExistsError(f"{folder} holds a run already: choose another --output, or replace it with --overwrite")
-    raise FileExistsError(f"{folder} holds an unfinished run: go on with `{resume_command(folder)}`, or --overwrite it")
+        raise FileExistsError(
+            f"{printable(folder)} holds a run already: choose another --output, or replace it with --overwrite"
+        )
+    raise FileExistsError(
+        f"{printable(folder)} holds an unfinished run: go on with `{resume_command(folder)}`, or --overwrite it"
+    )
 
 
 def clear(folder: Path) -> None:
@@ -288,7 +292,7 @@ def _unused(plan: Plan) -> Path:
 
 
 def resume_command(folder: Path, verb: str = "fit") -> str:
-    return f"vaekit {verb} --resume {shlex.quote(str(folder))}"
+    return f"vaekit {verb} --resume {quoted(folder)}"
 
 
 def as_json(value: Any) -> Any:

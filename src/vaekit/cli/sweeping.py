@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..paths import expanded
+from ..printable import printable
 from ..suggest import nearest
 from ..sweeps import Sweep, combinations
 from ..sweeps import sweep as trained
@@ -41,7 +42,7 @@ def sweep(args: Namespace) -> Outcome:
         plan = replace(plan, digests=given.digests)
         plan.write(folder)
     names = ", ".join(text.partition("=")[0] for text in plan.over)
-    say(args, f"sweeping {names}: {models} models of {given.train.name}, in {folder}")
+    say(args, f"sweeping {names}: {models} models of {given.train.name}, in {printable(folder)}")
     vae, display = plan.estimator(given.held_rows).set_params(seeds=None), display_for(not args.quiet)
     try:
         result = trained(vae, given.train.x, over=over, seeds=seeds, run=folder, resume=True, display=display)
@@ -67,7 +68,7 @@ def _new(args: Namespace) -> Plan:
 def _remembered(args: Namespace) -> Plan:
     plan = remembered(args, "data", "over", "output", "test")
     if not plan.over:
-        raise ValueError(f"{args.resume} is no sweep: go on with `{resume_command(Path(args.resume))}`")
+        raise ValueError(f"{printable(args.resume)} is no sweep: go on with `{resume_command(Path(args.resume))}`")
     return plan
 
 
@@ -75,7 +76,7 @@ def _place(plan: Plan, output: str | None) -> Path:
     """The folder of a new sweep. Raises FileExistsError where it holds a run or a sweep."""
     folder = place(plan, output, overwrite=True)
     if (folder / "run.json").exists() or (folder / "config.json").exists():
-        raise FileExistsError(f"{folder} holds a run already: choose another --output")
+        raise FileExistsError(f"{printable(folder)} holds a run already: choose another --output")
     return folder
 
 
@@ -110,7 +111,7 @@ def _told(result: Sweep, folder: Path) -> Outcome:
         command = resume_command(folder, "sweep")
         return Outcome(f"{result}\ngo on with: {command}", {**record, "resume": command}, INTERRUPTED)
     result.report().save(folder / "report.html")
-    return Outcome(f"{result}\nreport: {folder / 'report.html'}\nsweep: {folder}", record)
+    return Outcome(f"{result}\nreport: {printable(folder / 'report.html')}\nsweep: {printable(folder)}", record)
 
 
 # -- what is swept ---------------------------------------------------------------------------------

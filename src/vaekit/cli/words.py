@@ -6,12 +6,16 @@ import argparse
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from ..printable import printable_line
 from ..settings import Number, Refused, Rule, Whole
 from ..suggest import nearest
 
 
 class UsageError(ValueError):
-    """A command line that is none."""
+    """A command line that is not understood."""
+
+    def __init__(self, text: object):
+        super().__init__(printable_line(text))
 
 
 class Parser(argparse.ArgumentParser):

@@ -110,8 +110,8 @@ class _Memory:
 
     def __init__(self, adata: Any):
         if getattr(adata, "isbacked", False):
-            path = printable(adata.filename)
-            raise ValueError(f"expected an AnnData in memory, got one that is backed: pass its path, {path}")
+            name = printable(adata.filename)
+            raise ValueError(f"expected an AnnData in memory, got one that is backed: pass its path, {name}")
         self.adata = adata
         self.names = np.asarray(adata.var_names, dtype=object)
         self.columns = [str(name) for name in adata.obs.columns]

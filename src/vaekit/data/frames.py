@@ -80,6 +80,8 @@ def as_table(x: object) -> Any:
 
 def opened(x: object) -> Any:
     """The table, in memory, that `x` is or names. Raises TypeError for anything else, and as `as_table` does."""
+    if isinstance(x, (str, Path)) and not expanded(x).exists():
+        raise FileNotFoundError(f"expected a .csv or .parquet file, but {printable(x)} does not exist")
     found = as_table(x)
     if found is None and isinstance(x, (str, Path)) and Path(x).suffix.lower() == ".parquet":
         found = read_parquet(expanded(x))
@@ -97,6 +99,8 @@ def read_csv(path: Path) -> Any:
         import pandas as pd
     except ImportError as error:
         raise ImportError('reading .csv needs pandas: pip install "vaekit[tables]"') from error
+    if not path.exists():
+        raise FileNotFoundError(f"expected a .csv file, but {printable(path)} does not exist")
     path = regular_file(path)
     with reading(path, ".csv"):
         _check_csv(path)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ..printable import printable
+from ..printable import printable, printable_line
 
 RATIO = 1100
 """Bytes that one compressed byte may stand for: deflate reaches 1032."""
@@ -19,7 +19,10 @@ CGROUPS = Path("/sys/fs/cgroup")
 
 
 class FileError(ValueError):
-    """A data file that is damaged, claims too much, or holds what is not read. The message names the file."""
+    """A data file that is damaged, claims too much, or holds what is not read. The message names the file, escaped."""
+
+    def __init__(self, text: object):
+        super().__init__(printable_line(text))
 
 
 def available_memory() -> int | None:

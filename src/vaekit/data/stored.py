@@ -25,6 +25,8 @@ from .sparse import CompressedRows, is_sparse
 from .stores import ArrayFile, Items, Store, as_row, check_alike
 from .tables import Table, parquet_files
 
+FILES = "a .csv, .npy, .parquet or .h5ad file, or a folder of images or of .parquet files"
+"""What a path of rows may name."""
 PIECE = 2**23
 """Bytes of rows that are read at a time where all are read in order."""
 
@@ -224,9 +226,8 @@ def stored(x: object, allow_missing: bool = True) -> Stored | None:
 
 def _named(path: Path) -> Store:
     """The store in a file or folder."""
-    wanted = "expected a .npy, .parquet or .h5ad file, or a folder of images or of .parquet files"
     if not path.exists():
-        raise FileNotFoundError(f"{wanted}, but {printable(path)} does not exist")
+        raise FileNotFoundError(f"expected {FILES}, but {printable(path)} does not exist")
     if path.is_dir():
         tables = parquet_files(path)
         return Table(tables) if tables else Images(path)
@@ -236,5 +237,7 @@ def _named(path: Path) -> Store:
         return Table([path])
     if path.suffix.lower() == ".h5ad":
         return Annotated(path).store
-    path = printable(regular_file(path))
-    raise ValueError(f"{wanted}, got {path}: save the array with np.save, or read the file and pass the array")
+    name = printable(regular_file(path))
+    if path.suffix.lower() == ".csv":
+        raise ValueError(f"{name} is read into memory only: pass pandas.read_csv(...) of it")
+    raise ValueError(f"expected {FILES}, got {name}: save the array with np.save, or read the file and pass the array")

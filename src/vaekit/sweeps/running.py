@@ -17,6 +17,7 @@ from ..data.rows import AbstractRows
 from ..estimator import VAE
 from ..locking import locked
 from ..paths import expanded
+from ..printable import printable
 from ..saving import settings_of
 from ..settings import check_settings
 from ..training import join
@@ -122,18 +123,20 @@ def _check(folder: Path, plan: dict[str, Any], resume: bool) -> None:
     path = folder / "sweep.json"
     if not path.exists():
         if (folder / "config.json").exists():
-            raise FileExistsError(f"{folder} holds a run: choose another folder for the sweep")
+            raise FileExistsError(f"{printable(folder)} holds a run: choose another folder for the sweep")
         return
     if not any(child.is_dir() for child in folder.iterdir()):
         return  # it never began
     if not resume:
-        raise FileExistsError(f"{folder} holds a sweep: go on with it (resume=True), or choose another folder")
+        raise FileExistsError(
+            f"{printable(folder)} holds a sweep: go on with it (resume=True), or choose another folder"
+        )
     begun = storage.read_json(path)
     storage.check_format(begun, path)
     for name, now in plan.items():
         then = begun.get("plan", {}).get(name)
         if then != now:
-            raise ValueError(f"{folder} was begun with other {name}: {_first_difference(then, now)}")
+            raise ValueError(f"{printable(folder)} was begun with other {name}: {_first_difference(then, now)}")
 
 
 def _first_difference(then: Any, now: Any) -> str:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..core import OwnGlobals
 from ..data.rows import AbstractRows
+from ..printable import printable
 from ..storage import write_lines
 from .checkpoint import Checkpoint
 from .history import COMPLETE, Course, describe, histories, together
@@ -147,8 +148,8 @@ class Watched:
         self.courses, self.pace = self.checkpoint.load(self.training, self.recovery)
         if self.training.epoch > self.training.epochs:
             raise ValueError(
-                f"{self.checkpoint.state} has trained {self.training.epoch} epochs, epochs={self.training.epochs}: "
-                "resume with as many or more"
+                f"{printable(self.checkpoint.state)} has trained {self.training.epoch} epochs, "
+                f"epochs={self.training.epochs}: resume with as many or more"
             )
         self.best_weights = self.checkpoint.load_best(self.training, self.courses)
         self._stop_early()
@@ -199,7 +200,7 @@ class Watched:
                 left = self._at_pace(threads, compiled, asked) if self.active else ""
         except Diverged as error:
             if self.checkpoint is not None and self.checkpoint.state.exists():
-                error.add_note(f"the last good checkpoint is kept: {self.checkpoint.state}")
+                error.add_note(f"the last good checkpoint is kept: {printable(self.checkpoint.state)}")
             raise
         finally:
             self.display.stop()

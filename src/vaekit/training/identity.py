@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..data.rows import AbstractRows, StoredRows
+from ..printable import printable
 from ..storage import describe, json_digest, tensor_digest
 from ..typecheck import shown
 from .learner import Ensemble, Learner
@@ -102,8 +103,8 @@ def check_same(then: Identity, now: Identity, path: Path) -> None:
     ]
     told = [f"other {name.replace('_', ' ')}" for name in rows]
     raise ValueError(
-        f"{path}: the checkpoint was taken with {'; with '.join([*others[:3], *told])}: resume with what it began "
-        "with, or begin a new run"
+        f"{printable(path)}: the checkpoint was taken with {'; with '.join([*others[:3], *told])}: resume with what it "
+        "began with, or begin a new run"
     )
 
 
