@@ -126,6 +126,12 @@ FORGED = {
     "a weight missing": (lambda t, m: t.pop("learner/model.encoder.layers.1.bias"), "does not fit this training"),
     "a million threads": (lambda t, m: m["pace"].update(threads=10**6), "expected 1 to 4096 threads"),
     "courses of nobody": (lambda t, m: m.update(courses=[]), "expected one for each of 1 models"),
+    "a figure that is a word": (
+        lambda t, m: m["courses"][0]["history"][0].update(elbo="x"),
+        "expected records of numb",
+    ),
+    "a record without its epoch": (lambda t, m: m["courses"][0]["history"][0].pop("epoch"), "expected numbers"),
+    "a step that is a word": (lambda t, m: m["courses"][0].update(failed="x"), "expected steps as whole numbers"),
     "a course of words": (lambda t, m: m["courses"][0].update(history="x"), "expected records"),
 }
 

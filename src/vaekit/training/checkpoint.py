@@ -20,6 +20,8 @@ from .recovery import Recovery
 FORMAT = 1
 """The version of a checkpoint's format; a later one is refused."""
 THREADS = 4096
+RECORDED = frozenset({"epoch", "step", "seconds", "rows_per_second"})
+"""What every record of a history has."""
 
 
 class Checkpoint:
@@ -137,6 +139,10 @@ def _courses(states: Any, training: Training) -> list[Course]:
     for course in courses:
         if not fits(course.history, list[dict]) or not fits(course.best_epoch, int):
             raise TypeError(f"courses {shown(states)}: expected records")
+        if not all(set(record) >= RECORDED and fits([*record.values()], list[float]) for record in course.history):
+            raise ValueError(f"courses {shown(states)}: expected numbers, among them {', '.join(sorted(RECORDED))}")
+        if not all(fits(step, int | None) for step in (course.failed, course.rolled_back)):
+            raise TypeError(f"courses {shown(states)}: expected steps as whole numbers")
     return courses
 
 
