@@ -128,7 +128,7 @@ FORGED = {
     "courses of nobody": (lambda t, m: m.update(courses=[]), "expected one for each of 1 models"),
     "a figure that is a word": (
         lambda t, m: m["courses"][0]["history"][0].update(elbo="x"),
-        "expected records of numb",
+        "expected numbers",
     ),
     "a record without its epoch": (lambda t, m: m["courses"][0]["history"][0].pop("epoch"), "expected numbers"),
     "a step that is a word": (lambda t, m: m["courses"][0].update(failed="x"), "expected steps as whole numbers"),
