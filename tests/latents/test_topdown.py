@@ -230,3 +230,14 @@ def test_a_normal_of_its_networks_is_nearly_what_they_give_where_that_is_small()
 def test_its_recipes_scale_gradients_instead_of_leaving_steps_out(name):
     regime = vk.recipes.Recipe(name).regime(1000)
     assert regime.clip == 200 and vk.VAE(recipe=name).skip is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["very-deep", "very-deep-conv", "very-deep-dense"])
+def test_its_recipes_train_at_ten_times_their_learning_rate(name):
+    """None goes back, and all get ahead of a coin for each pixel. `very-deep-conv` and `very-deep-dense` diverge here
+    within 80 steps where mu is bounded by 50, log sigma by 5, and steps are left out in place of clipped gradients."""
+    x = vk.datasets.mnist()[0][:960, ::2, ::2].copy()
+    settings = dict(lr=1e-2, batch_size=60, epochs=8, validation=0, threads=1, compile=False, device="cpu")
+    vae = vk.VAE(recipe=name, likelihood=lk.Bernoulli(binarise="dynamic"), **settings).fit(x)
+    assert vae.ended_ == "finished" and vae.history_[-1]["elbo"] > -math.log(2) * 14 * 14

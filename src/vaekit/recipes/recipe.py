@@ -66,7 +66,8 @@ Builder = Callable[..., Parts]
 class Regime:
     """How a recipe is trained: what the estimator's settings of these names are where they are None.
 
-    clip: the largest norm of a gradient, in nats per row. `clip=math.inf` of an estimator turns a recipe's off.
+    clip: the largest norm of a gradient, in nats per row. A very large `clip` of an estimator, such as 1e30, turns a
+        recipe's off.
     """
 
     epochs: int = 50

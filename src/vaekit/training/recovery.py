@@ -21,7 +21,7 @@ CHECK_STEPS = 500
 """How often, within an epoch, the host reads the counters of the device."""
 WINDOW = 100
 """Steps after which a training is judged by its recent steps, at least."""
-SHORTEST = 20
+SHORTEST = 10
 """Steps after which a training that was judged before is judged again where it ends, at least."""
 LOWER = 0.1
 """Factor of the learning rate after going back."""
