@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from vaekit.evaluation import likelihood
 from vaekit.training import pace
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)
 
 # A slow step on a busy machine must not start trials of threads or a compilation: tests that want them ask for them.
-pace.WORTH_TRYING = likelihood.WORTH_COMPILING = math.inf
+pace.WORTH_TRYING = pace.WORTH_COMPILING = math.inf
 
 collect_ignore = [] if torch.cuda.is_available() else ["test_gpu.py"]
 

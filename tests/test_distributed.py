@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from together import CURVE, PROGRAMS, SEEDS, STEPS, digits, dropping, take_steps
+from together import CURVE, PROGRAMS, SEEDS, STEPS, THREE, digits, dropping, sizes_of, take_steps
 
 import vaekit as vk
 from vaekit.cli import main
@@ -61,10 +61,10 @@ def ends_of(processes):
 
 
 def together_do(tasks, folder, size=2):
-    """Folder, after all tasks are done."""
-    processes = begin(tasks, folder, size)
-    outputs = ends_of(processes)
-    assert [p.returncode for p in processes] == [0] * size, outputs
+    """Folder, after all tasks are done; one process imports for all, and forks."""
+    words = [sys.executable, HERE / "together.py", tasks, folder, str(size)]
+    done = subprocess.run(words, env={**ENVIRONMENT, **place(size)}, timeout=PATIENCE, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     return folder
 
 
@@ -75,14 +75,20 @@ def from_ranks(folder, name, size=2):
 # -- the steps -------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module", params=[2, pytest.param(3, marks=pytest.mark.slow)])
-def stepped(tmp_path_factory, request):
-    """What each of so many processes has after its steps, by case; one process imports for all, and forks."""
-    size, folder = request.param, tmp_path_factory.mktemp("steps")
-    words = [sys.executable, HERE / "together.py", "steps,broken_row", folder, str(size)]
-    done = subprocess.run(words, env={**ENVIRONMENT, **place(size)}, timeout=PATIENCE, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+def steps_of(size, folder):
+    """What each of so many processes has after its steps, by case."""
+    together_do("steps,broken_row", folder, size)
     return lambda case: from_ranks(folder, case, size)
+
+
+@pytest.fixture(scope="module")
+def stepped(tmp_path_factory):
+    return steps_of(2, tmp_path_factory.mktemp("two"))
+
+
+@pytest.fixture(scope="module")
+def stepped_by_three(tmp_path_factory):
+    return steps_of(3, tmp_path_factory.mktemp("three"))
 
 
 def assert_same(alone, everyone):
@@ -101,11 +107,17 @@ def test_the_steps_of_several_processes_are_those_of_one(stepped, case, kind):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("case", "kind"), THREE)
+def test_the_steps_of_three_processes_are_those_of_one(stepped_by_three, case, kind):
+    assert_same(take_steps(case, Processes(), kind), stepped_by_three(f"{case}, {kind}"))
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
 def test_traced_and_compiled_steps_of_several_processes_are_those_of_one(tmp_path):
     together_do("programs", tmp_path)
     for case, kind in PROGRAMS:
-        assert_same(take_steps(case, Processes()), from_ranks(tmp_path, f"{case}, {kind}"))
+        assert_same(take_steps(case, Processes(), sizes=sizes_of(kind)), from_ranks(tmp_path, f"{case}, {kind}"))
 
 
 def test_a_loss_that_is_not_finite_on_one_process_is_known_to_all(stepped):
@@ -263,7 +275,7 @@ def test_a_process_that_stops_answering_is_given_up(tmp_path):
         finally:
             lost.kill()
     assert waiting.returncode == 1
-    assert "Abandoned: another process of this training ended, or was silent for 0:00:03" in error
+    assert "Abandoned: another process of this training ended, or was silent for 0:00:05" in error
 
 
 # -- the command line ------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -88,8 +89,8 @@ MASKED, WEIGHTED, TRACED, COMPILED, SHARDED = "masked", "weighted", "traced", "c
 ADAM = Adam(1e-2, clip=0.5, schedule="cosine")
 
 
-def batches(model, kind=""):
-    for t, n in enumerate(SIZES):
+def batches(model, kind="", sizes=SIZES):
+    for t, n in enumerate(sizes):
         if len(model.likelihood.shape) > 1:
             yield Batch(torch.rand(n, 1, 8, 8, generator=torch.Generator().manual_seed(t), dtype=torch.float64).round())
             continue
@@ -105,18 +106,18 @@ def portion(processes, rows):
     return processes.weighed(share, len(rows.x))
 
 
-def take_steps(case, processes, kind=""):
+def take_steps(case, processes, kind="", sizes=SIZES):
     """Weights, buffers and metrics after a few steps with one and the same noise, by so many processes as there are."""
     make, objective = CASES[case]
     learner = Learner(make(), objective()).double().train()
     spread = Sharded(learner, processes) if kind == SHARDED and processes.size > 1 else None
     compiled = kind in (TRACED, COMPILED)
-    step = Step(learner, ADAM, len(SIZES), compiled=compiled, processes=processes, sharded=spread)
+    step = Step(learner, ADAM, len(sizes), compiled=compiled, processes=processes, sharded=spread)
     if kind == TRACED:
         step.program.backend = lambda graph, example: graph
     noise = Portion(Source.like(learner, 5), processes, getattr(learner.objective, "draws", 1))
     told = {}
-    for t, rows in enumerate(batches(learner.model, kind)):
+    for t, rows in enumerate(batches(learner.model, kind, sizes)):
         noise.rows = len(rows.x)
         terms = step(portion(processes, rows), noise)
         told |= {f"step {t}/{name}": value for name, value in (terms.metrics | terms.losses).items()}
@@ -132,19 +133,29 @@ STEPS += [(case, kind) for case in ("elbo, normal", "iwae dreg, normal") for kin
 SPREAD = ("normal", "vamp", "ladder over a codebook", "flow")
 STEPS += [(f"elbo, {latent}", SHARDED) for latent in SPREAD]
 STEPS += [(case, SHARDED) for case in ("iwae dreg, normal", "factor, normal", "images")]
-PROGRAMS = [(f"{case}, normal", TRACED) for case in ("iwae dreg", "capacity", "factor", "warm-up, free bits")]
-PROGRAMS += [("elbo, codebook", TRACED), ("elbo, codebook", COMPILED)]
+PROGRAMS = [(f"{case}, normal", TRACED) for case in ("iwae dreg", "capacity", "factor")]
+PROGRAMS += [("elbo, codebook", COMPILED)]
+THREE = [(f"elbo, {latent}", "") for latent in ("normal", "vamp", "codebook", "ladder over a codebook")]
+THREE += [(case, "") for case in ("iwae dreg, normal", "factor, normal", "a variance of all rows", "images")]
+THREE += [(case, "") for case in ("free bits between the shares", "capacity between the shares")]
+THREE += [("elbo, normal", kind) for kind in (MASKED, WEIGHTED, SHARDED)]
+"""Steps that three processes take, too."""
+
+
+def sizes_of(kind):
+    """Rows per batch of a program: compiled ones are of one shape, for every shape is compiled anew."""
+    return SIZES[:2] if kind == COMPILED else SIZES
 
 
 def steps(processes, folder):
     sharded.WORTH_SHARDING = 1
-    for case, kind in STEPS:
+    for case, kind in STEPS if processes.size == 2 else THREE:
         write_tensors(folder / f"{case}, {kind} {processes.rank}", take_steps(case, processes, kind))
 
 
 def programs(processes, folder):
     for case, kind in PROGRAMS:
-        write_tensors(folder / f"{case}, {kind} {processes.rank}", take_steps(case, processes, kind))
+        write_tensors(folder / f"{case}, {kind} {processes.rank}", take_steps(case, processes, kind, sizes_of(kind)))
 
 
 def broken_row(processes, folder):
@@ -327,6 +338,13 @@ def silent(processes, folder):
     vk.VAE(epochs=1).fit(digits())
 
 
+def meet(folder):
+    """Waits until both processes have imported what they need: a short timeout must not count that time."""
+    (folder / f"here {os.environ['RANK']}").touch()
+    while not all((folder / f"here {rank}").exists() for rank in range(2)):
+        time.sleep(0.01)
+
+
 def become(size):
     """Returns in each of so many processes; the one that was ends with them, well if all of them did."""
     importlib.import_module("torch._dynamo")  # which codebooks and flows import at first use
@@ -347,6 +365,7 @@ if __name__ == "__main__":
     if size:
         become(int(*size))
     if task == "silent":
-        distributed.TIMEOUT = timedelta(seconds=3)
+        meet(Path(folder))
+        distributed.TIMEOUT = timedelta(seconds=5)
     for name in task.split(","):
         globals()[name](join(), Path(folder))

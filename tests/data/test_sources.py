@@ -192,9 +192,10 @@ def test_a_stream_is_read_once_and_its_file_goes_with_it():
 
 
 def test_a_view_is_like_an_array(tmp_path):
+    rng = np.random.default_rng(1)
     source = stored(saved(tmp_path, REAL))
     assert (source.shape, source.dtype, source.nbytes, len(source)) == (REAL.shape, REAL.dtype, REAL.nbytes, N)
-    index = np.flatnonzero(RNG.random(N) < 0.4)
+    index = np.flatnonzero(rng.random(N) < 0.4)
     for got, want in [
         (source[index], REAL[index]),
         (source[5:20][2:4], REAL[7:9]),
@@ -686,25 +687,26 @@ def test_a_table_is_fitted_on_the_command_line(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_six_gigabytes_are_trained_from_in_less_than_one_and_a_half(tmp_path):
-    """A sparse file: its pages are read, and counted where they are kept, but take no disk."""
+def test_a_file_is_trained_from_in_less_memory_than_it_takes_on_disk(tmp_path):
+    """1.6 GB in less than 1.0, of which torch alone takes a third. Sparse: pages count where they are kept, but take no
+    disk."""
     code = """
         import sys
         import numpy as np
         import peak_memory
         import vaekit as vk
 
-        x = np.lib.format.open_memmap(sys.argv[1], mode="w+", dtype=np.float32, shape=(2_000_000, 784))
+        x = np.lib.format.open_memmap(sys.argv[1], mode="w+", dtype=np.float32, shape=(500_000, 784))
         x[:64] = np.random.default_rng(0).normal(size=(64, 784))
         del x
         mapped = np.load(sys.argv[1], mmap_mode="r")
         vae = vk.VAE(epochs=0, device="cpu").fit(mapped[:1000])
         for training in vk.train(vae.module_, mapped, batch_size=512):
-            if training.taken == 200:
+            if training.taken == 50:
                 break
-        assert vae.transform(mapped[:50_000]).shape == (50_000, 2)
+        assert vae.transform(mapped[:20_000]).shape == (20_000, 2)
         print(peak_memory.peak())
     """
     words = [sys.executable, "-c", textwrap.dedent(code), str(tmp_path / "x.npy")]
     out = subprocess.run(words, capture_output=True, text=True, check=True, env=peak_memory.environment())
-    assert int(out.stdout) < 1.5e9
+    assert int(out.stdout) < 1.0e9
