@@ -104,7 +104,7 @@ def contest(contest: Contest) -> None:
     if pairs:
         lines += ["", "| row by row | nats |", "|---|---|"]
         lines += [f"| {a} ahead of {b} | {_mean(scores[b].nats - scores[a].nats)} |" for a, b in pairs]
-    rows = f"{args.rows:,} training rows, the first {args.test_rows:,} test rows, one seed ({args.seed})"
+    rows = f"{args.rows:,} training rows, the first {args.test_rows:,} test rows, one seed (seed {args.seed})"
     batches = f"batches of {contest.batch_size}{', bfloat16' if contest.bf16 else ''}"
     _publish(contest.title, lines, f"{rows}; {contest.adam}, {batches}")
 
@@ -180,7 +180,7 @@ def over_seeds(
         lines.append(
             f"| {name} | {statistics.median(own):.2f}% | {statistics.mean(own):.2f}{error} | {each} | {paper} |"
         )
-    _publish(title, lines, f"{notes}; seeds 0 to {seeds - 1}")
+    _publish(title, lines, f"{notes}; {seeds} seeds (0 to {seeds - 1})")
 
 
 def _run(runs: dict[str, Callable[[int], float]], which: tuple[str, int]) -> float:
