@@ -314,18 +314,25 @@ def waves(n, seed=0):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("recipe", ["recurrent", "temporal-conv", "transformer"])
-def test_gaps_in_series_are_filled_better_than_by_straight_lines(recipe):
+@pytest.mark.parametrize(
+    ("recipe", "count", "settings"),
+    [
+        ("recurrent", 1000, {"epochs": 15, "batch_size": 64, "lr": 4e-3}),
+        ("temporal-conv", 1000, {"epochs": 15, "batch_size": 64, "lr": 4e-3}),
+        ("transformer", 2000, {"epochs": 30, "lr": 2e-3}),
+    ],
+)
+def test_gaps_in_series_are_filled_better_than_by_straight_lines(recipe, count, settings):
     def with_gaps(x, seed):
         gone = np.zeros(x.shape[:2], bool)
         for row, start in zip(gone, np.random.default_rng(seed).integers(3, 14, len(x))):
             row[start : start + 6] = True
         return np.where(gone[..., None], np.nan, x), gone
 
-    x, _ = with_gaps(waves(2000), 1)
+    x, _ = with_gaps(waves(count), 1)
     truth = waves(200, 7)
     seen, gone = with_gaps(truth, 2)
-    vae = vk.VAE(8, recipe=recipe, missing=True, epochs=30, lr=2e-3, validation=0, threads=1).fit(x)
+    vae = vk.VAE(8, recipe=recipe, missing=True, validation=0, threads=1, **settings).fit(x)
     lines = seen.copy()
     for row, hole in zip(lines, gone):
         for c in range(2):

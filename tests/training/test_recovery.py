@@ -249,6 +249,7 @@ def test_resuming_is_bit_for_bit_through_a_return(digits, tmp_path, at, monkeypa
     assert all(torch.equal(mine[n], again[n]) for n in mine)
 
 
+@pytest.mark.slow
 def test_a_fault_within_an_interruption_leaves_good_weights_and_resumes_to_the_same_end(digits, tmp_path, monkeypatch):
     monkeypatch.setattr("vaekit.training.fitting.CHECKPOINT_SECONDS", 0.0)
     whole = estimator(batch_size=3, average=None, lr=1e-2).fit(digits)
