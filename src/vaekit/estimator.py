@@ -201,8 +201,9 @@ class VAE(Evaluated):
         schema: of a table, inferred from more rows than these, such as `vk.data.Schema.infer(every_row)`, which then
         says what its columns and levels are instead of x and `columns`.
         run: a folder for checkpoints, the history and the result. resume: go on from its checkpoint, bit for bit.
-        max_seconds: seconds after which training stops, with `ended_` "time limit"; compiling and the choice of threads
-        count, reading the data does not. A resumed run has as many seconds again.
+        max_seconds: seconds after which training stops, with `ended_` "time limit". Reading the data does not count.
+        The start of a table's model by factor analysis, the choice of threads and compiling count, and are not cut
+        short. A resumed run has as many seconds again.
         Started by torchrun, several processes train one model together; all make the same call, see `training.join`.
         Raises Diverged where training diverges, after it went back once to its last good state with a tenth of the
         learning rate; TimeoutError where `max_seconds` end within a recipe's pre-training.
