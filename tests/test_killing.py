@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections import Counter
+from functools import partial
 
 import numpy as np
 import pytest
@@ -81,8 +82,9 @@ def table_seeds(run, resume):
 KINDS = {f.__name__: f for f in (array, seeds, pretraining, ladder, prior, table, table_seeds)}
 
 
-def forked(work, seconds=None):
-    """Runs work in a child; kills it after so many seconds. Whether it was killed before its end."""
+def forked(work, seconds=None, begun=lambda: True):
+    """Runs work in a child; with `seconds`, kills it so long after it has begun. Returns whether it was killed before
+    its end, and how long it took after it had begun."""
     child = os.fork()
     if child == 0:
         code = 1
@@ -91,13 +93,23 @@ def forked(work, seconds=None):
             code = 0
         finally:
             os._exit(code)
-    if seconds is not None:
+    ended, status = 0, 0
+    while not ended and not begun():
+        time.sleep(0.005)
+        ended, status = os.waitpid(child, os.WNOHANG)
+    since = time.monotonic()
+    if not ended and seconds is not None:
         time.sleep(seconds)
         os.kill(child, signal.SIGKILL)
-    status = os.waitpid(child, 0)[1]
+    if not ended:
+        status = os.waitpid(child, 0)[1]
     killed = os.WIFSIGNALED(status)
     assert killed or os.WEXITSTATUS(status) == 0, "the training failed"
-    return killed
+    return killed, time.monotonic() - since
+
+
+def has_checkpoint(run):
+    return any(run.rglob("state.safetensors"))
 
 
 def weights(run):
@@ -109,19 +121,24 @@ def test_killed_and_resumed_trainings_end_bit_for_bit_the_same(tmp_path, monkeyp
     monkeypatch.setattr(fitting, "CHECKPOINT_SECONDS", 0.0)  # a checkpoint at every step: more moments to be killed at
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    rng, expected, took, counts = np.random.default_rng(0), {}, {}, Counter()
+    rng, expected, took, trained, counts = np.random.default_rng(0), {}, {}, {}, Counter()
     try:
         for kind, work in KINDS.items():
+            run = tmp_path / kind
             began = time.monotonic()
-            forked(lambda work=work, kind=kind: work(tmp_path / kind, False))
-            expected[kind], took[kind] = weights(tmp_path / kind), time.monotonic() - began
+            _, trained[kind] = forked(partial(work, run, False), begun=partial(has_checkpoint, run))
+            expected[kind], took[kind] = weights(run), time.monotonic() - began
         for number in range(KILLS):
             kind = list(KINDS)[number % len(KINDS)]
             run, work = tmp_path / f"{kind}-{number}", KINDS[kind]
-            killed = forked(lambda run=run, work=work: work(run, False), rng.random() * took[kind])
+            if number // len(KINDS) % 2:  # every other time at any instant, before the first step, too
+                killed, _ = forked(partial(work, run, False), rng.random() * took[kind])
+            else:
+                wait = rng.random() * trained[kind]
+                killed, _ = forked(partial(work, run, False), wait, begun=partial(has_checkpoint, run))
             counts[kind, "killed"] += killed
-            counts[kind, "checkpoint"] += killed and any(run.rglob("state.safetensors"))
-            forked(lambda run=run, work=work: work(run, True))
+            counts[kind, "checkpoint"] += killed and has_checkpoint(run)
+            forked(partial(work, run, True))
             counts[kind, "same"] += weights(run) == expected[kind]
     finally:
         torch.set_num_threads(threads)

@@ -132,7 +132,7 @@ def damaged_tensors(path, rng):
     if rng.random() < 0.3 and tensors:
         name = sorted(tensors)[rng.integers(len(tensors))]
         changes = [
-            lambda t: t[:0],
+            lambda t: t.flatten()[:0],
             lambda t: t.double() if t.is_floating_point() else t.float(),
             lambda t: t.unsqueeze(0),
             lambda t: t * 0 - 1,
