@@ -13,9 +13,9 @@ from .posteriors import Posterior, log_variance
 from .priors import LOG_SCALE, Prior
 
 REACH = 20.0
-"""How far from 0 the networks of a posterior's flow tell codes apart."""
-PRIOR_REACH = 5.0
-"""The same for a prior, in standard deviations, and the bound on the shift of one of its layers."""
+"""How far from 0 the networks of a flow tell codes apart; for a prior, in standard deviations."""
+PRIOR_SHIFT = 5.0
+"""Bound on the shift of one layer of a prior, in standard deviations."""
 
 
 class MaskedNetwork(nn.Module):
@@ -244,11 +244,11 @@ class FlowPrior(Prior):
         self.loc = nn.Parameter(torch.zeros(size or 0))
         self.log_scale = nn.Parameter(torch.zeros(size or 0))
         per = splines("FlowPrior", bins).per if bins else Affine.per
-        self.networks = masked_networks(size or 1, layers, hidden, 0, per, PRIOR_REACH)
+        self.networks = masked_networks(size or 1, layers, hidden, 0, per)
 
     @property
     def _elementwise(self) -> Elementwise:
-        return Spline(self.bins) if self.bins else Standardise(Affine.of_layers(self.layers, shift=PRIOR_REACH))
+        return Spline(self.bins) if self.bins else Standardise(Affine.of_layers(self.layers, shift=PRIOR_SHIFT))
 
     def forward(self, scope: Scope, above: Tensor | None = None) -> dist.Flow:
         base, scale = (
