@@ -171,7 +171,7 @@ WRONG_FILES: list[tuple[str, Callable[[Path], object], str]] = [
     (
         "a.pkl",
         lambda path: path.write_bytes(pickle.dumps(Trap())),
-        "expected a .npy or .npz file or a folder of images",
+        "expected a .npy, .npz, .csv, .parquet or .h5ad file, or a folder of images",
     ),
 ]
 
@@ -264,7 +264,7 @@ def test_another_format_names_every_format_that_is_read(tmp_path):
 
 
 def test_a_missing_source_and_an_empty_folder_are_not_found(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"expected a .npy or .npz file or a folder .*x.npy does not exist"):
+    with pytest.raises(FileNotFoundError, match=r"expected a .npy, .npz, .* file, or a folder .*x.npy does not exist"):
         read(tmp_path / "x.npy")
     (tmp_path / "text.txt").write_text("text")
     with pytest.raises(FileNotFoundError, match=r"expected images \(.png, .*\) directly in the folder .*, got none"):

@@ -445,3 +445,31 @@ def test_paths_expand_the_home_folder(tmp_path, monkeypatch):
     assert read("~/x.npy").shape == stored("~/x.npy").shape == (4, 3)
     assert len(vk.data.Schema.infer("~/x.csv").columns) == 3
     assert len(vk.data.Annotated("~/x.h5ad")) == 4
+
+
+def test_csv_files_of_another_make_are_refused_with_what_to_do(tmp_path):
+    path = tmp_path / "x.csv"
+    rows = "a,b\n" + "".join(f"{k % 7}.5,{k % 3}\n" for k in range(60))
+    for content, message in {
+        b"": "is empty: expected a line of names",
+        rows.replace(",", ";").encode(): r"separates its cells by semicolons: .*sep=';'",
+        rows.replace(".", "#").replace(",", ";").replace("#", ",").encode(): "separates its cells by semicolons",
+        rows.replace(",", "\t").encode(): r"separates its cells by tabs: .*sep='\\t'",
+        rows.encode("utf-16"): "is not encoded as UTF-8",
+        rows.replace("a", "é").encode("latin-1"): "is not encoded as UTF-8: .*encoding=",
+    }.items():
+        path.write_bytes(content)
+        with pytest.raises(FileError, match=message) as error:
+            vk.data.Schema.infer(path)
+        assert str(path) in str(error.value)
+    path.write_bytes(b"\xef\xbb\xbf" + rows.replace("\n", "\r\n").encode())
+    assert [c.name for c in vk.data.Schema.infer(path).columns] == ["a", "b"]
+    path.write_text("a;b\n" + "".join(f"{k % 7}.5\n" for k in range(60)))  # a name may hold a semicolon
+    assert [c.name for c in vk.data.Schema.infer(path).columns] == ["a;b"]
+
+
+def test_compressed_files_are_refused_with_what_to_do(tmp_path):
+    for name in ("x.csv.gz", "x.csv.zip", "x.npy.xz"):
+        (tmp_path / name).write_bytes(b"anything")
+        with pytest.raises(ValueError, match="got .*decompress it first"):
+            vk.VAE().fit(tmp_path / name)

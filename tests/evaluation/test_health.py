@@ -252,6 +252,27 @@ def test_a_model_that_is_worse_than_independent_cells_is_said_to_be():
     assert found["without_latent"] == well["without_latent"]
 
 
+def test_a_training_that_stood_still_for_most_of_its_epochs_is_said_to_have_stalled():
+    """The history of a training that began to learn after 30 of 40 epochs; the level is that of independent cells."""
+    model = optimum()
+    level = looked(model, 400)["behind"]
+    late = [level - 0.5 + 0.01 * (i % 2) for i in range(30)] + [level * (9 - i) / 10 for i in range(10)]
+    found = looked(model, 400, history=course(late, late))
+    assert found["stalled"] == 0.75 and "stalled" in found.names and "30 of 40 epochs" in str(found)
+    assert "stalled" not in looked(model, 400, history=course(settling(), settling())).names
+
+
+def test_deterministic_codes_that_are_far_narrower_than_the_prior_are_said_to_be():
+    model = optimum()
+    with torch.no_grad():
+        model.encoder.layers[-1].weight[:2] *= 0.1
+        model.encoder.layers[-1].bias[:2] *= 0.1
+        model.encoder.layers[-1].bias[2:] = -12.0
+        model.decoder.layers[-1].weight *= 10
+    found = looked(model)
+    assert 0.05 < found["spread"] < 0.15 and "codes off the prior's scale" in found.names
+
+
 def test_a_warm_up_that_is_longer_than_the_training_is_said():
     steps = [{**r, "step": 10 * r["epoch"]} for r in course(settling(), settling())]
     short = looked(optimum(), history=steps, objective=vk.objectives.ELBO(vk.Ramp(1.0, 400)))

@@ -31,6 +31,8 @@ HEALTHY = {
     "skipped": 0.01,
     "skipped_lately": 0.0,
     "fallen": 0.1,
+    "stalled": 0.04,
+    "spread": 0.9,
 }
 SICK = {
     "posterior collapse": {"rate": 0.05, "information_at_most": 0.04, "active_units": 0.0, "read": 0.0},
@@ -54,6 +56,9 @@ SICK = {
     "diverged, far below its start": {"fallen": 3.0},
     "diverged, leaving out its last steps": {"skipped": 0.4, "skipped_lately": 0.99},
     "worse than no latent": {"behind": 5.0},
+    "stalled": {"stalled": 0.8},
+    "codes off the prior's scale, narrow": {"spread": 0.13},
+    "codes off the prior's scale, wide": {"spread": 30.0},
     "recovered": {"rolled_back": 300.0},
     "warm-up unfinished": {"warm_up_left": 0.4},
     "decoder scale at its floor": {"decoder_scale_clamped": 1.0},
@@ -89,6 +94,11 @@ def test_several_ailments_are_told_the_gravest_first():
         {**HEALTHY, **SICK["log-variance at its clamp"], **SICK["partial collapse"], **SICK["under-trained"]}
     )
     assert [v.name for v in found] == ["partial collapse", "under-trained", "log-variance at its clamp"]
+
+
+def test_a_training_that_is_short_or_ends_no_better_is_not_called_stalled():
+    for figures in ({"epochs": 6}, {"behind": 0.05}, {"behind": 5.0}, {"behind": -2.0, "behind_error": 1.0}):
+        assert "stalled" not in [v.name for v in diagnose({**HEALTHY, "stalled": 0.9, **figures})]
 
 
 def test_over_fitted_and_under_trained_are_never_said_together():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from typing import NoReturn
 
@@ -122,6 +123,10 @@ def _own(tensor: Tensor) -> tuple[Tensor, str]:
     name = str(tensor.dtype).removeprefix("torch.")
     if tensor.is_complex():
         check_type(np.dtype(complex))
+    if tensor.layout != torch.strided:
+        raise TypeError(f"expected a dense tensor, got one of layout {tensor.layout}: pass x.to_dense()")
+    if tensor.is_meta:
+        raise TypeError("expected a tensor with values, got one on the meta device: pass rows")
     if tensor.dtype in (torch.uint16, torch.uint32, torch.uint64):
         return from_array(tensor.cpu().numpy()).to(tensor.device), name
     return (tensor.float(), "float32") if tensor.dtype == torch.bfloat16 else (tensor, name)
@@ -129,7 +134,21 @@ def _own(tensor: Tensor) -> tuple[Tensor, str]:
 
 def as_numbers(x: object) -> NDArray:
     """An array of numbers in its own type, missing cells as NaN. Raises as `check_type` and `unmasked` do."""
-    array = unmasked(x)
+    if isinstance(x, Tensor):
+        return _own(x.detach())[0].cpu().numpy()
+    if x is None or isinstance(x, (int, float, dict, set, frozenset, bytes)) or inspect.isroutine(x):
+        fix = ": pass pandas.DataFrame(x)" if isinstance(x, dict) else ""
+        raise TypeError(f"expected rows: an array (N, ...), a table, or a path, got {type(x).__name__}{fix}")
+    if hasattr(x, "toarray"):
+        x = x.toarray()
+    try:
+        array = unmasked(x)
+    except ValueError as error:
+        if "inhomogeneous" not in str(error):
+            raise
+        raise ValueError(
+            "expected rows of one shape, got rows of several: pad them, vaekit.data.padded(x), or make them alike"
+        ) from None
     if array.dtype.kind == "O":
         array = _of_objects(array)
     check_type(array.dtype)

@@ -24,6 +24,8 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
 """The decoders of Pillow that are used: others run programs (EPS, with Ghostscript) or are seldom tested."""
 
+COMPRESSED = {".gz", ".bz2", ".xz", ".zip", ".zst"}
+
 
 def read(source: str | Path) -> NDArray:
     """The array in a `.npy` or `.npz` file or a folder of images, rows first.
@@ -38,7 +40,7 @@ def read(source: str | Path) -> NDArray:
     or non-numeric content and for images of more than one size or mode, ImportError without Pillow.
     """
     path = expanded(source)
-    wanted = "expected a .npy or .npz file or a folder of images"
+    wanted = "expected a .npy, .npz, .csv, .parquet or .h5ad file, or a folder of images"
     if not path.exists():
         raise FileNotFoundError(f"{wanted}, but {printable(path)} does not exist")
     if path.is_dir():
@@ -50,6 +52,8 @@ def read(source: str | Path) -> NDArray:
             return read_npy(stream, path.stat().st_size, str(path))
     if path.suffix.lower() == ".npz":
         return _read_npz(path)
+    if path.suffix.lower() in COMPRESSED:
+        raise ValueError(f"{wanted}, got {printable(path)}: decompress it first, or read it and pass what it holds")
     raise ValueError(
         f"{wanted}, got {printable(path)}: save the array with np.save, or put the images into a folder and pass the "
         "folder"

@@ -93,6 +93,10 @@ def opened(x: object) -> Any:
     return found
 
 
+SEPARATORS = {b";": "semicolons", b"\t": "tabs", b"|": "vertical bars"}
+NO_UTF8 = '{} is not encoded as UTF-8: save it as UTF-8, or pass pandas.read_csv(path, encoding="latin-1")'
+
+
 def read_csv(path: Path) -> Any:
     """A .csv file as a pandas data frame; a first line of numbers is no line of names."""
     try:
@@ -104,7 +108,10 @@ def read_csv(path: Path) -> Any:
     path = regular_file(path)
     with reading(path, ".csv"):
         _check_csv(path)
-        frame = pd.read_csv(path, low_memory=False)  # in pieces, one column could get two types
+        try:
+            frame = pd.read_csv(path, low_memory=False)  # in pieces, one column could get two types
+        except UnicodeDecodeError:
+            raise FileError(NO_UTF8.format(printable(path))) from None
         if len(frame.columns) and all(_is_number(name) for name in frame.columns):
             frame = pd.read_csv(path, low_memory=False, header=None)
             frame.columns = [str(name) for name in frame.columns]
@@ -121,7 +128,17 @@ def _check_csv(path: Path) -> None:
     more columns than a table has."""
     check_size(2 * path.stat().st_size, path)
     with path.open("rb") as file:
-        first = file.readline(LONGEST_LINE)
+        first, second = file.readline(LONGEST_LINE), file.readline(LONGEST_LINE)
+    if not first:
+        raise FileError(f"{printable(path)} is empty: expected a line of names and a line for each row")
+    if first.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise FileError(NO_UTF8.format(printable(path)))
+    for mark, name in SEPARATORS.items():
+        if b"," not in first and 0 < first.count(mark) == second.count(mark):
+            raise FileError(
+                f"{printable(path)} separates its cells by {name}: write commas, or pass "
+                f"pandas.read_csv(path, sep={mark.decode()!r})"
+            )
     if len(first) == LONGEST_LINE or first.count(b",") >= MOST_COLUMNS:
         raise FileError(
             f"the first line of {printable(path)} has {len(first):,} characters or more, which names more than "
@@ -218,6 +235,8 @@ def _of_pandas(table: Any, place: int, mixed: bool = False) -> Raw:
     import pandas as pd
 
     column = table.iloc[:, place]
+    if isinstance(column.dtype, pd.SparseDtype):
+        column = column.sparse.to_dense()
     kind, dtype = column.dtype, str(column.dtype)
     seen = column.notna().to_numpy(dtype=bool)
     if isinstance(kind, pd.CategoricalDtype):

@@ -20,7 +20,7 @@ from ..paths import expanded, naming, regular_file
 from ..printable import printable
 from .annotated import Annotated, annotated
 from .arrays import as_tensor, from_array, refuse
-from .files import Images
+from .files import COMPRESSED, Images
 from .sparse import CompressedRows, is_sparse
 from .stores import ArrayFile, Items, Store, as_row, check_alike
 from .tables import Table, parquet_files
@@ -240,4 +240,6 @@ def _named(path: Path) -> Store:
     name = printable(regular_file(path))
     if path.suffix.lower() == ".csv":
         raise ValueError(f"{name} is read into memory only: pass pandas.read_csv(...) of it")
+    if path.suffix.lower() in COMPRESSED:
+        raise ValueError(f"expected {FILES}, got {name}: decompress it first, or read it and pass what it holds")
     raise ValueError(f"expected {FILES}, got {name}: save the array with np.save, or read the file and pass the array")

@@ -19,7 +19,7 @@ from ..objectives import Objective
 from ..objectives.base import code_use
 from .figures import Figure, plain, table
 from .likelihood import BUDGET, CODE_USE
-from .look import Look
+from .look import Look, for_the_elbo
 from .verdicts import Verdict, diagnose
 
 ROWS = 1000
@@ -114,6 +114,7 @@ def health(
             else:
                 figures |= found
     figures |= _code_use(look.usage) | _course(history, ended, kept, cells) | _steps(history, model, objective)
+    figures |= _stall(history, kept, objective, figures)
     values = {n: f.value for n, f in figures.items()} | _ending(history, ended)
     values |= {} if look.kl is None else {"units": look.kl.shape[1]}
     values |= {"cells": cells}
@@ -184,9 +185,27 @@ def _course(history: Sequence[Mapping[str, Any]], ended: str | None, kept: int |
     return found
 
 
-def _curve(history: Sequence[Mapping[str, Any]], prefix: str) -> list[float]:
+def _stall(
+    history: Sequence[Mapping[str, Any]], kept: int | None, objective: Objective | None, figures: Mapping[str, Figure]
+) -> dict[str, Figure]:
+    """The share of epochs in which the model was no better than independent cells.
+
+    Those are as far from the final model on the rows of the history as on the rows that are looked at.
+    """
+    names = ("elbo", "distortion") if for_the_elbo(objective) else ("distortion",)
+    watched = _curve(history, "val_", names) or _curve(history, "", names)
+    if not watched or "behind" not in figures:
+        return {}
+    level = watched[(kept or len(watched)) - 1] + figures["behind"].value
+    share = sum(value <= level for value in watched) / len(watched)
+    return {"stalled": Figure(share, None, "", "share of the epochs in which it was no better than independent cells")}
+
+
+def _curve(
+    history: Sequence[Mapping[str, Any]], prefix: str, names: Sequence[str] = ("elbo", "distortion")
+) -> list[float]:
     """The ELBO over epochs, less the distortion where there is none."""
-    for name, sign in (("elbo", 1.0), ("distortion", -1.0)):
+    for name, sign in ((name, -1.0 if name == "distortion" else 1.0) for name in names):
         if history and all(isinstance(record.get(prefix + name), (int, float)) for record in history):
             return [sign * record[prefix + name] for record in history]
     return []

@@ -105,7 +105,7 @@ class Look:
         alone = Independent.of_cells(likelihood, x[fitted], None if mask is None else mask[fitted], BASELINE_ROUNDS)
         log_p = alone.log_p_of_cells(x[scored], None if mask is None else mask[scored])
         own = self.log_lik[:size][scored]
-        own = own - self.rate[:size][scored] if self.rate is not None and _for_the_elbo(self.objective) else own
+        own = own - self.rate[:size][scored] if self.rate is not None and for_the_elbo(self.objective) else own
         behind = Figure.mean(log_p - own, "nats", "log p of independent cells less the ELBO")
         return {"without_latent": Figure.mean(log_p, "nats", "log p of independent cells"), "behind": behind}
 
@@ -181,6 +181,7 @@ class Look:
         empty, stray = aggregate.holes(codes, prior)
         mmd, spread = aggregate.discrepancy(codes, prior)
         return {
+            "spread": Figure(_ratio(codes, prior), None, "", "standard deviation of the codes, of the prior's as 1"),
             "mmd": Figure(mmd, spread, "", "MMD^2 of q(z) and the prior ± its spread where they are one"),
             "holes": Figure(empty, None, "", "share of the prior's draws with no code near"),
             "strays": Figure(stray, None, "", "share of the codes with no draw of the prior near"),
@@ -220,7 +221,13 @@ class Look:
         return {"log_variance_clamped": Figure(float(clamped.float().mean()), None, "", meaning)}
 
 
-def _for_the_elbo(objective: Objective | None) -> bool:
+def _ratio(codes: Tensor, prior: Tensor) -> float:
+    """The typical deviation of codes from their mean, over that of draws from the prior."""
+    wide, known = ((z - z.mean(0)).double().square().mean().sqrt() for z in (codes, prior))
+    return float(wide / known.clamp(min=1e-12))
+
+
+def for_the_elbo(objective: Objective | None) -> bool:
     """Whether a model was trained for the ELBO or a tighter bound."""
     if isinstance(objective, ELBO):
         return objective.beta.value == 1 and not objective.free_bits and objective.capacity is None

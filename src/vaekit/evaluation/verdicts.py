@@ -46,6 +46,12 @@ SKIPPED = 0.5
 """Share of the steps that were left out above which training did not take place."""
 ERRORS = 3.0
 """Standard errors by which a model must be behind one without a latent for the verdict."""
+STALLED, FEWEST_EPOCHS = 0.5, 10
+"""The share of epochs, of so many at least, in which a model was no better than one without a latent, above which its
+training stalled."""
+SPREAD = 4.0
+"""The factor between the standard deviations of codes and of the prior's draws above which the prior does not sample
+the codes: at a quarter, 62 % of the draws in one dimension are more than two deviations of the codes away from them."""
 UNUSED = 0.5
 """The share of a codebook's codes that no row takes, above which it has collapsed in part."""
 
@@ -128,6 +134,29 @@ def _behind(f: Values) -> Iterator[Verdict]:
             "worse than no latent",
             f"a model of independent cells, without a latent, has {behind:.3g} nats more for each row",
             ("more epochs, or another lr", "a likelihood that suits the data, recipe='auto'"),
+        )
+
+
+def _stalled(f: Values) -> Iterator[Verdict]:
+    share, epochs = f.get("stalled", 0.0), f.get("epochs", 0.0)
+    ahead = -f.get("behind", 0.0) > SILENT + ERRORS * f.get("behind_error", 0.0)
+    if share > STALLED and epochs >= FEWEST_EPOCHS and ahead:
+        yield Verdict(
+            "stalled",
+            f"for {share * epochs:.0f} of {epochs:.0f} epochs the model was no better than one without a "
+            "latent: most of the training taught it nothing",
+            ("another seed or lr", "more epochs from here, fit with warm_start=True"),
+        )
+
+
+def _scale(f: Values) -> Iterator[Verdict]:
+    spread = f.get("spread", 1.0)
+    if not 1 / SPREAD <= spread <= SPREAD:
+        yield Verdict(
+            "codes off the prior's scale",
+            f"the standard deviation of the codes is {spread:.2g} times that of the prior, so that samples from the "
+            "prior are not like codes",
+            ("a higher weight of the match to the prior", "another prior for these codes, by fit_prior"),
         )
 
 
@@ -257,8 +286,10 @@ RULES: tuple[Callable[[Values], Iterator[Verdict]], ...] = (
     _untrained,
     _diverged,
     _behind,
+    _stalled,
     _collapse,
     _ignored,
+    _scale,
     _holes,
     _regularised,
     _fitted,
