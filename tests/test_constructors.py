@@ -295,3 +295,19 @@ def test_a_million_numbers_are_checked_without_a_call_for_each(monkeypatch):
     monkeypatch.setattr(Number, "read", lambda self, value: asked.append(value) or read(self, value))
     values = [1.0] * 10**6
     assert rule.read(values) is values and len(asked) <= 2
+
+
+def test_functions_refuse_what_is_no_model_rows_history_or_dict():
+    model = vk.VAEModule(nw.MLP((4,)), normal(), nw.MLP((4,)), lk.Bernoulli()).settled((3,))
+    for call, message in {
+        lambda: vk.evaluation.score_rows("model", None): r"score_rows\(model='model'\): expected a VAEModule",
+        lambda: vk.evaluation.score_rows(
+            model, np.zeros((60, 3))
+        ): r"score_rows\(rows=.*: expected rows of vaekit.data",
+        lambda: vk.evaluation.health(model, None): r"health\(rows=None\): expected rows of vaekit.data",
+        lambda: next(vk.train(model, np.zeros((60, 3)), "elbo")): r"train\(objective='elbo'\): expected an objective",
+        lambda: next(vk.train(model, np.zeros((60, 3)), adam=1e-3)): r"train\(adam=0.001\): expected an Adam",
+        lambda: vk.VAE().fit_prior(np.zeros((60, 3)), "mixture"): r"fit_prior\(prior='mixture'\): expected a prior",
+    }.items():
+        with pytest.raises(SettingError, match=message):
+            call()

@@ -13,7 +13,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 LEAST = {
     **dict.fromkeys(("n", "draws", "steps", "k", "batch_size", "chains", "betas", "folds", "starts", "bins"), 1),
-    **dict.fromkeys(("votes", "size", "members", "clusters"), 1),
+    **dict.fromkeys(("votes", "size", "most", "members", "clusters"), 1),
 }
 """The least value of whole-numbered arguments, by name; of all others 0."""
 

@@ -18,7 +18,7 @@ from .ranges import numbers, shortest, whole_numbers, words
 from .settings import Flag, Instance, Number, Refused, Rule, SettingError, Whole, shown
 from .suggest import nearest
 
-T = TypeVar("T")
+T, F = TypeVar("T"), TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -214,6 +214,8 @@ def rule_of(hint: Any, owner: str, name: str) -> Rule | None:
         return OneOf(args)
     if origin in (typing.Union, types.UnionType):
         return _joined(AnyOf, args, owner, name)
+    if origin is Mapping:
+        return Instance((Mapping,), "a dict")
     if origin in (tuple, list, Sequence):
         if origin is tuple and Ellipsis not in args:
             return _joined(Fixed, args, owner, name)
@@ -305,3 +307,41 @@ def checked_constructor(cls: type[T]) -> type[T]:
 
     cls.__init__ = checked_init  # type: ignore[misc]
     return cls
+
+
+def check_parts(function: F) -> F:
+    """Checks the models, rows and other parts that a function is given, by its annotations."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        for name, value in zip(_names(function), args):
+            _check_part(function, name, value)
+        for name, value in kwargs.items():
+            _check_part(function, name, value)
+        return function(*args, **kwargs)
+
+    return call
+
+
+@functools.cache
+def _names(function: Callable[..., Any]) -> tuple[str, ...]:
+    return tuple(inspect.signature(function).parameters)
+
+
+@functools.cache
+def _parts(function: Callable[..., Any]) -> dict[str, Rule]:
+    """The rules of the arguments that are parts, dicts or sequences of them, or None."""
+    rules = rules_of(function, function.__name__)
+    return {n: r for n, r in rules.items() if _is_part(r)}
+
+
+def _is_part(rule: Rule) -> bool:
+    each = rule.rules if isinstance(rule, AnyOf) else (rule,)
+    each = [r.rule if isinstance(r, Several) else r for r in each]
+    return any(isinstance(r, Instance) for r in each) and all(isinstance(r, (Instance, Nothing)) for r in each)
+
+
+def _check_part(function: Callable[..., Any], name: str, value: Any) -> None:
+    rule = _parts(function).get(name)
+    if rule is not None and value is not inspect.signature(function).parameters[name].default:
+        _read(f"{function.__name__}({name}=", value, rule)

@@ -501,7 +501,11 @@ def fortran(folder):
 
 
 WRONG = {
-    "missing": (lambda f: f / "x.npy", FileNotFoundError, "expected a .npy, .parquet or .h5ad file, or a .* not exist"),
+    "missing": (
+        lambda f: f / "x.npy",
+        FileNotFoundError,
+        "expected a .csv, .npy, .parquet or .h5ad file, or a .* not exist",
+    ),
     "another file": (lambda f: text(f / "x.txt"), ValueError, "got .*x.txt: save the array with np.save"),
     "an empty folder": (lambda f: f, FileNotFoundError, "expected images .* in the folder .*, got none"),
     "cut short": (lambda f: cut(saved(f, REAL)), ValueError, "is not a whole .npy array .*: save it again"),

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import torch
 
 from ..arguments import check_arguments
+from ..constructors import check_parts
 from .generators import OwnGlobals, may_draw
 
 F, T = TypeVar("F", bound=Callable[..., Any]), TypeVar("T")
@@ -126,7 +127,7 @@ def _isolate_steps(function: Callable[..., Iterator[Any]]) -> Any:
 
 def public(function: F) -> F:
     """A function that users call: its arguments are checked, and it runs isolated. See `isolate`."""
-    return check_arguments(isolate(function))
+    return check_arguments(check_parts(isolate(function)))
 
 
 def public_methods(cls: type[T]) -> type[T]:

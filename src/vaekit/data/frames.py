@@ -235,8 +235,6 @@ def _of_pandas(table: Any, place: int, mixed: bool = False) -> Raw:
     import pandas as pd
 
     column = table.iloc[:, place]
-    if isinstance(column.dtype, pd.SparseDtype):
-        column = column.sparse.to_dense()
     kind, dtype = column.dtype, str(column.dtype)
     seen = column.notna().to_numpy(dtype=bool)
     if isinstance(kind, pd.CategoricalDtype):

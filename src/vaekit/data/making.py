@@ -80,6 +80,17 @@ def _to_pandas(columns: Sequence[Made], axis: tuple | None) -> Any:
     return frame
 
 
+def _pandas_type(name: str) -> Any:
+    """A pandas type by its name; of sparse types pandas reads no fill value but its own."""
+    if not name.startswith("Sparse["):
+        return name
+    import pandas as pd
+
+    kind, _, fill = name.removeprefix("Sparse[").removesuffix("]").partition(", ")
+    value = fill == "True" if kind == "bool" else float(fill or "nan")
+    return pd.SparseDtype(kind, value if kind == "bool" or np.isnan(value) else np.dtype(kind).type(value))
+
+
 def _pandas_column(made: Made) -> Any:
     import pandas as pd
 
@@ -107,12 +118,12 @@ def _pandas_column(made: Made) -> Any:
         values = made.values
         if made.dtype.lower().startswith(("int", "uint")):  # int64, Int64 or int64[pyarrow]
             values = _clipped(values, np.dtype(made.dtype.lower().partition("[")[0]))
-        return pd.Series(values, dtype=object if values.dtype.kind == "O" else None).astype(made.dtype)
+        return pd.Series(values, dtype=object if values.dtype.kind == "O" else None).astype(_pandas_type(made.dtype))
     if made.values.dtype.kind == "f" and made.dtype not in ("object", "str", "string"):
         values = np.where(made.seen, made.values, np.nan)
         plain = made.dtype.startswith(("int", "uint")) and "[" not in made.dtype
         column = pd.Series(values)
-        return column if plain or made.dtype == "bool" else column.astype(made.dtype)
+        return column if plain or made.dtype == "bool" else column.astype(_pandas_type(made.dtype))
     return pd.Series(_objects(made), dtype="object" if made.dtype == "bool" else made.dtype)
 
 
