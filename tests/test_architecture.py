@@ -21,55 +21,93 @@ ROOMS = [
     {"model"},
     {"objectives"},
     {"recipes"},
-    {"training", "manners", "own_modules"},
-    {"constraints"},
-    {"evaluation", "tasks", "reading"},
-    {"fitted", "incremental"},
-    {"evaluated"},
-    {"estimator"},
-    {"saving", "outliers"},
-    {"loading"},
+    {"training", "own_modules"},
+    {"fitted", "tasks"},
+    {"inference"},
+    {"evaluation", "io"},
     {"report", "testing"},
+    {"estimators"},
     {"sweeps"},
     {"cli"},
     {"__main__"},
 ]
 """From the foundations up: a room imports from rooms below it only, or from itself."""
 FLOOR = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms}
-LATE = {("outliers", "loading"), ("evaluated", "report"), ("fitted", "saving"), ("estimator", "sweeps")}
-"""Imports inside a function that point up, where a method is a door to a room above."""
+
+
+def module_of(path):
+    """The name of a file as a module, in parts, without the package."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return parts[:-1] if parts[-1] == "__init__" else parts
+
+
+MODULES = {module_of(path): path for path in ROOT.rglob("*.py")}
 
 
 def imports(path):
-    """(room of the file, room it imports, whether at import time)."""
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    tree = ast.parse(path.read_text())
-    top = set(ast.walk(ast.Module([n for n in tree.body if isinstance(n, (ast.Import, ast.ImportFrom))], [])))
-    for node in ast.walk(tree):
+    """The modules of the package that a file imports, anywhere in it, as parts."""
+    name = module_of(path)
+    package = name if path.name == "__init__.py" else name[:-1]
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.level:
-            package = parts[: len(parts) - node.level]
-            target = (*package, *(node.module.split(".") if node.module else ()))
-            names = [target[0]] if target else [a.name for a in node.names]
-            for name in names:
-                yield parts[0], name, node in top
+            source = package[: len(package) - node.level + 1] + tuple(node.module.split(".") if node.module else ())
+            for alias in node.names:
+                yield (*source, alias.name) if (*source, alias.name) in MODULES else source
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module]
             assert not any(n.startswith("vaekit") for n in names), f"{path}: import relatively"
 
 
 def test_imports_point_down():
+    """No import points up: not in a function, and not for a type checker either."""
     wrong = []
-    for path in ROOT.rglob("*.py"):
-        if path == ROOT / "__init__.py":
-            continue
-        for room, target, at_top in imports(path):
-            if room == target or target.startswith("__"):
+    for name, path in MODULES.items():
+        for target in imports(path) if name else ():
+            if not target or target[0] == name[0] or target[0].startswith("__"):
                 continue
-            assert room in FLOOR, f"{room} has no floor: place it in ROOMS"
-            assert target in FLOOR, f"{target}, imported by {path.name}, has no floor"
-            if FLOOR[target] >= FLOOR[room] and not (not at_top and (room, target) in LATE):
-                wrong.append(f"{path.relative_to(ROOT)} imports {target}")
+            assert name[0] in FLOOR, f"{name[0]} has no floor: place it in ROOMS"
+            assert target[0] in FLOOR, f"{target[0]}, imported by {path.name}, has no floor"
+            if FLOOR[target[0]] >= FLOOR[name[0]]:
+                wrong.append(f"{path.relative_to(ROOT)} imports {'.'.join(target)}")
     assert not wrong
+
+
+def test_no_files_import_each_other_in_a_circle():
+    graph = {name: {t for t in imports(path) if t in MODULES and t != name and t} for name, path in MODULES.items()}
+    graph[()] = set()  # its names are imported at first use
+    while leaves := {name for name, targets in graph.items() if not targets}:
+        graph = {name: targets - leaves for name, targets in graph.items() if name not in leaves}
+    assert not graph
+
+
+def test_private_names_stay_in_their_module():
+    """No module reads a name with an underscore that another module of the package defines."""
+    wrong = []
+    for path in MODULES.values():
+        tree = ast.parse(path.read_text())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                wrong += [
+                    f"{path.name} imports {a.name}" for a in node.names if a.name.startswith("_") and "__" not in a.name
+                ]
+        defined = {n.name for n in ast.walk(tree) if isinstance(n, (ast.FunctionDef, ast.ClassDef))}
+        defined |= {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+        defined |= {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store)}
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.Attribute) or not node.attr.startswith("_") or node.attr.startswith("__"):
+                continue
+            own = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+            if not own and node.attr not in defined | OF_OTHERS:
+                wrong.append(f"{path.name}:{node.lineno} reads {ast.unparse(node)}")
+    assert not wrong
+
+
+OF_OTHERS = {
+    *("_calculate_fan_in_and_fan_out", "_foreach_copy_", "_foreach_lerp_", "_foreach_add", "_fused_adam_"),
+    *("_overloadname", "_schema", "_BatchNorm", "_getframe"),
+    *("_actions", "_option_string_actions", "_SubParsersAction"),
+}
+"""Names with an underscore of torch, Python and argparse that have no public equivalent."""
 
 
 def test_importing_vaekit_brings_only_its_core_dependencies():
@@ -98,7 +136,7 @@ def test_no_load_path_can_run_code_from_a_file():
                 names = ["pickle"] if (node.value.id, node.attr) == ("torch", "load") else []
             assert not [n for n in names if n.partition(".")[0] in (*banned, "eval", "exec", "__import__")], path
         assert "allow_pickle=True" not in text
-        if path.parent == ROOT and path.stem in ("core", "storage", "fitted", "estimator"):
+        if path.parent == ROOT and path.stem in ("storage", "fitted"):
             assert "import_module" not in text, "a name in a file must not be imported"
 
 

@@ -124,7 +124,8 @@ def test_transform_is_the_posterior_mean(fitted, digits):
 
 def test_predictions_do_not_depend_on_the_chunk(fitted, digits, monkeypatch):
     whole = fitted.reconstruct(digits)
-    monkeypatch.setattr("vaekit.fitted.CHUNK", 7)
+    for module in ("fitted", "inference.codes", "inference.decoding", "inference.sampling"):
+        monkeypatch.setattr(f"vaekit.{module}.CHUNK", 7)
     assert np.abs(whole.astype(int) - fitted.reconstruct(digits)).max() <= 1
 
 

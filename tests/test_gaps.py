@@ -7,7 +7,8 @@ import pytest
 import torch
 
 import vaekit as vk
-from vaekit.evaluated import WITHOUT_GAPS
+from vaekit.evaluation.model_evaluation import WITHOUT_GAPS
+from vaekit.training.splitting import split
 
 pd = pytest.importorskip("pandas")
 QUICK = {"epochs": 2, "threads": 1, "compile": False}
@@ -173,7 +174,7 @@ def test_a_model_of_the_mask_draws_gaps_by_what_the_cells_hold(mixed):
 
 def test_a_private_model_keeps_no_patterns(frame):
     vae = vk.VAE(2, privacy=vk.training.Privacy(epsilon=3.0, delta=1e-5, clip=1.0))
-    assert vae._split(frame)[0].spec.patterns is None
+    assert split(vae.config(), frame).rows.spec.patterns is None
 
 
 def test_models_of_several_seeds_and_of_sweeps_keep_them(frame):

@@ -187,7 +187,7 @@ def test_pre_training_shows_its_epochs_and_ends_at_ctrl_c(monkeypatch):
         begun.append(type(training.learner.model.latent.prior).__name__)
         return [Course(ended="interrupted")]
 
-    monkeypatch.setattr("vaekit.estimator.fit", interrupted)
+    monkeypatch.setattr("vaekit.training.build.fit", interrupted)
     with pytest.raises(KeyboardInterrupt):
         vk.VAE(2, recipe=recipe, **settings).fit(x)
     assert begun == ["StandardNormal"]

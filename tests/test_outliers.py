@@ -178,10 +178,8 @@ def test_the_default_model_stays_the_default(fitted, tmp_path):
 
 
 def test_its_folder_is_that_of_a_vae_too(fitted, saved):
-    from vaekit import saving
-
     detector, x, _ = fitted
-    np.testing.assert_array_equal(saving.load(saved).transform(x), detector.vae_.transform(x))
+    np.testing.assert_array_equal(vk.VAE.of(vk.io.load_fitted(saved)).transform(x), detector.vae_.transform(x))
     detector.vae_.save(saved)  # replaces the detector
     assert type(vk.load(saved)) is vk.VAE
 

@@ -78,9 +78,14 @@ def columns():
     return found["made"], found["real"], found["test"]
 
 
+def seen(vae, x):
+    """A model, and rows as it reads them."""
+    return vae.module_, vae.fitted_.rows(x)
+
+
 FUNCTIONS = {
     "aggregate.discrepancy": lambda v, t, s: aggregate.discrepancy(rows(), rows(80, 1), seed=s),
-    "annealed.annealed": lambda v, t, s: ev.annealed(v.module_, v._seen(rows(3)), chains=2, betas=3, steps=1, seed=s),
+    "annealed.annealed": lambda v, t, s: ev.annealed(*seen(v, rows(3)), chains=2, betas=3, steps=1, seed=s),
     "annealed.bracket": lambda v, t, s: ev.bracket(v.module_, 3, chains=2, betas=3, steps=1, seed=s),
     "baselines.baselines": lambda v, t, s: ev.baselines(*wholes(), which=["ppca"], latents=2, seed=s),
     "closeness.closeness": lambda v, t, s: closeness(*columns(), seed=s),
@@ -93,13 +98,13 @@ FUNCTIONS = {
     "disentanglement.factor_vae_score": lambda v, t, s: dis.factor_vae_score(CODES, FACTORS, seed=s),
     "disentanglement.sap": lambda v, t, s: dis.sap(CODES, FACTORS, seed=s),
     "forest.Forest": lambda v, t, s: Forest(trees=3, seed=s).fit(rows(), CLASSES).predict(rows(20, 1)),
-    "health.health": lambda v, t, s: ev.health(v.module_, v._seen(rows(60, 1)), seed=s),
-    "likelihood.evaluate_rows": lambda v, t, s: ev.evaluate_rows(v.module_, v._seen(rows(9)), draws=2, seed=s),
-    "likelihood.score_rows": lambda v, t, s: ev.score_rows(v.module_, v._seen(rows(9)), draws=2, seed=s),
+    "health.health": lambda v, t, s: ev.health(*seen(v, rows(60, 1)), seed=s),
+    "likelihood.evaluate_rows": lambda v, t, s: ev.evaluate_rows(*seen(v, rows(9)), draws=2, seed=s),
+    "likelihood.score_rows": lambda v, t, s: ev.score_rows(*seen(v, rows(9)), draws=2, seed=s),
     "likeness.spread": lambda v, t, s: spread(lambda a, b: float(a.values[:, 0].mean()), *columns()[:2], seed=s),
     "observed.RowNoise": lambda v, t, s: ev.observed.RowNoise(s, torch.device("cpu")).randn((3, 2)),
-    "oddness.anomaly_score": lambda v, t, s: ev.oddness.anomaly_score(v.module_, v._seen(rows(9)), draws=2, seed=s),
-    "oddness.explain": lambda v, t, s: ev.oddness.explain(v.module_, v._seen(rows(3)), draws=2, seed=s),
+    "oddness.anomaly_score": lambda v, t, s: ev.oddness.anomaly_score(*seen(v, rows(9)), draws=2, seed=s),
+    "oddness.explain": lambda v, t, s: ev.oddness.explain(*seen(v, rows(3)), draws=2, seed=s),
     "representation.representation": lambda v, t, s: ev.representation.representation(
         rows(), CLASSES, rows(80, 1), CLASSES, s
     ),

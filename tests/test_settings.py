@@ -174,7 +174,7 @@ def test_a_wrong_setting_is_refused_in_one_sentence_before_work_starts(settings,
 
 
 def test_every_setting_has_a_rule():
-    from vaekit.constraints import OF_VAE
+    from vaekit.training.config import OF_VAE
 
     assert set(OF_VAE) == set(SETTINGS)
 

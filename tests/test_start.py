@@ -25,7 +25,8 @@ from vaekit.likelihoods import (
 )
 from vaekit.networks import MLP, ConvDecoder, PartDecoder, Recurrent, SequenceDecoder
 from vaekit.networks.network import Network
-from vaekit.training.fitting import Silent
+from vaekit.training.build import learner_for
+from vaekit.training.splitting import split
 
 DISPERSIONS = ("shared", "per_dimension", "per_output")
 COUNTS: dict[str, Callable[[], Likelihood]] = {
@@ -72,7 +73,7 @@ def test_starts_at_the_mean_of_each_cell(name: str, kind: str) -> None:
 def test_starts_near_the_best_independent_model(kind: str) -> None:
     """Within 0.1 nats a cell of the maximum-likelihood negative binomial, where the old start was off by up to 3e4."""
     vae = vk.VAE(recipe="auto", epochs=0, validation=0).fit(counts(kind))
-    rows, likelihood = vae._seen(counts(kind)), vae.module_.likelihood
+    rows, likelihood = vae.fitted_.rows(counts(kind)), vae.module_.likelihood
     best = Independent(likelihood, rows).log_p(rows).mean()
     with torch.no_grad():
         px = vae.module_.decode(torch.zeros(1, 2))
@@ -217,7 +218,7 @@ def test_a_missing_count_reads_as_zero() -> None:
     x = counts("12 bits").astype(float)
     x[::3, 1] = np.nan
     vae = vk.VAE(recipe="auto", likelihood=NegativeBinomial(), missing=True, epochs=0, validation=0).fit(x)
-    batch = vae._seen(x).batch(slice(0, 4))
+    batch = vae.fitted_.rows(x).batch(slice(0, 4))
     features = vae.module_.likelihood.features(torch.where(batch.mask > 0, batch.x, 0.0), batch.mask)
     assert (features[batch.mask == 0] == 0).all()
     np.testing.assert_allclose(decoded(vae), np.nanmean(x, 0), rtol=1e-3)
@@ -227,7 +228,7 @@ def test_a_missing_count_reads_as_zero() -> None:
 def test_counts_end_no_worse_than_independent_cells(kind: str) -> None:
     x = counts(kind, 300)
     vae = vk.VAE(recipe="auto", epochs=20, compile=False, threads=1).fit(x)
-    rows = vae._seen(x)
+    rows = vae.fitted_.rows(x)
     independent = float(Independent(vae.module_.likelihood, rows).log_p(rows).mean())
     assert vae.history_[0]["elbo"] > independent - 25
     assert vae.history_[-1]["elbo"] > independent - 2
@@ -262,7 +263,7 @@ def test_networks_with_weights_keep_them() -> None:
 def test_a_private_training_reads_no_row_before_its_first_step() -> None:
     x = counts("12 bits")
     vae = vk.VAE(recipe="auto", privacy=vk.training.Privacy(1.0))
-    model = vae._learner(vae._split(x)[0], None, False, Silent()).model
+    model = learner_for(vae.config(), split(vae.config(), x).rows).model
     assert (model.likelihood.centre == 0).all() and (model.decoder.layers[-1].bias == 0).all()
 
 
@@ -286,7 +287,7 @@ def test_raw_data_are_not_standardised() -> None:
     x = np.random.default_rng(0).normal([50, -7], [3, 0.5], (300, 2))
     vae = vk.VAE(recipe="auto", likelihood=Raw("per_dimension"), epochs=3, validation=0).fit(x)
     assert vae.spec_.offset == (0.0,) and vae.spec_.scale == (1.0,)
-    torch.testing.assert_close(vae._seen(x).batch(slice(0, 5)).x, torch.from_numpy(x[:5]).float())
+    torch.testing.assert_close(vae.fitted_.rows(x).batch(slice(0, 5)).x, torch.from_numpy(x[:5]).float())
     assert np.abs(vae.reconstruct(x).mean(0) - x.mean(0)).max() < 2
     with pytest.raises(ValueError, match="infinity"):
         vae.evaluate(np.full((2, 2), np.inf))

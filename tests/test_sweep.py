@@ -27,6 +27,7 @@ from vaekit.report.page import measured
 from vaekit.storage import read_tensors
 from vaekit.training import Adam, Diverged, Ensemble, Learner, Training
 from vaekit.training.fitting import Silent, fit, held_out
+from vaekit.training.splitting import split as split_rows
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +47,8 @@ def quick(**settings):
 
 def split(vae, x):
     """The training rows and the held-out rows of a sweep over an estimator."""
-    own, held = vae._split(x)
-    return own.x.numpy(), None if held is None else held.x.numpy()
+    parts = split_rows(vae.config(), x)
+    return parts.rows.x.numpy(), None if parts.held is None else parts.held.x.numpy()
 
 
 def timeless(history):

@@ -140,7 +140,7 @@ def test_a_data_frame_that_is_read_as_an_array_has_its_columns_by_name(tmp_path)
 
 def test_a_missing_cell_changes_nothing_whatever_stands_there(fitted):
     """Masked values enter neither the code nor log p, which is the sum over the cells that are there."""
-    rows = fitted._seen(mixed())
+    rows = fitted.fitted_.rows(mixed())
     batch = rows.batch(slice(0, 64))
     model = fitted.module_
     noise = Source(0)

@@ -24,7 +24,7 @@ from vaekit.training import Adam, Diverged, Ensemble, Learner, Sources, Step, Tr
 from vaekit.training.adam import Moments
 from vaekit.training.display import Bar, Lines, Notebook, display_for
 from vaekit.training.fitting import Silent, fit, held_out
-from vaekit.training.loop import assemble
+from vaekit.training.train import assemble
 
 
 @pytest.fixture(scope="module")
@@ -320,7 +320,10 @@ def test_averaged_weights_are_what_is_scored_and_kept(digits, patience):
     assert raw.history_[0]["elbo"] == vae.history_[0]["elbo"]
     assert raw.history_[0]["val_elbo"] != vae.history_[0]["val_elbo"]
     scored = vae.history_[(vae.best_epoch_ if patience else len(vae.history_)) - 1]["val_elbo"]
-    learner, held = Learner(vae.module_, vae.objective_), as_rows(*vae._rows(digits[:64])[:1], vae.spec_, "cpu")
+    learner, held = (
+        Learner(vae.module_, vae.objective_),
+        as_rows(vae.fitted_.preprocessor.data(digits[:64])[0], vae.spec_, "cpu"),
+    )
     assert held_out(learner, held, [0])[0]["elbo"] == pytest.approx(scored, rel=1e-5)
     assert [record["skipped"] for record in vae.history_] == [0] * len(vae.history_)
 

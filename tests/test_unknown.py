@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -132,7 +133,7 @@ def test_an_unknown_value_can_be_refused(fitted, case):
     name, value, _ = UNKNOWN[case]
     frame, _ = with_value(name, value)
     model = small(unknown="error")
-    vars(model).update({n: v for n, v in vars(fitted).items() if n.endswith("_")})
+    model = vk.VAE.of(replace(fitted.fitted_, config=model.config()))
     for verb in (model.transform, model.reconstruct, model.impute, model.anomaly_score, model.score):
         with pytest.raises((ValueError, TypeError), match=f"column '{name}'.*"):
             verb(frame)
@@ -206,7 +207,7 @@ def test_cells_are_filled_in_the_container_of_the_rows(fitted, container):
 
 def test_the_setting_is_kept_and_checked(fitted, tmp_path):
     model = small(unknown="error")
-    vars(model).update({n: v for n, v in vars(fitted).items() if n.endswith("_")})
+    model = vk.VAE.of(replace(fitted.fitted_, config=model.config()))
     model.save(tmp_path)
     again = vk.load(tmp_path)
     assert again.unknown == "error" and vk.VAE().unknown == vk.OutlierDetector().unknown == "missing"

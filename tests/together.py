@@ -26,8 +26,8 @@ from vaekit.core import Batch, Source, Terms, peers_of
 from vaekit.networks import MLP
 from vaekit.storage import write_tensors
 from vaekit.training import Adam, Ensemble, Learner, Step, Training, distributed, join, recovery, sharded
-from vaekit.training.loop import assemble
 from vaekit.training.sharded import Sharded
+from vaekit.training.train import assemble
 
 # -- steps -----------------------------------------------------------------------------------------
 

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from . import data as data
     from . import distributions as distributions
     from . import evaluation as evaluation
+    from . import inference as inference
+    from . import io as io
     from . import latents as latents
     from . import likelihoods as likelihoods
     from . import networks as networks
@@ -24,19 +26,21 @@ if TYPE_CHECKING:
     from .core import Cycle as Cycle
     from .core import Ramp as Ramp
     from .data import datasets as datasets
-    from .estimator import VAE as VAE
-    from .loading import load as load
+    from .estimators import VAE as VAE
+    from .estimators import OutlierDetector as OutlierDetector
+    from .estimators import load as load
+    from .fitted import FittedVAE as FittedVAE
     from .model import VAEModule as VAEModule
-    from .outliers import OutlierDetector as OutlierDetector
     from .sweeps import Sweep as Sweep
     from .sweeps import sweep as sweep
     from .training import Adam as Adam
     from .training import train as train
 
 _HOMES = {
-    "VAE": "estimator",
-    "OutlierDetector": "outliers",
-    "load": "loading",
+    "VAE": "estimators",
+    "OutlierDetector": "estimators",
+    "load": "estimators",
+    "FittedVAE": "fitted",
     "sweep": "sweeps",
     "Sweep": "sweeps",
     "VAEModule": "model",
@@ -51,6 +55,8 @@ _ROOMS = (
     "data",
     "distributions",
     "evaluation",
+    "inference",
+    "io",
     "latents",
     "likelihoods",
     "networks",

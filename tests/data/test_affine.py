@@ -129,7 +129,7 @@ def test_context_keeps_its_digits() -> None:
     random = np.random.default_rng(0)
     x, context = random.normal(size=(80, 3)), 1_700_000_000_000_000_000 + random.integers(0, 10**6, (80, 1))
     vae = vk.VAE(recipe="auto", epochs=1).fit(x, context=context)
-    seen = vae._seen(x, context=context).context
+    seen = vae.fitted_.rows(x, context=context).context
     np.testing.assert_allclose(seen.std(unbiased=False), 1.0, rtol=0.1)
     assert len(seen.unique()) > 75
 
@@ -173,7 +173,7 @@ def test_a_far_value_has_a_finite_score() -> None:
     far = np.array([[1e300, 0.0], [-1e30, 0.0], [0.0, 0.0]])
     scores = vae.anomaly_score(far)
     assert np.isfinite(scores).all() and scores[:2].min() > 1e3 > scores[2]
-    assert float(vae._seen(far).batch(slice(0, 2)).x.abs().max()) == FARTHEST
+    assert float(vae.fitted_.rows(far).batch(slice(0, 2)).x.abs().max()) == FARTHEST
 
 
 # -- columns of one value ------------------------------------------------------------------------------

@@ -61,7 +61,7 @@ def test_images_of_more_bits(top: int, bits: int) -> None:
     x = images(top=top).astype(np.uint16)
     vae = small().fit(x)
     assert f"{bits}-bit levels 0..{2**bits - 1}" in str(vae.spec_) and vae.recipe_.name == "vae"
-    encoded = vae._seen(x).batch(slice(0, 60)).x
+    encoded = vae.fitted_.rows(x).batch(slice(0, 60)).x
     torch.testing.assert_close(encoded[:, 0].double(), torch.from_numpy(x / (2**bits - 1)), rtol=1e-6, atol=0)
     again = vae.reconstruct(x)
     assert again.dtype == np.uint16 and again.max() <= 2**bits - 1

@@ -28,7 +28,7 @@ from vaekit.data.stored import as_data, stored
 from vaekit.objectives import ELBO
 from vaekit.training import Ensemble, Learner, Training
 from vaekit.training.fitting import Silent
-from vaekit.training.loop import assemble
+from vaekit.training.train import assemble
 
 RNG = np.random.default_rng(0)
 N = 53

@@ -326,7 +326,7 @@ def test_what_was_never_met_keeps_a_probability():
     x = np.zeros((500, 1), np.uint8)
     x[0] = 1
     vae = vk.VAE(1, likelihood=vk.likelihoods.Bernoulli(), **NONE).fit(x)
-    rows = [vae._seen(t) for t in (x[1:], x[:1])]
+    rows = [vae.fitted_.rows(t) for t in (x[1:], x[:1])]
     log_p = Independent(vae.module_.likelihood, rows[0]).log_p(rows[1])
     assert math.log(1e-5) < float(log_p) < math.log(1e-2)
 

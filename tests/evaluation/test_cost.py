@@ -13,10 +13,10 @@ def small(recipe, shape, **settings):
 
 def test_products_are_those_of_the_decoder_layer_by_layer():
     dense = small(vk.recipes.vae(hidden=(5,)), (4,))
-    rows = dense._seen(np.zeros((2, 4), np.uint8))
+    rows = dense.fitted_.rows(np.zeros((2, 4), np.uint8))
     assert cost.products(dense.module_, rows) == 3 * 5 + 5 * 4
     conv = small(vk.recipes.conv(channels=(2, 4), hidden=7), (8, 8))
-    rows = conv._seen(np.zeros((2, 8, 8), np.uint8))
+    rows = conv.fitted_.rows(np.zeros((2, 8, 8), np.uint8))
     # each number of a 2 x 2 map of 4 channels meets 2 x 4 x 4 weights; of a 4 x 4 map of 2 channels, 1 x 4 x 4
     assert cost.products(conv.module_, rows) == 3 * 7 + 7 * 16 + 16 * 32 + 32 * 16
 

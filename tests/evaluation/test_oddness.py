@@ -42,7 +42,7 @@ def test_a_row_has_its_score_wherever_it_stands(fitted, score):
 def test_the_scores_are_those_of_an_evaluation_but_for_the_noise(fitted):
     """In the model's space."""
     vae, x = fitted
-    rows = vae._seen(x)
+    rows = vae.fitted_.rows(x)
     scored = score_rows(vae.module_, rows, draws=400)
     for name, other in (("elbo", -scored.elbo), ("distortion", scored.distortion)):
         apart = vae.anomaly_score(x, name, draws=400) - (other.numpy() + rows.spec.log_jacobian)

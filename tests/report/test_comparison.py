@@ -51,7 +51,9 @@ def test_every_figure_of_both_is_compared_and_no_other(comparison, models):
     assert list(comparison.differences) == ["beta <4>", "rae"]
     assert set(comparison.differences["beta <4>"]) == {"elbo", "log_likelihood", "distortion", "rate"}
     assert set(comparison.differences["rae"]) == {"distortion"}, "a point mass has no rate"
-    scores = [score_rows(models[n].module_, models[n]._seen(BINARY[:50]), draws=3).distortion for n in ("vae", "rae")]
+    scores = [
+        score_rows(models[n].module_, models[n].fitted_.rows(BINARY[:50]), draws=3).distortion for n in ("vae", "rae")
+    ]
     assert comparison.differences["rae"]["distortion"].value == pytest.approx(float((scores[1] - scores[0]).mean()))
 
 

@@ -267,7 +267,7 @@ def test_other_data_are_two_sets_at_most_and_of_a_model_without_context(vae):
 def test_rows_are_ranked_by_their_distortion(vae, drawn):
     report.make(vae, DIGITS[256:], draws=3)
     costs = drawn["reconstructions"][1][2]
-    every = np.sort(score_rows(vae.module_, vae._seen(DIGITS[256:]), draws=3).distortion.numpy())
+    every = np.sort(score_rows(vae.module_, vae.fitted_.rows(DIGITS[256:]), draws=3).distortion.numpy())
     np.testing.assert_allclose(costs, every[np.linspace(0, 63, 10).round().astype(int)])
 
 

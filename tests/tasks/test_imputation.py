@@ -225,7 +225,7 @@ def test_wrong_calls(fitted):
     for call, message in [
         (lambda: vae.impute(x, draws=0), "draws=0: expected a whole number from 1"),
         (lambda: vae.impute(x, n=0), "n=0: expected a whole number from 1"),
-        (lambda: impute(vae.module_, vae._seen(x), from_prior=1.0), "a share of the draws"),
+        (lambda: impute(vae.module_, vae.fitted_.rows(x), from_prior=1.0), "a share of the draws"),
     ]:
         with pytest.raises(ValueError, match=message):
             call()

@@ -15,7 +15,7 @@ from vaekit.core import Cycle, Ramp
 from vaekit.objectives import ELBO
 from vaekit.training import Adam, Training, pace
 from vaekit.training.fitting import fit
-from vaekit.training.loop import assemble
+from vaekit.training.train import assemble
 
 
 @pytest.fixture(scope="module")

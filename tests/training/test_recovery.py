@@ -14,8 +14,8 @@ from vaekit.objectives import ELBO
 from vaekit.training import Adam, Diverged, Ensemble, Training, recovery
 from vaekit.training.fitting import fit
 from vaekit.training.history import Course
-from vaekit.training.loop import assemble
 from vaekit.training.recovery import Recovery
+from vaekit.training.train import assemble
 
 STEPS = 6
 """Steps in an epoch of 90 rows."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .. import storage
 from ..data.frames import container_of
-from ..estimator import VAE
+from ..estimators import VAE
 from ..latents import Prior
 from ..locking import locked
 from ..paths import expanded
@@ -51,8 +51,8 @@ def _fit(plan: Plan, folder: Path, args: Namespace) -> Outcome:
         _train(vae, given, folder, args)
         if vae.privacy is not None:
             replace(plan, spent=spent(vae)["privacy"]).write(folder)
-        for member in vae.__dict__.get("members_", [])[1:]:
-            plan.of_member(seed=member.seed).write(folder / f"seed-{member.seed}")
+        for member in vae.fitted_.others:
+            plan.of_member(seed=member.config.seed).write(folder / f"seed-{member.config.seed}")
         if vae.ended_ == "interrupted" or (vae.ended_ == "time limit" and not vae.history_):
             return _interrupted(vae, folder)
         if processes.rank > 0:
@@ -142,8 +142,8 @@ def _fit_prior(vae: VAE, new: Prior, plan: Plan, given: Inputs, folder: Path, ar
         if not args.resume:
             clear(folder)  # it never began
         raise
-    for member in vae.__dict__.get("members_", [])[1:]:
-        plan.of_member(seed=member.seed).write(folder / f"seed-{member.seed}")
+    for member in vae.fitted_.others:
+        plan.of_member(seed=member.config.seed).write(folder / f"seed-{member.config.seed}")
     if vae.ended_ == "interrupted":
         text = f"interrupted; {printable(folder)} can be used as it is\ngo on with: the same command and --resume"
         return Outcome(text, {"run": str(folder), "ended": vae.ended_, "epochs": len(vae.history_)}, INTERRUPTED)

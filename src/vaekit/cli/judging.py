@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data import Stored
-from ..estimator import VAE
+from ..estimators import VAE
 from ..evaluation import DIGITS, TableJudgement, representation
-from ..evaluation.figures import plain
+from ..evaluation.metric import plain
 from ..evaluation.samples import Judgement
 from . import INTERRUPTED, outputs
 from .inputs import Part, train_and_test

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..data.frames import container_of, take
 from ..data.labels import Classes
-from ..estimator import VAE
+from ..estimators import VAE
 from ..paths import expanded
 from . import outputs
 from .inputs import Part, beside

@@ -5,10 +5,9 @@ from __future__ import annotations
 from argparse import Namespace
 from dataclasses import replace
 
-from ..estimator import VAE
+from ..estimators import VAE, load
 from ..paths import expanded
 from ..printable import printable
-from ..saving import load
 from .inputs import OBS, Part, beside, train_and_test
 from .runs import Inputs, Plan, device, seen
 from .words import UsageError

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from .. import storage
 from ..data import Stored, datasets
 from ..data.frames import container_of, take
-from ..estimator import VAE
+from ..estimators import VAE
 from ..likelihoods import Bernoulli
 from ..paths import expanded
 from ..printable import printable, quoted

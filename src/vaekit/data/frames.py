@@ -148,7 +148,7 @@ def _check_csv(path: Path) -> None:
 
 def read_parquet(path: Path) -> Any:
     """A .parquet file as a pandas data frame."""
-    from .tables import check_table
+    from .parquet import check_table
 
     try:
         import pandas as pd
@@ -161,7 +161,7 @@ def read_parquet(path: Path) -> Any:
 
 def _is_mixed(path: Path) -> bool:
     """Whether a Parquet file holds more than numbers without gaps."""
-    from .tables import column_kinds
+    from .parquet import column_kinds
 
     numbers, gaps = column_kinds(path)
     return not all(numbers) or gaps

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,17 +11,16 @@ from numpy.typing import NDArray
 
 from ..paths import regular_file
 from ..printable import listed, printable
-from .limits import FileError, check_size, reading
+from .limits import FileError, check_size
+from .parquet import is_number, opening_parquet, with_nulls
 from .stores import Store
 
 if TYPE_CHECKING:
     import pyarrow
-    from pyarrow.parquet import FileMetaData, ParquetFile
+    from pyarrow.parquet import ParquetFile
 
 KEPT = 2**28
 """Bytes of decoded row groups that are kept: rows are shuffled among these."""
-SAFE = (14, 0, 1)
-"""The first version of pyarrow that does not unpickle the types that a file names."""
 AT_ONCE = 2**16
 """Rows decoded at a time."""
 
@@ -43,7 +39,7 @@ class Table(Store):
         self.kept: OrderedDict[int, NDArray] = OrderedDict()
         sizes, types = [], []
         for path in paths:
-            with _opened(path) as file:
+            with opening_parquet(path) as file:
                 types += self._types(path, file)
                 for group in range(file.metadata.num_row_groups):
                     if rows := file.metadata.row_group(group).num_rows:
@@ -63,7 +59,7 @@ class Table(Store):
         if len(set(schema.names)) < len(schema.names):
             twice = [name for name in fields if schema.names.count(name) > 1]
             raise FileError(f"several columns of {printable(path)} are named {listed(twice)}: rename them")
-        words = [name for name, field in fields.items() if not _is_number(field.type)]
+        words = [name for name, field in fields.items() if not is_number(field.type)]
         if words or not fields:
             raise FileError(
                 f"expected columns of numbers in {printable(path)}, got {listed(words)}: encode or drop them first"
@@ -74,7 +70,7 @@ class Table(Store):
                 f"expected the columns {listed(self.names)} in every file, got {listed(fields)} in {printable(path)}: "
                 "write files of one schema"
             )
-        gaps = _with_nulls(file.metadata)
+        gaps = with_nulls(file.metadata)
         types = {name: np.dtype(field.type.to_pandas_dtype()) for name, field in fields.items()}
         return [np.dtype(float) if name in gaps and t.kind != "f" else t for name, t in types.items()]
 
@@ -100,7 +96,7 @@ class Table(Store):
         path, group = self.groups[number]
         rows = np.empty((self.edges[number + 1] - self.edges[number], self.shape[1]), self.dtype)
         start = 0
-        with _opened(path) as file:
+        with opening_parquet(path) as file:
             for part in file.iter_batches(AT_ONCE, row_groups=[group], columns=self.names, use_threads=False):
                 if start + len(part) > len(rows):
                     raise FileError(f"{printable(path)} has more rows than it states: save it again")
@@ -120,67 +116,8 @@ def parquet_files(folder: Path) -> list[Path]:
     return sorted(map(regular_file, found))
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[ParquetFile]:
-    try:
-        import pyarrow
-        from pyarrow.parquet import ParquetFile
-    except ImportError as error:
-        raise ImportError('reading .parquet needs pyarrow: pip install "vaekit[tables]"') from error
-    if tuple(map(int, re.findall(r"\d+", pyarrow.__version__)[:3])) < SAFE:
-        raise ImportError(
-            f"pyarrow {pyarrow.__version__} runs code from files (CVE-2023-47248): install 14.0.1 or later"
-        )
-    with reading(path, ".parquet"), ParquetFile(regular_file(path)) as file:
-        _check_types(file, path)
-        yield file
-
-
-def _check_types(file: ParquetFile, path: Path) -> None:
-    """Raises FileError where a part of a column is not of the column's type: its statistics end the process."""
-    types = [file.schema.column(i).physical_type for i in range(len(file.schema))]
-    for group in range(file.metadata.num_row_groups):
-        own = file.metadata.row_group(group)
-        if own.num_columns != len(types) or any(own.column(i).physical_type != t for i, t in enumerate(types)):
-            raise FileError(f"{printable(path)} has columns of other types than it states: save it again")
-
-
-def _is_number(kind: pyarrow.DataType) -> bool:
-    from pyarrow import types
-
-    return types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
-
-
-def _with_nulls(metadata: FileMetaData) -> set[str]:
-    """The columns that have nulls, or do not say that they have none."""
-    found = set()
-    for group in range(metadata.num_row_groups):
-        for i in range(metadata.num_columns):
-            column = metadata.row_group(group).column(i)
-            if column.statistics is None or not column.statistics.has_null_count or column.statistics.null_count:
-                found.add(column.path_in_schema)
-    return found
-
-
 def _values(column: pyarrow.Array) -> NDArray:
     """A column as an array, its nulls as NaN."""
     from pyarrow import types, uint8
 
     return (column.cast(uint8()) if types.is_boolean(column.type) else column).to_numpy(zero_copy_only=False)
-
-
-def column_kinds(path: Path) -> tuple[list[bool], bool]:
-    """Of each column of a file whether it holds numbers, and whether cells may be missing."""
-    with _opened(path) as file:
-        schema = file.schema_arrow
-        index = (schema.pandas_metadata or {}).get("index_columns", [])
-        fields = [field for field in schema if field.name not in index]
-        return [_is_number(field.type) for field in fields], bool(_with_nulls(file.metadata) & {f.name for f in fields})
-
-
-def check_table(path: Path) -> None:
-    """Raises FileError for a Parquet file that is damaged, or whose rows, read at once, ask for more than is free."""
-    with _opened(path) as file:
-        rows = [file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups)]
-        check_size(min(rows, default=0), path)
-        check_size(8 * sum(rows) * file.metadata.num_columns, path)

@@ -14,9 +14,10 @@ from ..data.rows import AbstractRows
 from ..distributions import sum_cells
 from ..model import VAEModule
 from ..networks import evaluating
-from .figures import Evaluation, Figure
 from .likelihood import BUDGET
+from .metric import Figure
 from .observed import Observed
+from .result import Evaluation
 from .watch import Stopped, Watch
 
 PILOT = 4

@@ -31,9 +31,9 @@ from ..likelihoods import Likelihood, Multinomial
 from ..likelihoods.judged import Judge
 from ..printable import printable_lines
 from ..suggest import nearest
-from .figures import Figure, plain
 from .independent import ROWS as FITTED
 from .independent import Independent
+from .metric import Figure, plain
 from .simple_models import ProbabilisticPCA, by_chunks, chosen_mixture, factorised, of_library, xz_bits
 
 NAMES = ("factorised", "ppca", "mixture", "xz")

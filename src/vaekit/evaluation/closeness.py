@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from .columns import Columns
-from .figures import Figure
+from .metric import Figure
 
 PAIRS = 2**22
 """Distances that are held at a time."""

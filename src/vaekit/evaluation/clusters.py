@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from ..core import public
-from .figures import Figure
+from .metric import Figure
 from .samples import distances
 
 ROUNDS = 300

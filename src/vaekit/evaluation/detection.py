@@ -25,8 +25,8 @@ from ..distributions import sum_cells
 from ..model import VAEModule
 from ..networks import evaluating
 from .disentanglement import ranks
-from .figures import Figure
 from .likelihood import score_rows
+from .metric import Figure
 
 SMOOTHING = 1.5
 """Pixels, the standard deviation of the kernel by which an image's error is smoothed."""

@@ -17,9 +17,10 @@ from ..model import VAEModule
 from ..networks import evaluating
 from ..objectives import Objective
 from ..objectives.base import code_use
-from .figures import Figure, plain, table
+from .likelihood import BUDGET, CODE_USE
 from .likelihood import BUDGET, CODE_USE
 from .look import Look, for_the_elbo
+from .metric import Figure, plain, table
 from .verdicts import Verdict, diagnose
 
 ROWS = 1000

@@ -22,8 +22,8 @@ from ..model import VAEModule
 from ..networks import Network
 from ..objectives import ELBO, IWAE, ExpertIWAE, Objective
 from . import aggregate
-from .figures import Figure
 from .independent import Independent
+from .metric import Figure
 from .observed import Observed
 from .verdicts import ACTIVE
 

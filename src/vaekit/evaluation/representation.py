@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..core import public
 from .clusters import adjusted_rand_index, as_codes, cluster_accuracy, kmeans, normalised_mutual_information
 from .disentanglement import linear_probabilities
-from .figures import Figure
+from .metric import Figure
 from .samples import distances
 
 

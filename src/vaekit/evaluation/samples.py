@@ -18,8 +18,8 @@ from torch import Tensor
 from ..core import LocalDraws, public
 from ..data.arrays import unmasked
 from .disentanglement import linear_probabilities
-from .figures import Figure, plain
 from .forest import Forest
+from .metric import Figure, plain
 
 PAIRS = 2**24
 """Distances that are held at a time."""

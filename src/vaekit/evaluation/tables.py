@@ -12,8 +12,8 @@ from ..core import public
 from ..printable import printable, printable_lines
 from .closeness import closeness
 from .columns import Columns, Name, as_columns
-from .figures import Figure, known, plain
 from .likeness import column_shapes, missing_rates, pair_trends, spread
+from .metric import Figure, known, plain
 from .usefulness import learned_target, needs_sklearn, two_sample_test
 
 MOST = 20_000

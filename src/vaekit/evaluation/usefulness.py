@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..core import importing, without_warnings
 from .columns import Columns
 from .detection import roc_auc
-from .figures import Figure
+from .metric import Figure
 
 FOLDS = 5
 MOST = 20_000

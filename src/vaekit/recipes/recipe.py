@@ -105,8 +105,15 @@ class Recipe:
 
     def build(self, latent_dim: int | None, spec: DataSpec) -> Parts:
         """The parts for data of this kind; latent_dim: None for the recipe's own."""
+        return self.with_likelihood(self.parts(latent_dim, spec), spec)
+
+    def parts(self, latent_dim: int | None, spec: DataSpec) -> Parts:
+        """The parts; the likelihood may still be open, see `with_likelihood`."""
         latent_dim = self._entry.latent_dim(spec) if latent_dim is None else latent_dim
-        parts = self._entry.builder(latent_dim, **self._settings)
+        return self._entry.builder(latent_dim, **self._settings)
+
+    def with_likelihood(self, parts: Parts, spec: DataSpec) -> Parts:
+        """The same parts with the likelihood for data of this kind, and an objective."""
         likelihood = parts.likelihood or likelihood_for
         if not isinstance(likelihood, Likelihood):
             likelihood = likelihood(spec)

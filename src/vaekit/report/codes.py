@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,11 +13,11 @@ from numpy.typing import ArrayLike, NDArray
 from ..core import Source
 from ..data.beside import sampled
 from ..evaluation.disentanglement import entropy, mutual_information
-from ..fitted import CHUNK
+from ..fitted import CHUNK, FittedVAE
+from ..inference import encode
+from ..inference.codes import encoded
+from ..inference.decoding import contexts
 from ..latents import Categorical, Hamiltonian, Latent, Quantised, StandardNormal
-
-if TYPE_CHECKING:
-    from ..estimator import VAE
 
 
 @dataclass(frozen=True)
@@ -36,8 +35,8 @@ class Codes:
     continuous: bool
 
     @classmethod
-    def of(cls, vae: VAE, x: NDArray, kl_per_unit: list[float], context: NDArray | None = None) -> Codes:
-        z, latent = np.asarray(vae.transform(x, context)), vae.module_.latent
+    def of(cls, vae: FittedVAE, x: NDArray, kl_per_unit: list[float], context: NDArray | None = None) -> Codes:
+        z, latent = np.asarray(encode(vae, x, context)), vae.module.latent
         by_kl = len(kl_per_unit) == z.shape[1]
         activity = np.asarray(kl_per_unit) if by_kl else z.var(0)
         inner = latent.inner if isinstance(latent, Hamiltonian) else latent
@@ -94,16 +93,15 @@ class Codes:
         return z.reshape(-1, self.size).astype(np.float32), moved, ticks
 
 
-def drawn_codes(vae: VAE, x: NDArray, context: NDArray | None = None) -> NDArray:
+def drawn_codes(vae: FittedVAE, x: NDArray, context: NDArray | None = None) -> NDArray:
     """(N, D): one draw of q(z | x) for each row; together they are draws of the aggregate posterior."""
-    noise = Source.like(vae.module_, vae.seed)
-    return vae._gather(vae._seen(x, context), lambda batch: vae._codes(batch, noise).flatten(1)).numpy()
+    return encoded(vae, x, context, Source.like(vae.module, vae.config.seed))
 
 
-def prior_codes(vae: VAE, rows: int, context: NDArray | None = None) -> NDArray:
+def prior_codes(vae: FittedVAE, rows: int, context: NDArray | None = None) -> NDArray:
     """(rows, D): draws of the prior, of rows with this context where the model reads one."""
-    model, noise = vae.module_, Source.like(vae.module_, vae.seed + 1)
-    given = vae._context(sampled(context, rows, vae.seed, vae.spec_), rows)
+    model, noise = vae.module, Source.like(vae.module, vae.config.seed + 1)
+    given = contexts(vae, sampled(context, rows, vae.config.seed, vae.spec), rows)
     with torch.no_grad():
         parts = [
             model.generate(min(CHUNK, rows - start), noise, own).flatten(1).cpu()

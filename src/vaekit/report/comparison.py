@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,15 +12,13 @@ from ..core import public
 from ..data.beside import spread
 from ..evaluation import Figure, evaluate_rows
 from ..evaluation import compare as differing
-from ..evaluation.figures import plain
+from ..evaluation.metric import plain
+from ..fitted import FittedVAE, HasFitted, as_fitted
 from ..printable import printable_lines
 from . import describe, page
 from .paper import SERIES
 from .sections import beside
 from .subject import ROWS, Subject, column_names, rows_of
-
-if TYPE_CHECKING:
-    from ..estimator import VAE
 
 DRAWS = 32
 MEASURED = {
@@ -69,7 +66,7 @@ class SideBySide(page.Page):
 
 @public
 def compare(
-    models: Mapping[str, VAE],
+    models: Mapping[str, FittedVAE | HasFitted],
     x: ArrayLike,
     labels: ArrayLike | None = None,
     *,
@@ -87,7 +84,7 @@ def compare(
 
         vk.report.compare({"vae": vae, "iwae": iwae}, x_test).save("comparison.html")
     """
-    models = {str(n): vae for n, vae in models.items()}
+    models = {str(n): as_fitted(model) for n, model in models.items()}
     refuse_unlike(models)
     leading = models[next(iter(models))]
     models, x = {n: vae.over_numbers() for n, vae in models.items()}, leading.numbers(x)
@@ -97,16 +94,16 @@ def compare(
         if len(labels) != len(data):
             raise ValueError(f"expected a label for each of the {len(data)} rows, got {len(labels)}")
     first, *others = models
-    seed = models[first].seed  # one for all: what is binarised at each pass is then the same rows for all
+    seed = models[first].config.seed  # one for all: what is binarised at each pass is then the same rows for all
     own = {
-        n: evaluate_rows(vae.module_, vae._seen(x, context), draws=draws, seed=seed, notes=_notes(vae))
+        n: evaluate_rows(vae.module, vae.rows(x, context), draws=draws, seed=seed, notes=_notes(vae))
         for n, vae in models.items()
     }
     figures = {n: _measured(evaluation.figures) for n, evaluation in own.items()}
     differences = {n: _measured(differing(own[n], own[first]).figures) for n in others}
     known = {
         "labels": None if labels is None else labels[:ROWS],
-        "context": None if context is None else spread(context, len(data), models[first].spec_)[:ROWS],
+        "context": None if context is None else spread(context, len(data), models[first].spec)[:ROWS],
     }
     few = np.asarray(data[:ROWS])
     subjects = {n: Subject(vae, few, column_names(vae, columns), **known) for n, vae in models.items()}
@@ -118,7 +115,7 @@ def compare(
         *beside.rows(subjects),
         *beside.samples(subjects),
     ]
-    told = name or describe.data_line(leading.spec_, data)
+    told = name or describe.data_line(leading.spec, data)
     html = page.page(beside.heading(models, told, figures, differences), sections, "vaekit comparison")
     return SideBySide(html, figures, differences, len(data), draws)
 
@@ -127,15 +124,15 @@ def _measured(figures: Mapping[str, Figure]) -> dict[str, Figure]:
     return {n: replace(figures[n], meaning=meaning) for n, meaning in MEASURED.items() if n in figures}
 
 
-def _notes(vae: VAE) -> list[str]:
+def _notes(vae: FittedVAE) -> list[str]:
     """What is to be known of an objective before its figures are compared."""
-    return [vae.objective_.caveat] * bool(vae.objective_.caveat)
+    return [vae.objective.caveat] * bool(vae.objective.caveat)
 
 
 # -- what can be compared --------------------------------------------------------------------------
 
 
-def refuse_unlike(models: Mapping[str, VAE]) -> None:
+def refuse_unlike(models: Mapping[str, FittedVAE]) -> None:
     """Raises ValueError where figures of two models are no measure for one another."""
     if not 2 <= len(models) <= len(SERIES):
         raise ValueError(f"expected two to {len(SERIES)} models to compare, got {len(models)}")
@@ -149,17 +146,17 @@ def refuse_unlike(models: Mapping[str, VAE]) -> None:
                 )
 
 
-def _protocol(a: VAE, b: VAE) -> dict[str, list[str]]:
+def _protocol(a: FittedVAE, b: FittedVAE) -> dict[str, list[str]]:
     """What has to be the same for figures of two models to compare, in words, of each.
 
     Likelihoods of one measure, all densities or all code lengths of the same rows, compare; one that is no likelihood
     of the data compares with its like alone.
     """
-    parts = [vae._fitted().likelihood for vae in (a, b)]
+    parts = [vae.module.likelihood for vae in (a, b)]
     found = {
-        "rows": [" x ".join(map(str, vae.spec_.shape)) for vae in (a, b)],
-        "kind": [vae.spec_.kind for vae in (a, b)],
-        "context": ["none" if vae.spec_.context is None else "read" for vae in (a, b)],
+        "rows": [" x ".join(map(str, vae.spec.shape)) for vae in (a, b)],
+        "kind": [vae.spec.kind for vae in (a, b)],
+        "context": ["none" if vae.spec.context is None else "read" for vae in (a, b)],
         "measure": ["a density" if part.density else "a code length" for part in parts],
     }
     if a.spec_.kind != "binary":

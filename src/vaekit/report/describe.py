@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,12 +15,11 @@ from torch import Tensor, nn
 from ..core import Component, Hyper
 from ..data.datasets import digest
 from ..data.spec import DataSpec
+from ..data.stored import Stored
+from ..fitted import FittedVAE
 from ..recipes import RECIPES, Recipe
+from ..training.config import VAEConfig
 from ..training.history import duration
-
-if TYPE_CHECKING:
-    from ..data import Stored
-    from ..estimator import VAE
 
 SAID = ("hidden", "channels")
 """Sizes that are worth a word even where they are the defaults."""
@@ -29,20 +28,20 @@ MOST_SHOWN = 6
 OWN = ("encoder", "decoder", "latent", "likelihood", "objective")
 
 
-def title(vae: VAE) -> tuple[str, str]:
+def title(vae: FittedVAE) -> tuple[str, str]:
     """The recipe's name, and what it is in a sentence."""
-    given = [n for n in OWN if getattr(vae, n) is not None]
-    name = vae.recipe_.name
+    given = [n for n in OWN if getattr(vae.config, n) is not None]
+    name = vae.recipe.name
     if {"latent", "likelihood"} <= set(given):
         return "own parts", "A model composed of parts of your own."
     summary = RECIPES[name].summary.replace("`", "")
     return name, f"{summary} Its {_listed(given)} replaced by own parts." if given else summary
 
 
-def composition(vae: VAE) -> str:
+def composition(vae: FittedVAE) -> str:
     """The parts in one line: encoder, latent, decoder, likelihood, objective."""
-    model = vae.module_
-    parts = (model.encoder, model.latent, model.decoder, model.likelihood, vae.objective_)
+    model = vae.module
+    parts = (model.encoder, model.latent, model.decoder, model.likelihood, vae.objective)
     return " · ".join(part_line(p) for p in parts)
 
 
@@ -122,11 +121,11 @@ def _number(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else repr(value)
 
 
-def tree(vae: VAE) -> str:
+def tree(vae: FittedVAE) -> str:
     """The parts, one a line, nested, each with its number of parameters where it has any."""
-    model = vae.module_
+    model = vae.module
     named = [(n, getattr(model, n)) for n in ("encoder", "latent", "decoder", "likelihood")]
-    lines = [line for name, part in [*named, ("objective", vae.objective_)] for line in _branch(name, part, 0)]
+    lines = [line for name, part in [*named, ("objective", vae.objective)] for line in _branch(name, part, 0)]
     widest = max(len(f"{count:,}") for _, count in lines)
     return "\n".join(f"{f'{count:,}' if count else '':>{widest}}  {text}" for text, count in lines)
 
@@ -140,52 +139,52 @@ def _branch(name: str, part: nn.Module, depth: int) -> Iterator[tuple[str, int]]
         yield from _branch(key, child, depth + 1)
 
 
-def settings(vae: VAE) -> dict[str, str]:
+def settings(vae: FittedVAE) -> dict[str, str]:
     """The estimator's parameters."""
-    return {name: _value(value) for name, value in vae.get_params(deep=False).items()}
+    return {name: _value(value) for name, value in vae.config.settings().items()}
 
 
-def changed(vae: VAE) -> list[str]:
+def changed(vae: FittedVAE) -> list[str]:
     """The names of the parameters that are not at their defaults."""
-    defaults = {n: p.default for n, p in inspect.signature(type(vae).__init__).parameters.items()}
-    return [n for n, v in vae.get_params(deep=False).items() if not _is(v, defaults.get(n))]
+    defaults = VAEConfig().settings()
+    return [n for n, v in vae.config.settings().items() if not _is(v, defaults[n])]
 
 
-def circumstances(vae: VAE, x: NDArray | Stored) -> dict[str, str]:
+def circumstances(vae: FittedVAE, x: NDArray | Stored) -> dict[str, str]:
     """The data, the training and the versions behind a report."""
     from .. import __version__
 
-    model = vae.module_
+    model = vae.module
     return {
-        "data": data_line(vae.spec_, x),
+        "data": data_line(vae.spec, x),
         "SHA-256 of the data": digest(x),
         "parameters": f"{sum(p.numel() for p in model.parameters()):,}",
         "training": training(vae),
-        **({} if vae.privacy_ is None else {"privacy": vae.privacy_}),
+        **({} if vae.privacy is None else {"privacy": vae.privacy}),
         "device": str(next((p.device for p in model.parameters()), "cpu")),
-        "seed": str(vae.seed),
+        "seed": str(vae.config.seed),
         "versions": f"vaekit {__version__}, torch {torch.__version__}, numpy {np.__version__}, "
         f"python {platform.python_version()}",
     }
 
 
-def training(vae: VAE) -> str:
+def training(vae: FittedVAE) -> str:
     """`50 epochs, finished, 1 min 3 s`."""
-    history = getattr(vae, "history_", [])
+    history = vae.history
     seconds = sum(r.get("seconds", 0.0) for r in history)
-    trained = f"{len(history)} epoch{'s' * (len(history) != 1)}, {getattr(vae, 'ended_', 'finished')}"
+    trained = f"{len(history)} epoch{'s' * (len(history) != 1)}, {vae.ended}"
     return f"{trained}, {duration(seconds)}" if history else "no record of it"
 
 
-def differing(models: Mapping[str, VAE]) -> dict[str, dict[str, str]]:
+def differing(models: Mapping[str, FittedVAE]) -> dict[str, dict[str, str]]:
     """What is not the same of all models: parts, settings and training, by its name, of each model."""
     told = {
         name: {
             "recipe": title(vae)[0],
-            **{n: part_line(part) for n, part in vae.module_.named_children() if n in OWN},
-            "objective": part_line(vae.objective_),
+            **{n: part_line(part) for n, part in vae.module.named_children() if n in OWN},
+            "objective": part_line(vae.objective),
             **{n: v for n, v in settings(vae).items() if n not in ("recipe", *OWN)},
-            "parameters": f"{sum(p.numel() for p in vae.module_.parameters()):,}",
+            "parameters": f"{sum(p.numel() for p in vae.module.parameters()):,}",
             "training": training(vae),
         }
         for name, vae in models.items()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,13 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 from ..core import public
 from ..data.beside import spread
 from ..evaluation import Evaluation
+from ..evaluation.model_evaluation import evaluate
+from ..fitted import FittedVAE, HasFitted, as_fitted
 from . import describe, page
 from .figures import as_values
 from .sections import codes, rows, scores, tables
 from .subject import ROWS, Subject, column_names, rows_of
-
-if TYPE_CHECKING:
-    from ..estimator import VAE
 
 DRAWS = 32
 """Draws per row behind the figures: 10,000 digits take about 8 s of one core."""
@@ -38,7 +36,7 @@ class Report(page.Page):
 
 @public
 def make(
-    vae: VAE,
+    model: FittedVAE | HasFitted,
     x: ArrayLike,
     labels: ArrayLike | None = None,
     *,
@@ -57,7 +55,8 @@ def make(
     most, whose likelihood is shown beside that of x. name: of the data. draws: per row, for `vae.evaluate`. context: of
     the rows. Raises ValueError where labels or factors and rows differ in number, and for other data beside context.
     """
-    evaluated, learned, over, vae = x, train, vae, vae.over_numbers()
+    evaluated, learned, over = x, train, as_fitted(model)
+    vae = over.over_numbers()
     x, train = over.numbers(x), None if train is None else over.numbers(train)
     others = {n: over.numbers(o) for n, o in (others or {}).items()}
     columns = getattr(x, "columns", None)
@@ -68,7 +67,7 @@ def make(
     if others and (len(others) > OTHERS or context is not None):
         why = "a model that reads context" if context is not None else f"{len(others)} sets"
         raise ValueError(f"expected at most {OTHERS} sets of other data, of a model without context, got {why}")
-    evaluation = over.evaluate(evaluated, draws=draws, context=context)
+    evaluation = evaluate(over, evaluated, draws=draws, context=context)
     if evaluation.interrupted:
         raise KeyboardInterrupt
     subject = Subject(
@@ -78,12 +77,12 @@ def make(
         evaluation.kl_per_unit,
         labels=None if labels is None else labels[:ROWS],
         factors=factors,
-        context=None if context is None else spread(context, len(data), vae.spec_)[:ROWS],
+        context=None if context is None else spread(context, len(data), vae.spec)[:ROWS],
         train=None if train is None else rows_of(train),
         others=others,
         draws=draws,
     )
-    heading = page.heading(over, name or describe.data_line(over.spec_, data), evaluation)
+    heading = page.heading(over, name or describe.data_line(over.spec, data), evaluation)
     sections = [
         *(rows.pictures(subject) if subject.as_pictures else rows.columns(subject)),
         *tables.synthetic(over, learned, evaluated),

@@ -10,20 +10,17 @@ from html import escape
 from importlib import resources
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING
 
 from numpy.typing import NDArray
 
 from .. import storage
+from ..data.stored import Stored
 from ..evaluation import Evaluation
-from ..evaluation.figures import Figure
+from ..evaluation.metric import Figure
+from ..fitted import FittedVAE
 from ..paths import expanded
 from ..printable import printable_lines
 from . import describe
-
-if TYPE_CHECKING:
-    from ..data import Stored
-    from ..estimator import VAE
 
 PAGE = Template("""<!doctype html>
 <html lang="en">
@@ -99,7 +96,7 @@ def page(heading: str, sections: Iterable[Section], title: str) -> str:
     return printable_lines(html)  # a lone surrogate has no bytes, and a bidi override would turn the text after it
 
 
-def heading(vae: VAE, data: str, evaluation: Evaluation) -> str:
+def heading(vae: FittedVAE, data: str, evaluation: Evaluation) -> str:
     """The recipe, its composition, the data, and the figures that matter most."""
     name, summary = describe.title(vae)
     shown = "".join(large(evaluation.figures[n], words) for n, words in HEADLINE.items() if n in evaluation.figures)
@@ -199,7 +196,7 @@ def _health(evaluation: Evaluation) -> str:
     return f"<h3>Health, on {found.rows:,} random rows</h3>{verdicts}{_table(figures)}"
 
 
-def configuration(vae: VAE, x: NDArray | Stored) -> Section:
+def configuration(vae: FittedVAE, x: NDArray | Stored) -> Section:
     """What made this model: parts, settings, data, versions."""
     return Section(
         "Configuration",

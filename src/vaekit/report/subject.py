@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,13 +13,12 @@ from torch import Tensor
 from ..data.arrays import unmasked
 from ..data.stored import Stored, stored
 from ..evaluation import RowScores, score_rows
+from ..fitted import FittedVAE
+from ..inference import decode, reconstruct, sample
 from ..networks import SequenceEncoder
 from .codes import Codes
 from .figures import as_values
 from .pictures import displayable, shows_pictures
-
-if TYPE_CHECKING:
-    from ..estimator import VAE
 
 ROWS = 2000
 """Rows, the first ones, that the pictures are made of."""
@@ -37,7 +35,7 @@ class Subject:
     scores.
     """
 
-    vae: VAE
+    vae: FittedVAE
     x: NDArray
     columns: list[str]
     kl_per_unit: list[float] = field(default_factory=list)
@@ -50,11 +48,11 @@ class Subject:
 
     @property
     def as_pictures(self) -> bool:
-        return shows_pictures(self.vae.spec_)
+        return shows_pictures(self.vae.spec)
 
     @property
     def is_series(self) -> bool:
-        return isinstance(self.vae.module_.encoder, SequenceEncoder)
+        return isinstance(self.vae.module.encoder, SequenceEncoder)
 
     @property
     def has_classes(self) -> bool:
@@ -73,7 +71,7 @@ class Subject:
     def as_lines(self, rows: NDArray) -> NDArray:
         """Rows as lines (N, D), see `across`: a series over its steps, a table over its columns."""
         if self.is_series:
-            return rows.reshape(len(rows), self.vae.spec_.shape[0], -1)[..., 0]
+            return rows.reshape(len(rows), self.vae.spec.shape[0], -1)[..., 0]
         there = np.ma.masked_invalid(self.x.reshape(len(self.x), -1))
         mean, spread = there.mean(0).filled(0), np.maximum(there.std(0).filled(1), 1e-12)
         return (rows.reshape(len(rows), -1) - mean) / spread
@@ -83,7 +81,7 @@ class Subject:
         """What `as_lines` has across, and how it is drawn, in words."""
         if not self.is_series:
             return "column", "over their columns, in standard deviations from each column's mean"
-        several = len(self.vae.spec_.shape) > 1 and self.vae.spec_.shape[-1] > 1
+        several = len(self.vae.spec.shape) > 1 and self.vae.spec.shape[-1] > 1
         return "step", "over their steps" + " (the first number of each)" * several
 
     def context_of(self, index: NDArray | slice) -> NDArray | None:
@@ -91,7 +89,7 @@ class Subject:
 
     def levels(self, rows: NDArray) -> NDArray:
         """Rows as pictures, uint8 (N, H, W, 1 or 3)."""
-        return displayable(rows, self.vae.spec_)
+        return displayable(rows, self.vae.spec)
 
     @cached_property
     def scores(self) -> RowScores:
@@ -99,16 +97,16 @@ class Subject:
         return self.scores_of(self.x, self.context)
 
     def scores_of(self, rows: NDArray, context: NDArray | None = None) -> RowScores:
-        return score_rows(self.vae.module_, self.vae._seen(rows, context), draws=self.draws, seed=self.vae.seed)
+        return score_rows(self.vae.module, self.vae.rows(rows, context), draws=self.draws, seed=self.vae.config.seed)
 
     @cached_property
     def again(self) -> NDArray:
         """The rows' reconstructions."""
-        return self.vae.reconstruct(self.x, self.context)
+        return reconstruct(self.vae, self.x, self.context)
 
     def reconstructed(self, index: NDArray) -> NDArray:
         """The reconstructions of some of the rows."""
-        return self.vae.reconstruct(self.x[index], self.context_of(index))
+        return reconstruct(self.vae, self.x[index], self.context_of(index))
 
     @cached_property
     def samples(self) -> NDArray:
@@ -117,11 +115,11 @@ class Subject:
 
     def sampled(self, rows: int) -> NDArray:
         """Samples, with the context of the rows: from the first again where these are fewer."""
-        return self.vae.sample(rows, context=self.context_of(np.arange(rows) % len(self.x)))
+        return sample(self.vae, rows, context=self.context_of(np.arange(rows) % len(self.x)))
 
     def decoded(self, z: NDArray) -> NDArray:
         """What codes decode to, with the context of the first row."""
-        return self.vae.inverse_transform(z, self.context_of(np.zeros(len(z), int)))
+        return decode(self.vae, z, self.context_of(np.zeros(len(z), int)))
 
     @cached_property
     def codes(self) -> Codes:
@@ -136,8 +134,8 @@ def rows_of(x: ArrayLike) -> NDArray | Stored:
     return unmasked(x) if source is None else source
 
 
-def column_names(vae: VAE, columns: object) -> list[str]:
+def column_names(vae: FittedVAE, columns: object) -> list[str]:
     """The names of the cells of a row: those of a table's columns, or `x[0]`, `x[1]`, ..."""
-    cells = int(np.prod(vae.spec_.shape))
-    names = getattr(vae, "feature_names_in_", columns)
+    cells = int(np.prod(vae.spec.shape))
+    names = columns if vae.feature_names is None else vae.feature_names
     return [f"x[{i}]" for i in range(cells)] if names is None or len(names) != cells else [str(n) for n in names]

@@ -13,7 +13,7 @@ import numpy as np
 from torch import nn
 
 from ..core import Component
-from ..estimator import VAE
+from ..estimators import VAE
 from ..recipes import as_recipe
 from ..settings import Whole, checked
 from ..suggest import nearest

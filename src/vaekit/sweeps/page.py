@@ -11,11 +11,11 @@ from ..report import figures, page
 from ..report.paper import SERIES
 from ..report.svg import inline
 from .grid import short, text
-from .table import METRICS, Configuration, Sweep
+from .results import METRICS, Configuration, SweepResult
 
 
 @public
-def report(sweep: Sweep) -> page.Page:
+def report(sweep: SweepResult) -> page.Page:
     """One self-contained page; see `Sweep.report`."""
     count, seeds = len(sweep.configurations), len(sweep.configurations[0].seeds)
     heading = (
@@ -31,7 +31,7 @@ def name_of(configuration: Configuration) -> str:
     return ", ".join(f"{short(n)} {text(v)}" for n, v in configuration.settings.items()) or "all seeds"
 
 
-def _table(sweep: Sweep) -> page.Section:
+def _table(sweep: SweepResult) -> page.Section:
     metrics, best = sweep.metrics, {n: sweep.best_configuration(n) for n in sweep.metrics if METRICS[n][0]}
     head = "".join(f"<th scope=col>{escape(page.NAMES[n])}</th>" for n in metrics)
     rows = [
@@ -62,7 +62,7 @@ def _cell(figure: Figure | None, best: bool) -> str:
     return f"<td>{value}<br><small>{escape(f'{error} {figure.unit}'.strip())}</small></td>"
 
 
-def _plane(sweep: Sweep) -> Iterator[page.Section]:
+def _plane(sweep: SweepResult) -> Iterator[page.Section]:
     """Every model that has a rate, by its configuration, or where these are many by the first setting."""
     rows = [row for row in sweep.rows if "rate" in row and "distortion" in row]
     if not rows:
@@ -80,7 +80,7 @@ def _plane(sweep: Sweep) -> Iterator[page.Section]:
     )
 
 
-def _training(sweep: Sweep) -> Iterator[page.Section]:
+def _training(sweep: SweepResult) -> Iterator[page.Section]:
     """The first seed of each configuration, where they are few enough to be told apart."""
     firsts = {}
     for row, vae in zip(sweep.rows, sweep.vaes):

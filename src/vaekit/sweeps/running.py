@@ -9,22 +9,27 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__, storage
-from ..constraints import OF_VAE
 from ..core import public
 from ..data.annotated import annotated
 from ..data.arrays import column_names
 from ..data.rows import AbstractRows
-from ..estimator import VAE
+from ..estimators import VAE
+from ..fitted import FittedVAE
+from ..io import save
+from ..io.save_load import settings_of
 from ..locking import locked
 from ..paths import expanded
 from ..printable import printable
-from ..saving import settings_of
-from ..settings import check_settings
 from ..training import join
+from ..training.config import VAEConfig
+from ..training.display import display_for
 from ..training.fitting import Display
+from ..training.jobs import Job
+from ..training.splitting import split
+from ..training.stacks import Member, lone, seen_by, stacked
 from .grid import Combination, combinations, seed_list
-from .members import Member, Stack, lone, seen_by, stacked
-from .table import Sweep, record_of
+from .results import record_of
+from .table import Sweep
 
 log = logging.getLogger("vaekit")
 
@@ -67,12 +72,11 @@ def sweep(
     if join().size > 1:
         raise ValueError("a sweep runs in one process: start it without torchrun")
     folder, chosen, wanted = None if run is None else expanded(run), seed_list(vae, seeds), combinations(vae, over)
-    for combination in wanted:
-        check_settings(combination.of(vae), OF_VAE)
-    if any(combination.of(vae).privacy is not None for combination in wanted):
+    configs = [combination.of(vae).config() for combination in wanted]
+    if any(config.privacy is not None for config in configs):
         raise ValueError("privacy: every model of a sweep spends by itself, and they are trained together: fit one")
     with locked(folder):
-        return _swept(vae, x, wanted, chosen, folder, resume, display)
+        return _swept(vae, x, wanted, chosen, Job(folder, resume, display or display_for(vae.verbose)))
 
 
 def _swept(
@@ -80,41 +84,43 @@ def _swept(
     x: object,
     wanted: list[Combination],
     chosen: list[int],
-    folder: Path | None,
-    resume: bool,
-    display: Display | None,
+    job: Job,
 ) -> Sweep:
     """Trains all members on rows, stack after stack, and saves them."""
-    plan = {} if folder is None else _plan(vae, wanted, chosen)
+    folder, config = job.folder, vae.config()
+    plan = {} if folder is None else _plan(config, wanted, chosen)
     if folder is not None:
-        _check(folder, plan, resume)
-    rows, held = vae._split(x)
-    members, records = _members(vae, wanted, chosen, rows, held, folder)
-    stacks = stacked(members, resume, display)
+        _check(folder, plan, job.resume)
+    parts = split(config, x)
+    members, records = _members(vae, wanted, chosen, parts.rows, parts.held, folder)
+    stacks, fitted = stacked(members, job), {}
     log.info("models to train: %d, stacks: %d", len(members), len(stacks))
     if folder is not None:
         storage.write_json(folder / "sweep.json", {"format": storage.FORMAT, "vaekit": __version__, "plan": plan})
     for number, stack in enumerate(stacks):
-        stack.fit(None if folder is None else storage.inside(folder, f"stack-{number}"), resume, display)
-        _keep(stack, column_names(annotated(x) or x))
+        stack.fit(job.inside(f"stack-{number}"))
+        for member in stack.members:
+            if member.trained:
+                fitted[id(member)] = _kept(member, column_names(annotated(x) or x))
         if any(m.course is None or m.course.ended == "interrupted" for m in stack.members):
             break
     found = [record_of(r, m) for r, m in zip(records, members)]
-    result = Sweep.of(found, [m.fitted for m in members], _on(vae, rows, held), folder, plan)
+    vaes = [VAE.of(fitted[id(m)]) if id(m) in fitted else None for m in members]
+    result = Sweep.of(found, vaes, _on(config, parts.rows, parts.held), folder, plan)
     result.save()
     return result
 
 
-def _on(vae: VAE, rows: AbstractRows, held: AbstractRows | None) -> str:
+def _on(config: VAEConfig, rows: AbstractRows, held: AbstractRows | None) -> str:
     """What to call the rows that the members were watched on."""
     if held is None:
         return f"the {len(rows):,} training rows: none were held out"
-    return f"{len(held):,} held-out rows" + ("" if vae.patience is None else ", which also chose when to stop")
+    return f"{len(held):,} held-out rows" + ("" if config.patience is None else ", which also chose when to stop")
 
 
-def _plan(vae: VAE, wanted: list[Combination], seeds: list[int]) -> dict[str, Any]:
+def _plan(config: VAEConfig, wanted: list[Combination], seeds: list[int]) -> dict[str, Any]:
     """What `sweep.json` remembers a sweep by; where and how fast it runs is not part of it."""
-    settings = {name: value for name, value in settings_of(vae).items() if name not in ANYWHERE}
+    settings = {name: value for name, value in settings_of(config).items() if name not in ANYWHERE}
     return json.loads(json.dumps({"settings": settings, "configurations": [c.shown for c in wanted], "seeds": seeds}))
 
 
@@ -158,7 +164,7 @@ def _members(
     """The members, each wanted combination's seeds one after the other, and what their records begin with."""
     members, records = [], []
     for number, combination in enumerate(wanted):
-        own = combination.of(vae)
+        own = combination.of(vae).config()
         own_rows, own_held = seen_by(own, rows, held)
         for seed in seeds:
             name = combination.folder(len(members), seed)
@@ -168,10 +174,12 @@ def _members(
     return members, records
 
 
-def _keep(stack: Stack, columns: Any) -> None:
-    """Saves the fitted members of a stack."""
-    for member in stack.members:
-        if member.fitted is not None:
-            member.vae._name(columns)
-            if member.home is not None:
-                member.vae.save(member.home)
+def _kept(member: Member, columns: Any) -> FittedVAE:
+    """A trained member as a fitted model, saved in its folder."""
+    spec = member.rows.spec
+    if columns is None and spec.schema is not None and all(isinstance(n, str) for n in spec.schema.names):
+        columns = spec.schema.names
+    fitted = FittedVAE.of(member.learner, spec, member.config, member.course, feature_names=columns)
+    if member.home is not None:
+        save(fitted, member.home)
+    return fitted

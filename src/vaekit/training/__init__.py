@@ -9,6 +9,6 @@ from .learner import Learner as Learner
 from .learner import Sources as Sources
 from .loop import Diverged as Diverged
 from .loop import Training as Training
-from .loop import train as train
 from .privacy import Privacy as Privacy
 from .step import Step as Step
+from .train import train as train

@@ -23,7 +23,7 @@ from torch.utils import _pytree as pytree
 from ..constructors import checked_constructor
 from ..core import Batch, Noise, Terms
 from .learner import Ensemble, Learner
-from .pace import usual_threads
+from .threads import usual_threads
 
 log = logging.getLogger("vaekit")
 T, N = TypeVar("T"), TypeVar("N", bound=Noise)

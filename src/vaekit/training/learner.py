@@ -75,7 +75,7 @@ class Learner(nn.Module):
     def forward(self, batch: Batch, noise: Noise) -> Terms:
         terms = self.objective(self.model, batch, self.step, noise)
         counters = self.counted(terms.losses, terms.metrics)
-        return Terms(terms.losses, terms.metrics, {**self._placed(terms.updates), **self._of_networks(), **counters})
+        return Terms(terms.losses, terms.metrics, {**self._placed(terms.updates), **self.network_updates(), **counters})
 
     def _placed(self, updates: dict[str, Tensor]) -> dict[str, Tensor]:
         """An objective's updates by the names of the learner's buffers. Raises ValueError for one that is no buffer."""
@@ -95,7 +95,7 @@ class Learner(nn.Module):
             )
         return {self._buffer_names[name]: value for name, value in updates.items()}
 
-    def _of_networks(self) -> dict[str, Tensor]:
+    def network_updates(self) -> dict[str, Tensor]:
         """What networks, a critic's too, give as new values of their buffers."""
         networks = {path: m for path, m in self.named_modules() if isinstance(m, Network)}
         return {name: value for path, m in networks.items() for name, value in prefixed(path, m.updates()).items()}

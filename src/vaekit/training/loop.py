@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
-from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..constructors import checked_constructor
-from ..core import Batch, LocalDraws, OwnGlobals, Source, Terms, is_trainable, may_draw, public, trainable_copy
-from ..data.rows import AbstractRows, as_rows
-from ..data.spec import DataSpec
-from ..data.stored import as_data
-from ..model import VAEModule
-from ..networks import Network, evaluating
-from ..objectives import ELBO, Objective
+from ..core import Batch, OwnGlobals, Terms, may_draw
+from ..data.rows import AbstractRows
 from .adam import Adam
 from .distributed import Processes, join
 from .learner import Ensemble, Learner
-from .recovery import guarded
 from .sharded import Sharded
 from .step import Step
-
-CELLS = 2**22
-"""Cells that a model is started from, at most: their moments take a few copies in float64."""
 
 
 class Diverged(ArithmeticError):
@@ -267,69 +257,3 @@ def _normalises_batches(learner: Learner | Ensemble) -> bool:
     """Whether a layer normalises by the statistics of a batch, which needs two rows at least."""
     one = learner.pattern if isinstance(learner, Ensemble) else learner
     return any(isinstance(m, _BatchNorm) for m in one.modules())
-
-
-@public
-def train(
-    model: VAEModule,
-    x: object,
-    objective: Objective | None = None,
-    *,
-    epochs: int = 50,
-    batch_size: int = 128,
-    adam: Adam | None = None,
-    seed: int = 0,
-    device: str | torch.device = "cpu",
-) -> Iterator[Training]:
-    """Trains a model on rows `x`, yielding after each step: the loop body is yours.
-
-    `x` is an array or tensor (N, ...), or a source larger than memory, see `vaekit.data.stored`; what it holds is
-    inferred. Sizes left open in the model are settled; the settled model that is being trained is
-    `training.learner.model`; its averaged weights, where `adam` asks for such, are put into it by
-    `training.step.settle()`. Raises ValueError for data that the model's likelihood cannot explain. A training that
-    diverges goes back to its last good state once, with a tenth of the learning rate, and then raises `Diverged`.
-
-        for training in vk.train(model, x, vk.objectives.ELBO(), epochs=3):
-            if training.epoch_ended:
-                print(training.epoch, training.metrics())
-    """
-    join()  # which gives this process its device
-    learner, rows = assemble(model, x, objective or ELBO(), seed=seed, device=device)
-    yield from guarded(Training(learner, rows, epochs, batch_size, adam, seed))
-
-
-def assemble(
-    model: VAEModule, x: object, objective: Objective, *, seed: int, device: str | torch.device = "cpu"
-) -> tuple[Learner, AbstractRows]:
-    """A learner whose open sizes fit the data and which has seen a sample of them, and the rows it reads."""
-    data, dtype = as_data(x)
-    spec = DataSpec.infer(data, dtype).for_likelihood(model.likelihood.support, data)
-    rows = as_rows(data, spec, device)
-    with LocalDraws(seed):
-        model = model if is_trainable(model) else trainable_copy(model)
-        kept = [m for m in model.modules() if isinstance(m, Network) and any(True for _ in m.parameters())]
-        learner = Learner(model.settled(spec.model_shape), objective.settled(rows=len(rows)))
-    sample = sample_of(rows, seed)
-    start(learner.to(device).model, sample, seed, kept)
-    prepare(learner.model, sample, seed)
-    return learner, rows
-
-
-def sample_of(rows: AbstractRows, seed: int, size: int = 2048) -> Batch:
-    """A random sample of the rows, in their order: what a new model is started from and shown."""
-    return rows.batch(rows.order(seed, 2**31)[:size].sort().values)
-
-
-def start(model: VAEModule, sample: Batch, seed: int, kept: Collection[nn.Module] = ()) -> None:
-    """Start a new model at the moments of a sample of the rows; networks in `kept` keep their weights."""
-    model.likelihood.check(sample.x)
-    every = max(1, sample.x.numel() // CELLS)
-    some = replace(sample, x=sample.x[::every], mask=None if sample.mask is None else sample.mask[::every])
-    model.start(some, Source.like(model, seed + 1), kept)
-
-
-def prepare(model: VAEModule, sample: Batch, seed: int) -> None:
-    """Show the model a sample of the rows, once before its first step."""
-    model.likelihood.check(sample.x)
-    with evaluating(model):
-        model.prepare(sample, Source.like(model, seed + 1))

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import logging
 import math
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-import torch
 from torch import nn
 
 from ..core import Component
@@ -19,9 +16,8 @@ from ..settings import Either, Flag, Rule, Whole, checked
 from .compiled import operations
 from .interruption import breakable
 from .learner import Ensemble
-
-if TYPE_CHECKING:
-    from .loop import Training
+from .loop import Training
+from .threads import threads
 
 log = logging.getLogger("vaekit")
 
@@ -57,42 +53,6 @@ def check(threads: int | Literal["auto"], compiled: bool | Literal["auto"]) -> N
     """Raises ValueError for what is no pace."""
     checked("threads", threads, RULES["threads"])
     checked("compile", compiled, RULES["compile"])
-
-
-_changing = threading.RLock()
-_usual: list[int] = []
-"""For each change that is in force, of any thread, the number of threads before the first of them."""
-_own = threading.local()
-
-
-def usual_threads() -> int:
-    """The number of threads that the process was set to, whatever trainings in other threads have set since."""
-    with _changing:
-        return _usual[0] if _usual else torch.get_num_threads()
-
-
-@contextmanager
-def threads(count: int) -> Iterator[None]:
-    """Runs the operations inside with so many threads; afterwards the number is as before.
-
-    torch hands the last number set by any thread to new threads, so trainings in several threads restore the number
-    that the first of them found.
-    """
-    with _changing:
-        inside = getattr(_own, "depth", 0) > 0
-        before = torch.get_num_threads() if inside else usual_threads()
-        _usual.append(_usual[0] if _usual else before)
-        _own.depth = getattr(_own, "depth", 0) + 1
-        if torch.get_num_threads() != count:
-            torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        with _changing:
-            _usual.pop()
-            _own.depth -= 1
-            if torch.get_num_threads() != before:
-                torch.set_num_threads(before)
 
 
 def calibrate(

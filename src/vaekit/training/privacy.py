@@ -253,7 +253,7 @@ def _coupling(learner: Learner, rows: AbstractRows) -> str | None:
         return f"a row by itself asks for other noise than among others ({error})"
     finally:
         learner.train(mode)
-    left = [*together.updates, *learner._of_networks()]
+    left = [*together.updates, *learner.network_updates()]
     if left:
         return f"{left[0]} keeps what rows leave behind"
     if peers.asked:

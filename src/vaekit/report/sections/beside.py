@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from html import escape
-from typing import TYPE_CHECKING
 
 from ...evaluation import Figure
+from ...fitted import FittedVAE
 from .. import describe, figures, page
 from ..subject import Subject
 from ..svg import inline
-
-if TYPE_CHECKING:
-    from ...estimator import VAE
 
 PAIRS = 8
 PROFILES = 6
@@ -23,7 +20,7 @@ Measured = Mapping[str, Mapping[str, Figure]]
 """Figures by name, of each model."""
 
 
-def heading(models: Mapping[str, VAE], data: str, measured: Measured, differences: Measured) -> str:
+def heading(models: Mapping[str, FittedVAE], data: str, measured: Measured, differences: Measured) -> str:
     """The models with their compositions, the data, and by how much each differs from the first."""
     first, *others = models
     main = next(n for n in ("log_likelihood", "distortion") if all(n in own for own in measured.values()))
@@ -80,7 +77,7 @@ def _row(name: str, figure: Figure, difference: Figure | None) -> str:
     return f"<tr>{cells}<td class=meaning>{escape(said)}</td></tr>"
 
 
-def settings(models: Mapping[str, VAE]) -> Iterator[page.Section]:
+def settings(models: Mapping[str, FittedVAE]) -> Iterator[page.Section]:
     differing = describe.differing(models)
     if not differing:
         return
@@ -112,7 +109,7 @@ def planes(measured: Measured) -> Iterator[page.Section]:
     )
 
 
-def curves(models: Mapping[str, VAE]) -> Iterator[page.Section]:
+def curves(models: Mapping[str, FittedVAE]) -> Iterator[page.Section]:
     """Training of all models, in the data's units."""
     histories = {name: _in_data_units(vae) for name, vae in models.items()}
     names = [n for n in figures.CURVES if any(n in figures.curves_in(h) for h in histories.values())]
@@ -130,12 +127,12 @@ def curves(models: Mapping[str, VAE]) -> Iterator[page.Section]:
     )
 
 
-def _in_data_units(vae: VAE) -> list[dict[str, float]]:
+def _in_data_units(vae: FittedVAE) -> list[dict[str, float]]:
     """A history in which densities are of the data, not of the data as scaled for training; where cells are missing it
     stays as it is, since how many were there is not told."""
-    shift = vae.spec_.log_jacobian if vae.module_.likelihood.density and not vae.spec_.missing else 0.0
+    shift = vae.spec.log_jacobian if vae.module.likelihood.density and not vae.spec.missing else 0.0
     shifts = {"elbo": shift, "val_elbo": shift, "distortion": -shift, "val_distortion": -shift}
-    return [{n: v + shifts.get(n, 0.0) for n, v in r.items()} for r in getattr(vae, "history_", [])]
+    return [{n: v + shifts.get(n, 0.0) for n, v in r.items()} for r in vae.history]
 
 
 def rows(subjects: Mapping[str, Subject]) -> Iterator[page.Section]:

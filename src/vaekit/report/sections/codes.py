@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ...data.labels import as_labels
+from ...inference import predict
 from .. import figures, page
 from ..codes import Codes, drawn_codes, followed, prior_codes, told_shares
 from ..subject import ROWS, Subject
@@ -103,12 +104,12 @@ def factors(s: Subject) -> Iterator[page.Section]:
 
 def classes(s: Subject) -> Iterator[page.Section]:
     """What the model tells of classes or clusters, where labels are known."""
-    if s.vae.module_.latent.classes is None or not s.has_classes:
+    if s.vae.module.latent.classes is None or not s.has_classes:
         return
     labels, known = as_labels(s.labels)
     if not known.any():
         return
-    labels, told, clusters = labels[known], s.vae.predict(s.x, s.context)[known], s.vae.spec_.labels is None
+    labels, told, clusters = labels[known], predict(s.vae, s.x, s.context)[known], s.vae.spec.labels is None
     figure = figures.confusion(labels, told)
     what = (
         "Each row of the table is a label, each column a cluster, in percent of the label's rows, clusters beside the "
@@ -125,7 +126,7 @@ def classes(s: Subject) -> Iterator[page.Section]:
 
 
 def units(s: Subject) -> Iterator[page.Section]:
-    kl, latent = s.kl_per_unit, s.vae.module_.latent
+    kl, latent = s.kl_per_unit, s.vae.module.latent
     if kl and latent.ratio == "exact":
         whole = len(kl) == int(np.prod(latent.shape))
         names = [f"z[{i}]" if whole else f"unit {i}" for i in range(len(kl))]

@@ -49,7 +49,7 @@ def pictures(s: Subject) -> Iterator[page.Section]:
         "rank, with the distortion −E log p(x | z) of each in nats: look at the right end for what was not learned.",
         inline(figure, "ranked", "Originals and reconstructions, sorted by distortion"),
     )
-    taken = "The means" if s.vae.caveat_ else "Draws"
+    taken = "The means" if s.vae.caveat else "Draws"
     yield page.Section(
         "Samples",
         f"{taken} of p(x | z) for codes drawn from the prior: they should look like the data and differ from one "
@@ -114,7 +114,7 @@ def _profiles(s: Subject) -> page.Section:
 def _copied(s: Subject, flat: Callable[[NDArray], NDArray]) -> Iterator[page.Section]:
     """Samples beside their nearest training rows, where there are training rows without gaps. flat: rows as the numbers
     (N, D) that distances are taken of."""
-    if s.train is None or s.vae.spec_.missing or min(len(s.train), len(s.x)) < 2:
+    if s.train is None or s.vae.spec.missing or min(len(s.train), len(s.x)) < 2:
         return
     made, held = (flat(rows) for rows in (s.samples, s.x[:COMPARED]))
     which, apart = nearest_rows(made, s.train, flat)

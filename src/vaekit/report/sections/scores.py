@@ -19,7 +19,7 @@ LOW = 0.05
 
 def typicality(s: Subject) -> Iterator[page.Section]:
     """log p(x) of training rows, held-out rows, the model's own samples and other data, where there are several."""
-    if s.vae.module_.latent.ratio == "none":
+    if s.vae.module.latent.ratio == "none":
         return
     held = s.scores.bound.numpy()
     sets = {"held-out rows": held, **_others(s)}
@@ -57,7 +57,7 @@ def _others(s: Subject) -> dict[str, NDArray]:
     rows: dict[str, tuple[NDArray, NDArray | None]] = {}
     if s.train is not None and s.context is None:
         rows[TRAINING] = np.asarray(s.train[:TYPICAL]), None
-    if s.vae.caveat_ is None and not s.vae.spec_.missing:
+    if s.vae.caveat is None and not s.vae.spec.missing:
         count = min(TYPICAL, len(s.x))
         rows[OWN] = s.sampled(count), s.context_of(np.arange(count))
     if s.context is None:
@@ -66,11 +66,11 @@ def _others(s: Subject) -> dict[str, NDArray]:
 
 
 def training(s: Subject) -> Iterator[page.Section]:
-    history = getattr(s.vae, "history_", [])
+    history = s.vae.history
     names = figures.curves_in(history)
     if not names:
         return
-    scaled = s.vae.module_.likelihood.density and s.vae.spec_.log_jacobian != 0
+    scaled = s.vae.module.likelihood.density and s.vae.spec.log_jacobian != 0
     units = " Densities are of the data as scaled for training, so they differ from those above." if scaled else ""
     curves = [inline(figures.training_curves(history, [n]), f"curve-{n}", f"{n} over epochs") for n in names]
     if {"rate", "distortion"} <= set(names):

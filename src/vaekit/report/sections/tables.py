@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...evaluation.model_evaluation import judge_table
+from ...fitted import FittedVAE
 from .. import figures, page
 from ..svg import inline
-
-if TYPE_CHECKING:
-    from ...estimator import VAE
 
 MOST = 20
 """Columns that a picture of pairs shows."""
@@ -19,11 +17,11 @@ ROWS = 2000
 """New rows that are judged."""
 
 
-def synthetic(vae: VAE, train: object, test: object) -> Iterator[page.Section]:
+def synthetic(vae: FittedVAE, train: object, test: object) -> Iterator[page.Section]:
     """New rows beside training and test rows, where the model is one of a table and both are at hand."""
-    if vae.spec_.schema is None or train is None or vae.spec_.context is not None:
+    if vae.spec.schema is None or train is None or vae.spec.context is not None:
         return
-    found = vae.judge_table(train, test, n=ROWS)
+    found = judge_table(vae, train, test, n=ROWS)
     keep = np.sort(np.argsort(np.nan_to_num(found.shapes, nan=2.0), kind="stable")[:MOST])
     names = [str(found.names[i]) for i in keep]
     like = np.where(np.eye(len(names), dtype=bool), found.shapes[keep], found.pairs[np.ix_(keep, keep)])

@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..data.rows import AbstractRows
-from ..data.spec import PIECE
-from ..data.stored import Stored
+from .rows import AbstractRows
+from .spec import PIECE
+from .stored import Stored
 
 KEPT = 16_384
 """Fingerprints that are kept at most."""

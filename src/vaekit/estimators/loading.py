@@ -4,45 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
-from . import saving, storage
-from .estimator import VAE
+from .. import storage
+from ..core import public
+from ..io.save_load import DETECTOR, DETECTOR_FILE, load_fitted
+from ..paths import expanded
+from ..storage import StorageError
+from ..typecheck import check_arguments
 from .outliers import OutlierDetector
-from .paths import expanded
-from .saving import DETECTOR, DETECTOR_FILE
-from .storage import StorageError
-from .typecheck import check_arguments
+from .vae import VAE
 
 
-def save_detector(detector: OutlierDetector, path: str | Path, fingerprints: bool = True) -> None:
-    """Write a fitted detector: the files of its VAE, its scores, and a section of `config.json`."""
-    saving.save(detector.vae_, path, partial(_write_scores, detector), fingerprints)
-
-
-def _write_scores(detector: OutlierDetector, path: Path) -> dict[str, Any]:
-    """Writes the scores of the rows of fit; the section of `config.json` that goes with them."""
-    scores = {"decision_scores": detector.decision_scores_, "calibration": detector.calibration_}
-    file = path / DETECTOR_FILE
-    storage.write_tensors(file, {n: torch.from_numpy(np.array(v, np.float64)) for n, v in scores.items()})
-    settings = {n: storage.describe(v, n) for n, v in detector.get_params(deep=False).items() if n != "vae"}
-    section = {
-        "settings": settings,
-        "own_vae": detector.vae is not None,
-        "threshold": detector.threshold_,
-        "entropy": detector.entropy_,
-        "scores_sha256": storage.file_digest(file),
-    }
-    return {DETECTOR: section}
-
-
-def load(path: str | Path, **settings: Any) -> VAE | OutlierDetector:
+@public
+def load(
+    path: str | Path, *, device: str = "auto", verify: bool = True, **modules: nn.Module | list[nn.Module]
+) -> VAE | OutlierDetector:
     """Load a fitted estimator from a folder written by ``save`` or ``fit(run=...)``.
 
     Nothing in the files is executed.
@@ -51,11 +33,15 @@ def load(path: str | Path, **settings: Any) -> VAE | OutlierDetector:
     ----------
     path : str or Path
         The folder.
-    **settings
-        ``device="auto"``: device of the model. ``verify=True``: whether the files must have the digests that they were
-        saved with; pass ``False`` for a ``config.json`` that was edited by hand. All others are your own networks, of
-        which the files hold only the weights, under the names by which they were passed to `VAE`: ``encoder=net``, a
-        part that contains modules, a list of modules, or a dict by their saved path. Copies are used.
+    device : str, default="auto"
+        Device of the model.
+    verify : bool, default=True
+        Whether the files must have the digests that they were saved with. Pass ``False`` for a ``config.json`` that was
+        edited by hand; types, sizes and shapes are checked all the same.
+    **modules : Module, list or dict
+        Your own networks, of which the files hold only the weights, under the names by which they were passed to
+        `VAE`: ``encoder=net``, a part that contains modules, a list of modules, or a dict by their saved path. Copies
+        are used.
 
     Returns
     -------
@@ -69,12 +55,12 @@ def load(path: str | Path, **settings: Any) -> VAE | OutlierDetector:
     StorageError
         If files are damaged, foreign, changed or of a newer format, or name parts that are not defined here.
     """
-    vae, path = saving.load(path, **settings), expanded(path)
+    vae, path = VAE.of(load_fitted(path, device=device, verify=verify, **modules)), expanded(path)
     section = storage.read_json(path / "config.json").get(DETECTOR)
     if section is None:
         return vae
     try:
-        return _restored(vae, section, path / DETECTOR_FILE, settings.get("verify", True))
+        return _restored(vae, section, path / DETECTOR_FILE, verify)
     except StorageError:
         raise
     except (TypeError, ValueError, KeyError, AttributeError) as error:

@@ -15,13 +15,15 @@ from torch.nn.modules.conv import _ConvNd
 from .. import storage
 from ..core import COMPONENTS, Hyper
 from ..data.rows import AbstractRows, Rows, as_rows
-from ..estimator import VAE
 from ..printable import printable
-from ..training import Diverged, Ensemble, Learner, Training, fit
-from ..training.display import display_for
-from ..training.fitting import Display
-from ..training.history import CUT, Course
-from ..training.learner import unstackable
+from .build import learner_for
+from .config import VAEConfig
+from .fitting import fit
+from .history import CUT, Course
+from .jobs import Job, train_learner
+from .learner import Ensemble, Learner, unstackable
+from .loop import Diverged, Training
+from .splitting import infer
 
 log = logging.getLogger("vaekit")
 
@@ -33,9 +35,9 @@ FREE = ("lr", "seed", "seeds", "validation", "warm_start", "verbose")
 
 @dataclass
 class Member:
-    """An estimator, the rows it is to be trained on, and where it is saved. learner, course: once there are such."""
+    """Settings, the rows to train on, and the folder of the result. learner, course: once there are such."""
 
-    vae: VAE
+    config: VAEConfig
     rows: AbstractRows
     held: AbstractRows | None
     home: Path | None = None
@@ -43,9 +45,9 @@ class Member:
     course: Course | None = None
 
     @property
-    def fitted(self) -> VAE | None:
-        """The estimator, where it was fitted: None where it diverged, or was not begun."""
-        return None if self.course is None or self.course.ended == "diverged" else self.vae
+    def trained(self) -> bool:
+        """Whether it was trained: not where it diverged, or was not begun."""
+        return self.course is not None and self.course.ended != "diverged"
 
 
 @dataclass
@@ -58,49 +60,46 @@ class Stack:
     alone: str | None
     members: list[Member] = field(default_factory=list)
 
-    def fit(self, folder: Path | None, resume: bool, display: Display | None) -> None:
-        """folder: of the stack's checkpoint. display: None for the estimators' own."""
-        display = display or display_for(self.members[0].vae.verbose)
+    def fit(self, job: Job) -> None:
+        """Trains the members, until one of them is interrupted. job: of the stack."""
         if len(self.members) > 1 and self.alone is None:
-            return self._together(folder, resume, display)
+            return self._together(job)
         if len(self.members) > 1:
             log.warning("%d models are trained one by one: %s", len(self.members), self.alone)
         for member in self.members:
-            _train(member, resume, display)
+            _train(member, replace(job, folder=member.home))
             if member.course.ended in CUT:
                 return
 
-    def _together(self, folder: Path | None, resume: bool, display: Display) -> None:
-        first, vaes = self.members[0], [m.vae for m in self.members]
-        seeds = [vae.seed for vae in vaes]
+    def _together(self, job: Job) -> None:
+        first, configs = self.members[0], [m.config for m in self.members]
+        seeds = [config.seed for config in configs]
         ensemble = Ensemble([m.learner for m in self.members], shared_rows=len(set(seeds)) == 1)
-        regimes = [m.vae._regime(m.rows) for m in self.members]
-        adam = replace(first.vae._adam(regimes[0]), lr=tuple(regime.lr for regime in regimes))
+        regimes = [m.config.regime(m.rows.spec, len(m.rows)) for m in self.members]
+        adam = replace(first.config.adam(regimes[0]), lr=tuple(regime.lr for regime in regimes))
         training = Training(ensemble, first.rows, regimes[0].epochs, regimes[0].batch_size, adam, seeds=seeds)
-        courses = fit(training, first.held, folder=folder, resume=resume, display=display, **first.vae._fitting())
-        for member, learner, member.course in zip(self.members, ensemble.members(), courses):
-            if member.fitted is not None:
-                member.vae._adopt(learner, member.rows.spec, member.course)
+        courses = fit(training, first.held, **job.arguments(), **first.config.pace())
+        for member, learner, course in zip(self.members, ensemble.members(), courses):
+            member.learner, member.course = learner, course
 
 
-def _train(member: Member, resume: bool, display: Display) -> None:
-    """Trains one member by itself; one that diverges is told, not raised."""
+def _train(member: Member, job: Job) -> None:
+    """Trains one member by itself. One that diverges is logged, and does not raise."""
     try:
-        member.course = member.vae._train(member.learner, member.rows, member.held, member.home, resume, display)
+        member.course = train_learner(member.config, member.learner, member.rows, member.held, job)
     except Diverged as error:
-        log.warning("seed %d: %s", member.vae.seed, printable(error))
+        log.warning("seed %d: %s", member.config.seed, printable(error))
         member.course = Course(failed=error.step, ended="diverged")
 
 
-def stacked(members: Iterable[Member], resume: bool, display: Display | None) -> list[Stack]:
+def stacked(members: Iterable[Member], job: Job) -> list[Stack]:
     """The members in as few stacks as there can be, in their order, each with its learner.
 
-    resume, display: of a training before the one to come, where a recipe has such.
+    job: of a training before the one to come, where a recipe has such.
     """
     stacks: dict[str, Stack] = {}
     for member in members:
-        shown = display or display_for(member.vae.verbose)
-        member.learner = member.vae._learner(member.rows, member.home, resume, shown)
+        member.learner = learner_for(member.config, member.rows, replace(job, folder=member.home))
         key, alone = _architecture(member)
         stacks.setdefault(key, Stack(alone)).members.append(member)
     return list(stacks.values())
@@ -112,17 +111,17 @@ def _architecture(member: Member) -> tuple[str, str | None]:
     That is everything but weights, learning rate, seed and the values of `Hyper`s, which a stack holds one of per
     member. Rows that are read from where they are stored come in one order: so do the seeds of such a stack.
     """
-    vae, learner = member.vae, member.learner
+    config, learner = member.config, member.learner
     alone = unstackable(learner) or _slower_together(learner)
     try:
         parts = [storage.describe(learner.model), storage.describe(learner.objective, "objective")]
     except TypeError as error:
-        parts, alone = [str(id(vae))], alone or str(error)
-    own = {name: id(getattr(vae, name)) for name in storage.external_names(parts)}
+        parts, alone = [str(id(config))], alone or str(error)
+    own = {name: id(getattr(config, name)) for name in storage.external_names(parts)}
     tensors = [(n, tuple(t.shape), str(t.dtype), t.requires_grad) for n, t in _tensors(learner)]
-    regime = {n: v for n, v in vars(vae._regime(member.rows)).items() if n not in FREE}
-    settings = {n: v for n, v in vae.get_params(deep=False).items() if n not in (*COMPARED, *FREE)} | regime
-    order = None if isinstance(member.rows, Rows) else vae.seed
+    regime = {n: v for n, v in vars(config.regime(member.rows.spec, len(member.rows))).items() if n not in FREE}
+    settings = {n: v for n, v in config.settings().items() if n not in (*COMPARED, *FREE)} | regime
+    order = None if isinstance(member.rows, Rows) else config.seed
     alike = [_without_values(parts), own, tensors, settings, member.rows.spec.to_dict(), order]
     return json.dumps(alike, default=str), alone
 
@@ -148,40 +147,38 @@ def _without_values(description: Any) -> Any:
     return {n: _without_values(d) for n, d in description.items() if not (hyper and n == "value")}
 
 
-def seen_by(vae: VAE, rows: AbstractRows, held: AbstractRows | None) -> tuple[AbstractRows, AbstractRows | None]:
-    """Rows that another estimator has split, as this one reads them: its likelihood has a space of its own."""
-    spec, device = vae._inferred(rows.x, rows.spec.dtype, rows.spec.schema)[0], vae._device()
+def seen_by(
+    config: VAEConfig, rows: AbstractRows, held: AbstractRows | None
+) -> tuple[AbstractRows, AbstractRows | None]:
+    """Rows that other settings have split, as these read them: their likelihood has a space of its own."""
+    spec, device = infer(config, rows.x, rows.spec.dtype, rows.spec.schema)[0], config.torch_device()
     spec = replace(spec, patterns=rows.spec.patterns)
     return as_rows(rows.x, spec, device), None if held is None else as_rows(held.x, spec, device)
 
 
-def lone(vae: VAE, seed: int, held: AbstractRows | None) -> VAE:
-    """The estimator that trains one member of this one's: with a seed of its own and these rows held out."""
-    own = vae.__sklearn_clone__().set_params(seed=seed, seeds=None, validation=0 if held is None else held.x)
-    own._deadline = vae._deadline
-    return own
+def lone(config: VAEConfig, seed: int, held: AbstractRows | None) -> VAEConfig:
+    """The settings of one member: a seed of its own, and these rows held out."""
+    return replace(config, seed=seed, seeds=None, validation=0 if held is None else held.x)
 
 
-def fit_seeds(
-    vae: VAE, rows: AbstractRows, held: AbstractRows | None, folder: Path | None, resume: bool, display: Display
-) -> list[VAE]:
-    """The fitted models of `vae.seeds` seeds from `vae.seed` on, but for those that diverged.
+def train_seeds(config: VAEConfig, rows: AbstractRows, held: AbstractRows | None, job: Job) -> list[Member]:
+    """The trained members of `config.seeds` seeds from `config.seed` on, except those that diverged.
 
-    Raises Diverged where the first one did, which is the model that the estimator stands for.
+    Raises Diverged if the first one did, which is the model that the estimator stands for.
     """
-    seeds = range(vae.seed, vae.seed + vae.seeds)
-    homes = [folder, *(None if folder is None else storage.inside(folder, f"seed-{seed}") for seed in seeds[1:])]
-    members = [Member(lone(vae, seed, held), rows, held, home) for seed, home in zip(seeds, homes)]
-    for stack in stacked(members, resume, display):
-        stack.fit(folder, resume, display)
+    seeds = range(config.seed, config.seed + config.seeds)
+    homes = [job.folder, *(job.inside(f"seed-{seed}").folder for seed in seeds[1:])]
+    members = [Member(lone(config, seed, held), rows, held, home) for seed, home in zip(seeds, homes)]
+    for stack in stacked(members, job):
+        stack.fit(job)
         if any(m.course is None or m.course.ended in CUT for m in stack.members):
             break
-    first, fitted = members[0], [m.fitted for m in members if m.fitted is not None]
-    if first.fitted is None:
+    first, trained = members[0], [m for m in members if m.trained]
+    if not first.trained:
         raise Diverged(
-            f"the training of the first seed, {vae.seed}, has diverged since step {first.course.failed} "
-            f"({len(fitted)} of {len(members)} seeds are well): try a tenth of lr={vae._regime(rows).lr:g}, "
-            "or clip=1.0",
+            f"the training of the first seed, {config.seed}, has diverged since step {first.course.failed} "
+            f"({len(trained)} of {len(members)} seeds are well): try a tenth of "
+            f"lr={config.regime(rows.spec, len(rows)).lr:g}, or clip=1.0",
             first.course.failed,
         )
-    return fitted
+    return trained

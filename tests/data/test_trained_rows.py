@@ -1,5 +1,7 @@
 """Rows that a model was trained on are recognised, and figures on them are said to be of training rows."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,8 +11,8 @@ import vaekit as vk
 from vaekit import storage
 from vaekit.data.rows import Rows
 from vaekit.data.spec import DataSpec
-from vaekit.evaluation.trained_rows import KEPT, TrainedRows, fingerprints
-from vaekit.saving import TRAINED_ROWS
+from vaekit.data.trained_rows import KEPT, TrainedRows, fingerprints
+from vaekit.io.save_load import TRAINED_ROWS
 
 SMALL = {"epochs": 1, "threads": 1, "compile": False}
 
@@ -118,8 +120,7 @@ def test_a_missing_cell_and_a_zero_have_one_value():
 
 def test_fingerprints_can_be_left_out_of_the_files(tmp_path):
     vae = vk.VAE(2, **SMALL).fit(real(60))
-    vae.trained_rows_ = None
-    vae.save(tmp_path / "run")
+    vk.io.save(replace(vae.fitted_, trained_rows=None), tmp_path / "run")
     again = vk.load(tmp_path / "run")
     assert again.trained_rows_ is None and again.evaluate(real(60), draws=2).on == "held-out"
 

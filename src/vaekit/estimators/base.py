@@ -10,10 +10,10 @@ from typing import Any, ClassVar, Self
 
 from torch import nn
 
-from .core import public, public_methods
-from .recipes import Recipe, as_recipe
-from .sklearn_compat import Estimator, check_output, derive
-from .suggest import nearest
+from ..core import public, public_methods
+from ..recipes import Recipe, as_recipe
+from ..sklearn_compat import Estimator, check_output, derive
+from ..suggest import nearest
 
 KEPT_BY_CLONES = ("_sklearn_output_config", "_metadata_request")
 """Attributes that scikit-learn's `clone` copies next to the parameters."""

@@ -7,17 +7,21 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from .data.frames import as_table, take
-from .data.unknown import UNKNOWN, Unknown
-from .estimator import VAE
-from .evaluation.oddness import SCORES, p_values
-from .manners import Parameters
-from .recipes import table
-from .settings import Instance, Number, Rule, Whole, check_settings, optional
-from .sklearn_compat import not_fitted
-from .suggest import nearest
+from .. import storage
+from ..data.frames import as_table, take
+from ..data.unknown import UNKNOWN, Unknown
+from ..evaluation.oddness import SCORES, p_values
+from ..io.save_load import DETECTOR, DETECTOR_FILE, write
+from ..recipes import table
+from ..settings import Instance, Number, Rule, Whole, check_settings, optional
+from ..sklearn_compat import not_fitted
+from ..suggest import nearest
+from ..training.splitting import cells, schema_of
+from .base import Parameters
+from .vae import VAE
 
 STYLES = ("pyod", "sklearn")
 RULES: dict[str, Rule] = {
@@ -86,7 +90,7 @@ class OutlierDetector(Parameters):
             raise TypeError("sparse input is not supported by OutlierDetector: pass x.toarray()")
         table = as_table(x)
         vae = self._vae()
-        whole = table if table is not None else _array(*vae._rows(x))  # refuses what is no data
+        whole = table if table is not None else _array(*cells(vae.config(), x))  # refuses what is no data
         count = whole.num_rows if hasattr(whole, "num_rows") else len(whole)
         if count < 2:
             raise ValueError(f"n_samples={count}: expected at least two rows, one of them to calibrate by")
@@ -94,7 +98,7 @@ class OutlierDetector(Parameters):
         held = min(max(round(self.calibration * count), 1), count - 1)
         out[np.random.default_rng([self.seed, 2**31 + 2]).permutation(count)[:held]] = True
         part = partial(take, table) if table is not None else whole.__getitem__
-        schema = {} if table is None else {"schema": vae.schema_of(table, ~out)}
+        schema = {} if table is None else {"schema": schema_of(vae.config(), table, ~out)}
         self._adopt(vae.fit(part(~out), **schema))
         bounds = self._scored(part(out), "bound") if self.by == "typicality" else None
         self.entropy_ = None if bounds is None else float(bounds.mean())
@@ -151,10 +155,23 @@ class OutlierDetector(Parameters):
         NotFittedError
             If the detector has not been fitted.
         """
-        from .loading import save_detector
+        write(self._fitted().fitted_, path, self._write_scores, fingerprints=fingerprints)
 
-        self._fitted()
-        save_detector(self, path, fingerprints)
+    def _write_scores(self, path: Path) -> dict[str, Any]:
+        """Writes the scores of the rows of fit; the section of `config.json` that goes with them."""
+        scores, file = (
+            {"decision_scores": self.decision_scores_, "calibration": self.calibration_},
+            path / DETECTOR_FILE,
+        )
+        storage.write_tensors(file, {n: torch.from_numpy(np.array(v, np.float64)) for n, v in scores.items()})
+        section = {
+            "settings": {n: storage.describe(v, n) for n, v in self.get_params(deep=False).items() if n != "vae"},
+            "own_vae": self.vae is not None,
+            "threshold": self.threshold_,
+            "entropy": self.entropy_,
+            "scores_sha256": storage.file_digest(file),
+        }
+        return {DETECTOR: section}
 
     def _fitted(self) -> VAE:
         if not hasattr(self, "threshold_"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -12,25 +11,26 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import __version__, storage
-from .core import LocalDraws, importing, public
-from .data.frames import as_python
-from .data.names import name_from_json, name_to_json, plain_name
-from .data.spec import DataSpec
-from .data.validation import check_spec
-from .estimator import VAE
-from .evaluation.trained_rows import TrainedRows
-from .latents import ExemplarPrior, RiemannianHamiltonian, VampPrior
-from .locking import locked
-from .own_modules import assigned, copied
-from .paths import expanded
-from .printable import printable, printable_line
-from .recipes import RECIPES, Recipe
-from .storage import StorageError
-from .training import Learner
-from .training.history import ENDED, Course, timeless
-from .training.learner import COUNTERS
-from .typecheck import check_arguments, fits, shown
+from .. import __version__, storage
+from ..core import LocalDraws, importing, public
+from ..data.frames import as_python
+from ..data.names import name_from_json, name_to_json, plain_name
+from ..data.spec import DataSpec
+from ..data.trained_rows import TrainedRows
+from ..data.validation import check_spec
+from ..fitted import FittedVAE
+from ..latents import ExemplarPrior, RiemannianHamiltonian, VampPrior
+from ..locking import locked
+from ..own_modules import assigned, copied
+from ..paths import expanded
+from ..printable import printable, printable_line
+from ..recipes import RECIPES, Recipe
+from ..storage import StorageError
+from ..training import Learner
+from ..training.config import VAEConfig
+from ..training.history import ENDED, Course, timeless
+from ..training.learner import COUNTERS
+from ..typecheck import check_arguments, fits, shown
 
 log = logging.getLogger("vaekit")
 
@@ -47,10 +47,10 @@ EXTRA = 2**26
 """Numbers that a model may hold next to its weights: constants that are computed again, such as masks."""
 
 
-def settings_of(vae: VAE) -> dict[str, Any]:
-    """An estimator's settings as JSON."""
+def settings_of(config: VAEConfig) -> dict[str, Any]:
+    """Settings as JSON."""
     given: dict[str, Any] = {}
-    for name, value in vae.get_params(deep=False).items():
+    for name, value in config.settings().items():
         if isinstance(value, Recipe):
             given[name] = {"recipe": value.get_params()}
         elif name == "validation" and not isinstance(value, (int, float, type(None))):
@@ -68,59 +68,73 @@ def settings_of(vae: VAE) -> dict[str, Any]:
     return given
 
 
-def describe(vae: VAE, learner: Learner) -> dict[str, Any]:
+def describe(fitted: FittedVAE, learner: Learner) -> dict[str, Any]:
     """What `config.json` holds: the format and versions, the estimator's settings, the data's spec, the parts."""
     return {
         "format": storage.FORMAT,
         "vaekit": __version__,
         "torch": torch.__version__,
-        "estimator": settings_of(vae),
-        "data": vae.spec_.to_dict(),
+        "estimator": settings_of(fitted.config),
+        "data": fitted.spec.to_dict(),
         "model": storage.describe(learner.model),
         "objective": storage.describe(learner.objective, "objective"),
     }
 
 
-def save(
-    vae: VAE,
-    path: str | Path,
-    more: Callable[[Path], Mapping[str, Any]] = lambda path: {},
-    fingerprints: bool = True,
-) -> None:
-    """Write a fitted VAE as `config.json`, `model.safetensors` and `history.jsonl`.
+@public
+def save(fitted: FittedVAE, path: str | Path, *, fingerprints: bool = True) -> None:
+    """Write the model into a folder.
 
-    A model that was there is replaced: the files of a detector and the folders of seeds that the new model does not
-    have are removed. With several seeds the first model is written this way, and each other model into a folder of its
-    own, `seed-1`, ... Warns where a model that was trained with `privacy` keeps training rows.
+    Writes `config.json`, `model.safetensors` and `history.jsonl`. With several seeds, each other model is written into
+    a folder of its own, `seed-1`, ... A model or an outlier detector that was saved there before is replaced. Warns if
+    a model that was trained with `privacy` keeps training rows.
 
     Parameters
     ----------
-    vae : VAE
-        The fitted estimator.
     path : str or Path
-        The folder.
-    more : callable
-        Writes further files into the folder and returns further sections of `config.json`, by name.
-    fingerprints : bool
-        Whether to save the fingerprints of training rows.
+        The folder. ``~`` is expanded.
+    fingerprints : bool, default=True
+        Whether to save fingerprints of training rows (32 bits each, at most 16,384), by which `evaluate` and `health`
+        recognise rows that the model was trained on. Who has the files can test with them whether a row that they know
+        was trained on. A model that was trained with `privacy` has none.
 
     Raises
     ------
+    NotFittedError
+        If the model has not been fitted.
     ValueError
         If weights are not finite.
     FileExistsError
         If the folder holds a sweep, or another process writes to it.
+
+    See Also
+    --------
+    vaekit.load
     """
-    path, learner = expanded(path), Learner(vae._fitted(), vae.objective_)
+    write(fitted, path, fingerprints=fingerprints)
+
+
+def write(
+    fitted: FittedVAE,
+    path: str | Path,
+    more: Callable[[Path], Mapping[str, Any]] = lambda path: {},
+    *,
+    fingerprints: bool = True,
+) -> None:
+    """`save`, with more files.
+
+    more: writes them into the folder and returns further sections of `config.json`, by name.
+    """
+    path, learner = expanded(path), Learner(fitted.module, fitted.objective)
     if (path / "sweep.json").exists():
         raise FileExistsError(f"{printable(path)} holds a sweep: save the model into another folder")
-    description = describe(vae, learner)
+    description = describe(fitted, learner)
     weights = {n: t for n, t in learner.state_dict().items() if n not in COUNTERS}
-    _check_saved(vae, learner, description, weights)
+    _check_saved(fitted, learner, description, weights)
     with locked(path):
         before = _members(path)
         sections = more(path)
-        kept = _write(vae, path, {**description, **sections}, weights, fingerprints)
+        kept = _write(fitted, path, {**description, **sections}, weights, fingerprints)
         _remove_stale(path, before - kept, DETECTOR in sections)
 
 
@@ -148,34 +162,34 @@ def _remove_stale(path: Path, members: set[str], detector: bool) -> None:
 
 
 def _write(
-    vae: VAE, path: Path, description: dict[str, Any], weights: dict[str, Tensor], fingerprints: bool
+    fitted: FittedVAE, path: Path, description: dict[str, Any], weights: dict[str, Tensor], fingerprints: bool
 ) -> set[str]:
     """Writes the files of a run; `config.json`, which names the digests of the others, comes last.
 
     Returns the names of the folders of further seeds.
     """
-    fitted = {"ended": vae.ended_, "best_epoch": vae.best_epoch_, "epochs": len(vae.history_)}
-    if vae.epsilon_ is not None:
-        fitted["epsilon"] = vae.epsilon_
-    if fingerprints and vae.trained_rows_ is not None:
-        weights[TRAINED_ROWS] = vae.trained_rows_.to_tensor()
-    storage.write_tensors(path / "model.safetensors", weights, fitted)  # no timings: equal runs give equal bytes
-    storage.write_lines(path / "history.jsonl", vae.history_)
+    said = {"ended": fitted.ended, "best_epoch": fitted.best_epoch, "epochs": len(fitted.history)}
+    if fitted.epsilon is not None:
+        said["epsilon"] = fitted.epsilon
+    if fingerprints and fitted.trained_rows is not None:
+        weights[TRAINED_ROWS] = fitted.trained_rows.to_tensor()
+    storage.write_tensors(path / "model.safetensors", weights, said)  # no timings: equal runs give equal bytes
+    storage.write_lines(path / "history.jsonl", fitted.history)
     digests = {
         "weights_sha256": storage.file_digest(path / "model.safetensors"),
-        "history_sha256": storage.json_digest(timeless(vae.history_)),
+        "history_sha256": storage.json_digest(timeless(fitted.history)),
     }
-    members = {f"seed-{member.seed}": member for member in vae.__dict__.get("members_", [])[1:]}
-    for name, member in members.items():
-        save(member, storage.inside(path, name), fingerprints=fingerprints)
-    listed = {"members": list(members)} if members else {}
-    if vae.spec_.schema is None and hasattr(vae, "feature_names_in_"):
-        listed["feature_names"] = vae.feature_names_in_.tolist()
+    others = {f"seed-{other.config.seed}": other for other in fitted.others}
+    for name, other in others.items():
+        write(other, storage.inside(path, name), fingerprints=fingerprints)
+    listed: dict[str, Any] = {"members": list(others)} if others else {}
+    if fitted.spec.schema is None and fitted.feature_names is not None:
+        listed["feature_names"] = [str(name) for name in fitted.feature_names]
     storage.write_json(path / "config.json", storage.sealed({**description, **listed, **digests}))
-    return set(members)
+    return set(others)
 
 
-def _check_saved(vae: VAE, learner: Learner, description: dict[str, Any], weights: dict[str, Tensor]) -> None:
+def _check_saved(fitted: FittedVAE, learner: Learner, description: dict[str, Any], weights: dict[str, Tensor]) -> None:
     """Warns of what a reader of the files should know; raises ValueError for what could not be loaded."""
     mine = [name for name in storage.part_types(description) if name.startswith("__main__.")]
     if mine:
@@ -183,7 +197,8 @@ def _check_saved(vae: VAE, learner: Learner, description: dict[str, Any], weight
             "%s is defined in the program itself: to load this model elsewhere, move it into a module of its own",
             mine[0].removeprefix("__main__."),
         )
-    if vae.privacy is not None and (part := next((m for m in learner.modules() if isinstance(m, KEEP_ROWS)), None)):
+    part = next((m for m in learner.modules() if isinstance(m, KEEP_ROWS)), None)
+    if fitted.config.privacy is not None and part is not None:
         log.warning(
             "%s keeps training rows, or what began as such, in the files of this model: privacy does not cover them",
             type(part).__name__,
@@ -193,38 +208,10 @@ def _check_saved(vae: VAE, learner: Learner, description: dict[str, Any], weight
         raise ValueError(f"{wrong[0]} holds NaN: the training diverged; fit again with a lower learning rate")
 
 
-@public
-def load(path: str | Path, *, device: str = "auto", verify: bool = True, **modules: nn.Module | list[nn.Module]) -> VAE:
-    """The fitted VAE in a folder written by `save` or `fit(run=...)`.
-
-    Parameters
-    ----------
-    path : str or Path
-        The folder. ``~`` is expanded.
-    device : str, default="auto"
-        Device of the loaded model.
-    verify : bool, default=True
-        Whether the files must have the digests that they were saved with. Pass ``False`` for a ``config.json`` that
-        was edited by hand; types, sizes and shapes are checked all the same.
-    **modules : torch.nn.Module, list or dict
-        Your own networks, of which the files hold the weights only. Pass what was passed to `VAE`, by the same name:
-        a module (``encoder=net``), or a part that contains modules (``latent=Ladder([...])``). Several modules under
-        one name may also be given as a list in the order of the description, or as a dict by their saved path. Copies
-        are used.
-
-    Returns
-    -------
-    VAE
-        The fitted estimator, with `members_` where it was trained with several seeds.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the folder holds no fitted model.
-    StorageError
-        If a file is damaged, foreign, changed, of a newer format, or names parts that are not defined here. Nothing
-        in the files is executed, and memory is taken only after the shapes were compared.
-    """
+def load_fitted(
+    path: str | Path, *, device: str = "auto", verify: bool = True, **modules: nn.Module | list[nn.Module]
+) -> FittedVAE:
+    """The fitted model in a folder that `save` wrote. See `vaekit.load`, which documents the arguments."""
     path = _folder(path)
     config, weights, fitted = _read(path, verify)
     trained_rows = _trained_rows(weights, path)
@@ -233,7 +220,7 @@ def load(path: str | Path, *, device: str = "auto", verify: bool = True, **modul
     source = path / "config.json"
     try:
         _check_shapes(config, weights, given, path)
-        vae, spec = VAE(**_settings(config, copied(given))), DataSpec.from_dict(config["data"])
+        settings, spec = _settings(config, copied(given)), DataSpec.from_dict(config["data"])
         check_spec(spec)
         trained = copied(given)
         with LocalDraws(0):
@@ -245,16 +232,24 @@ def load(path: str | Path, *, device: str = "auto", verify: bool = True, **modul
         raise StorageError(f"{source} does not fit this version of vaekit: {_told(error)}") from error
     counters = {n: t for n, t in learner.state_dict().items() if n in COUNTERS}
     storage.load_weights(learner, {**weights, **counters}, path / "model.safetensors")
-    vae.device = device
-    vae._adopt(learner.to(vae._device()), spec, _course(path, config, fitted, verify))
-    vae.trained_rows_ = trained_rows
-    vae._name(config.get("feature_names"))
-    if config.get("members"):
-        first = copy.copy(vae)
-        first.seeds = None
-        homes = [storage.inside(path, name) for name in config["members"]]
-        vae.members_ = [first, *(load(home, device=device, verify=verify, **modules) for home in homes)]
-    return vae
+    own_config = VAEConfig(**{**settings, "device": device})
+    homes = [storage.inside(path, name) for name in config.get("members") or []]
+    return FittedVAE.of(
+        learner.to(own_config.torch_device()),
+        spec,
+        own_config,
+        _course(path, config, fitted, verify),
+        trained_rows=trained_rows,
+        feature_names=_names(config, spec),
+        others=tuple(load_fitted(home, device=device, verify=verify, **modules) for home in homes),
+    )
+
+
+def _names(config: dict[str, Any], spec: DataSpec) -> list[str] | None:
+    """The names of the columns: those in the file, or a table's own, where these are strings."""
+    if spec.schema is not None and all(isinstance(n, str) for n in spec.schema.names):
+        return list(spec.schema.names)
+    return config.get("feature_names")
 
 
 def _trained_rows(weights: dict[str, Tensor], path: Path) -> TrainedRows | None:
@@ -341,7 +336,7 @@ def _settings(config: dict[str, Any], modules: dict[str, nn.Module]) -> dict[str
     if settings.get("columns") is not None:
         settings["columns"] = {name_from_json(name): said for name, said in settings["columns"]}
     settings["recipe"] = recipe
-    check_arguments("VAE", settings, VAE.__init__)
+    check_arguments("VAE", settings, VAEConfig)
     return settings
 
 

@@ -1,0 +1,68 @@
+"""Training in a loop of one's own: `train` yields after each step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from ..core import LocalDraws, is_trainable, public, trainable_copy
+from ..data.rows import AbstractRows, as_rows
+from ..data.spec import DataSpec
+from ..data.stored import as_data
+from ..model import VAEModule
+from ..networks import Network
+from ..objectives import ELBO, Objective
+from .adam import Adam
+from .build import build_learner
+from .distributed import join
+from .learner import Learner
+from .loop import Training
+from .recovery import guarded
+from .start import prepare, sample_of, start
+
+
+@public
+def train(
+    model: VAEModule,
+    x: object,
+    objective: Objective | None = None,
+    *,
+    epochs: int = 50,
+    batch_size: int = 128,
+    adam: Adam | None = None,
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+) -> Iterator[Training]:
+    """Trains a model on rows `x`, yielding after each step: the loop body is yours.
+
+    `x` is an array or tensor (N, ...), or a source larger than memory, see `vaekit.data.stored`; what it holds is
+    inferred. Sizes left open in the model are settled; the settled model that is being trained is
+    `training.learner.model`; its averaged weights, where `adam` asks for such, are put into it by
+    `training.step.settle()`. Raises ValueError for data that the model's likelihood cannot explain. A training that
+    diverges goes back to its last good state once, with a tenth of the learning rate, and then raises `Diverged`.
+
+        for training in vk.train(model, x, vk.objectives.ELBO(), epochs=3):
+            if training.epoch_ended:
+                print(training.epoch, training.metrics())
+    """
+    join()  # which gives this process its device
+    learner, rows = assemble(model, x, objective or ELBO(), seed=seed, device=device)
+    yield from guarded(Training(learner, rows, epochs, batch_size, adam, seed))
+
+
+def assemble(
+    model: VAEModule, x: object, objective: Objective, *, seed: int, device: str | torch.device = "cpu"
+) -> tuple[Learner, AbstractRows]:
+    """A learner whose open sizes fit the data and which has seen a sample of them, and the rows it reads."""
+    data, dtype = as_data(x)
+    spec = DataSpec.infer(data, dtype).for_likelihood(model.likelihood.support, data)
+    rows = as_rows(data, spec, device)
+    with LocalDraws(seed):
+        model = model if is_trainable(model) else trainable_copy(model)
+        kept = [m for m in model.modules() if isinstance(m, Network) and any(True for _ in m.parameters())]
+        learner = build_learner(model.settled(spec.model_shape), objective, rows)
+    sample = sample_of(rows, seed)
+    start(learner.model, sample, seed, kept)
+    prepare(learner.model, sample, seed)
+    return learner, rows
