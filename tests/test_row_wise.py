@@ -31,7 +31,7 @@ PATHS = {
 """Methods that return several rows of the data for each row."""
 ARRAYS = {
     "transform": lambda m, x: m.set_output(transform="default").transform(x),
-    "numbers": lambda m, x: m.numbers(x),
+    "numbers": lambda m, x: m.fitted_.numbers(x),
     "score_samples": lambda m, x: m.score_samples(x, draws=3),
     "anomaly_score": lambda m, x: m.anomaly_score(x, draws=3),
     "annealed": lambda m, x: m.annealed(x, chains=2, betas=3, steps=1),
@@ -285,7 +285,7 @@ def test_a_detector_of_normal_rows_reads_tables(fitted):
     """It chooses its score by chimeras, which are made of the numbers that stand for the cells."""
     x = frame()
     chosen = fitted.detector(x, draws=3)
-    np.testing.assert_array_equal(chosen(x), chosen(fitted.numbers(x)))
+    np.testing.assert_array_equal(chosen(x), chosen(fitted.fitted_.numbers(x)))
     np.testing.assert_allclose(chosen.scores(x)["bound"], -fitted.score_samples(x, draws=3), rtol=1e-4)
 
 

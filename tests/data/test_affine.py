@@ -1,5 +1,6 @@
 """Values keep their digits on the way into a model and back, whatever their offset, scale and type."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -203,7 +204,7 @@ def test_a_constant_column_in_use() -> None:
     x = np.column_stack([np.random.default_rng(0).normal(size=100), np.full(100, 3.0)])
     np.testing.assert_array_equal(vk.VAE(recipe="auto", epochs=1).fit(x).sample(5)[:, 1], 3.0)
     vae = vk.VAE(recipe="auto", epochs=1).fit(x)
-    vae.feature_names_in_ = np.array(["a", "b"], dtype=object)
+    vae = vk.VAE.of(replace(vae.fitted_, feature_names=["a", "b"]))
     other = x.copy()
     other[0, 1] = 4.0
     with pytest.warns(UserWarning, match=r"column 'b' had one value in fit \(3\)"):

@@ -18,7 +18,6 @@ from ..networks import evaluating
 from ..objectives import Objective
 from ..objectives.base import code_use
 from .likelihood import BUDGET, CODE_USE
-from .likelihood import BUDGET, CODE_USE
 from .look import Look, for_the_elbo
 from .metric import Figure, plain, table
 from .verdicts import Verdict, diagnose

@@ -159,8 +159,8 @@ def _protocol(a: FittedVAE, b: FittedVAE) -> dict[str, list[str]]:
         "context": ["none" if vae.spec.context is None else "read" for vae in (a, b)],
         "measure": ["a density" if part.density else "a code length" for part in parts],
     }
-    if a.spec_.kind != "binary":
+    if a.spec.kind != "binary":
         found["binarisation"] = [getattr(part, "binarise", None) or "none" for part in parts]
-    if a.caveat_ is not None or b.caveat_ is not None:
+    if a.caveat is not None or b.caveat is not None:
         found["likelihood"] = [describe.part_line(part, but=("reads",)) for part in parts]
     return found
