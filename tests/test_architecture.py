@@ -103,7 +103,14 @@ def test_private_names_stay_in_their_module():
 
 
 OF_OTHERS = {
-    *("_calculate_fan_in_and_fan_out", "_foreach_copy_", "_foreach_lerp_", "_foreach_add", "_fused_adam_"),
+    *(
+        "_calculate_fan_in_and_fan_out",
+        "_foreach_copy_",
+        "_foreach_lerp_",
+        "_foreach_add",
+        "_foreach_add_",
+        "_fused_adam_",
+    ),
     *("_overloadname", "_schema", "_BatchNorm", "_getframe"),
     *("_actions", "_option_string_actions", "_SubParsersAction"),
 }
