@@ -148,6 +148,13 @@ def run(page):
     return names
 
 
+def test_the_page_of_callbacks(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    vae = run(DOCS / "callbacks.md")["vae"]
+    assert vae.ended_ == "stopped early" and len(vae.history_) < 20
+    assert len((tmp_path / "runs/losses.csv").read_text().splitlines()) == len(vae.history_) + 1
+
+
 @pytest.mark.slow
 def test_the_code_on_codes_runs_as_it_is_written():
     names = run(REPRESENTATION)

@@ -26,6 +26,7 @@ from ..paths import expanded
 from ..sklearn_compat import not_fitted
 from ..training import join
 from ..training.build import learner_for, prior_learner, resumed_learner
+from ..training.callbacks import Callback, check_callbacks
 from ..training.config import VAEConfig
 from ..training.display import display_for
 from ..training.fitting import Display, Silent
@@ -62,6 +63,7 @@ def fit(
     run: str | Path | None = None,
     resume: bool = False,
     max_seconds: float | None = None,
+    callbacks: Sequence[Callback] = (),
     display: Any = None,
 ) -> FittedVAE:
     """Fit to rows. Ctrl-C ends training early and keeps what was learned.
@@ -89,6 +91,9 @@ def fit(
         Seconds after which training stops, with ``ended_ == "time limit"``. Reading the data does not count. The start
         of a table's model by factor analysis, choosing threads and compiling count, and are not cut short. A resumed
         run has as many seconds again.
+    callbacks : sequence of Callback, default=()
+        Objects whose `on_epoch_end(record)` is called after each epoch and may stop training, such as
+        `vaekit.training.CSVLogger`; see `vaekit.training.Callback`.
     display : object or None, default=None
         Shows progress. ``None`` follows `verbose`.
 
@@ -111,7 +116,7 @@ def fit(
     names, processes = column_names(x), join()
     config.check_training()
     parts = split(config, x, y, context, known=before and before.known, schema=schema)
-    job = _job(config, run, resume, display, max_seconds)
+    job = replace(_job(config, run, resume, display, max_seconds), callbacks=check_callbacks(callbacks))
     if parts.rows.spec.choice is not None:
         log.info("%s", parts.rows.spec.choice)
         job.display.tell(parts.rows.spec.choice)

@@ -1,6 +1,10 @@
 """Training: one step function, one loop, and what surrounds them."""
 
 from .adam import Adam as Adam
+from .callbacks import Callback as Callback
+from .callbacks import CSVLogger as CSVLogger
+from .callbacks import TensorBoardLogger as TensorBoardLogger
+from .callbacks import TimeBudget as TimeBudget
 from .distributed import Processes as Processes
 from .distributed import join as join
 from .fitting import fit as fit

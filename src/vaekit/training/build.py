@@ -194,9 +194,9 @@ def _pretrained(learner: Learner, pretraining: Pretraining, config: VAEConfig, r
     epochs, adam = min(pretraining.epochs, regime.epochs), config.adam(regime)
     training = Training(first, rows, epochs, regime.batch_size, adam, config.seed, processes=Processes())
     if join().rank == 0:  # every process trains all of it; the first one shows and writes
-        job = job.inside("pretraining")
+        job = replace(job.inside("pretraining"), callbacks=())
     else:
-        job = replace(job, folder=None, display=Silent())
+        job = replace(job, folder=None, display=Silent(), callbacks=())
     job.display.tell(f"pre-training: {epochs} epochs")
     ended = fit(training, **job.arguments(), **{**config.pace(), "patience": None})[0].ended
     if ended == "interrupted":

@@ -20,6 +20,7 @@ from ..core import OwnGlobals
 from ..data.rows import AbstractRows
 from ..printable import printable
 from ..storage import write_lines
+from .callbacks import Callback
 from .checkpoint import Checkpoint
 from .history import COMPLETE, Course, describe, histories, together
 from .identity import identity
@@ -86,26 +87,27 @@ def fit(
     compiled: bool | Literal["auto"] = "auto",
     settings: Mapping[str, Any] | None = None,
     deadline: float | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> list[Course]:
     """Trains to the end, to early stopping, to the deadline or to Ctrl-C; returns a `Course` per member, of a learner
     one.
 
-    held: held-out rows, scored after every epoch. patience: epochs without a better held-out ELBO after which
-    training stops and the best weights come back. folder: of checkpoints and `history.jsonl`; with `resume` training
-    goes on from there, at the same pace; it has to be the same training, see `identity`, whose `settings` these are.
-    threads, compiled: of the steps; "auto" tries, see `calibrate`. deadline: the value of `time.perf_counter()` at
-    which training stops. A training that diverges goes back to its last good state once, with a tenth of the learning
-    rate (see `Recovery`); Diverged is raised when it diverges again. Then the learner has the weights of the last good
-    state, and the last good checkpoint stays. The members of an ensemble stop and diverge each by itself, and training
-    ends with the last of them. Of several processes the first one scores, shows and writes; all are given the same
-    folder.
+    held: held-out rows, scored after every epoch. patience: epochs without a better held-out ELBO after which training
+    stops and the best weights come back. folder: of checkpoints and `history.jsonl`; with `resume` training goes on
+    from there, at the same pace; it has to be the same training, see `identity`, whose `settings` these are. threads,
+    compiled: of the steps; "auto" tries, see `calibrate`. deadline: the value of `time.perf_counter()` at which
+    training stops. callbacks: called after each epoch. A training that diverges goes back to its last good state once,
+    with a tenth of the learning rate (see `Recovery`); Diverged is raised when it diverges again. Then the learner has
+    the weights of the last good state, and the last good checkpoint stays. The members of an ensemble stop and diverge
+    each by itself, and training ends with the last of them. Of several processes the first one scores, shows and
+    writes; all are given the same folder.
     """
     check_pace(threads, compiled)
     if patience is not None and held is None:
         raise ValueError(f"patience={patience} watches held-out rows, and there are none: set validation=0.1")
     seed = training.processes.seed(training.seeds[0])
     with OwnGlobals(seed) if training.draws_globally else nullcontext():
-        watched = Watched(training, held, patience, folder, display or Silent(), settings, deadline)
+        watched = Watched(training, held, patience, folder, display or Silent(), settings, deadline, callbacks)
         if resume:
             watched.resume()
         else:
@@ -125,6 +127,7 @@ class Watched:
         display: Display,
         settings: Mapping[str, Any] | None = None,
         deadline: float | None = None,
+        callbacks: Sequence[Callback] = (),
     ):
         self.training, self.held, self.patience, self.folder = training, held, patience, folder
         self.processes = training.processes
@@ -134,7 +137,7 @@ class Watched:
         self.best_weights: dict[str, Tensor] = {}
         self.saved = 0.0
         self.pace: Pace | None = None
-        self.deadline = deadline
+        self.deadline, self.callbacks, self.stopped = deadline, callbacks, False
         self.recovery = Recovery(training)
 
     def begin(self) -> None:
@@ -163,9 +166,9 @@ class Watched:
         return [k for k, course in enumerate(self.courses) if course.ended is None]
 
     def _stop_early(self) -> None:
-        """Ends the members whose best epoch is `patience` epochs past."""
+        """Ends the members whose best epoch is `patience` epochs past, all of them if a callback stopped training."""
         for k in self.active:
-            if self.courses[k].exhausted(self.patience):
+            if self.stopped or self.courses[k].exhausted(self.patience):
                 self.courses[k].ended = "stopped early"
 
     def _set_pace(self, threads: int | Literal["auto"], compiled: bool | Literal["auto"]) -> Pace:
@@ -302,6 +305,13 @@ class Watched:
         record = together([self.courses[k].history[-1] for k in members])
         self.display.epoch(self.training, record)
         log.info(describe(record, self.training.epochs))
+        if self.callbacks:
+            self.stopped = self.processes.first(lambda: self._called(record))
+
+    def _called(self, record: dict[str, Any]) -> bool:
+        """Whether a callback wants training to stop. Each is called, whatever the others say."""
+        answers = [callback.on_epoch_end(dict(record)) for callback in self.callbacks]
+        return any(answer is True for answer in answers)
 
     def _judge(self, seconds: float, rows: int) -> list[int]:
         """Enters the epoch into the courses; the members that are better than ever."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ..data.rows import AbstractRows
 from ..storage import inside
+from .callbacks import Callback
 from .config import VAEConfig
 from .fitting import Display, Silent, fit
 from .history import Course
@@ -31,12 +33,15 @@ class Job:
         Shows progress.
     deadline : float or None
         Value of `time.perf_counter()` at which training stops.
+    callbacks : sequence of Callback
+        Called after each epoch.
     """
 
     folder: Path | None = None
     resume: bool = False
     display: Display = field(default_factory=Silent)
     deadline: float | None = None
+    callbacks: Sequence[Callback] = ()
 
     def inside(self, name: str) -> Job:
         """The same in a folder of its own."""
@@ -44,7 +49,7 @@ class Job:
 
     def arguments(self) -> dict[str, Any]:
         """As `training.fit` takes them."""
-        return {n: getattr(self, n) for n in ("folder", "resume", "display", "deadline")}
+        return {n: getattr(self, n) for n in ("folder", "resume", "display", "deadline", "callbacks")}
 
 
 def train_learner(
