@@ -121,6 +121,7 @@ COVERED_BY_OTHERS = {
     "baselines.independent_baseline",  # noise for rows that are binarised, of which there are few here
     "detection.Detector",  # the method
     "independent.Independent",
+    "model_evaluation.rows_health",  # health
     "oddness.shapley",  # explain
     "protocol.Protocol",  # a record of the seed
     "simple_models.chosen_mixture",  # the seed starts a search, which finds the same mixture of easy rows
