@@ -160,7 +160,7 @@ WRONG = {
         lambda: learner(ob.VAEGAN(torch.nn.Linear(5, 4), MLP((6,)))),
         "VAEGAN(head=MLP(...)) is open: in_shape=None",
     ),
-    "turns": (lambda: ob.VAEGAN(MLP(), MLP(), turns=0), "at least one step per turn of the critic"),
+    "turns": (lambda: ob.VAEGAN(MLP(), MLP(), turns=0), "VAEGAN(turns=0): expected a whole number from 1"),
     "density": (lambda: learner(ob.VAEGAN(MLP((6,), out_shape=4), MLP((6,))), "point mass"), "has no density"),
 }
 

@@ -103,7 +103,8 @@ def test_an_ensemble_over_shared_rows_sweeps_beta():
 
 def test_a_diverging_member_leaves_the_others_bit_identical():
     def run(first_beta):
-        learners = [Learner(build(seed=s), ELBO(b)).double() for s, b in ((0, first_beta), (1, 1.0))]
+        learners = [Learner(build(seed=s), ELBO()).double() for s in (0, 1)]
+        learners[0].objective.beta.value.fill_(first_beta)
         ensemble, noise = Ensemble(learners), Sources([Source.like(learners[0], s) for s in range(2)])
         step = Step(ensemble, Adam(clip=1.0))
         for t in range(5):

@@ -144,7 +144,7 @@ def tried(monkeypatch):
     monkeypatch.setattr("vaekit.training.pace.FEWEST_STEPS", 0)
     monkeypatch.setattr("vaekit.training.compiled.inductor", traced_only)
     monkeypatch.setattr(Program.__init__, "__defaults__", (traced_only,))
-    monkeypatch.setattr("vaekit.training.pace.torch.get_num_threads", lambda: 4)
+    monkeypatch.setattr("vaekit.training.threads.torch.get_num_threads", lambda: 4)
     return fast, seen
 
 

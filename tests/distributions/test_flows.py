@@ -123,12 +123,15 @@ def test_a_spline_is_the_identity_beyond_its_reach_and_rises_within():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: lt.PlanarFlow(2, layers=0), "PlanarFlow(layers=0): expected at least one layer; use Normal(2)"),
-        (lambda: lt.RadialFlow(0), "expected a whole number of latent dimensions"),
-        (lambda: lt.SylvesterFlow(2, reflections=0), "expected at least one Householder reflection"),
+        (lambda: lt.PlanarFlow(2, layers=0), "PlanarFlow(layers=0): expected a whole number from 1"),
+        (lambda: lt.RadialFlow(0), "RadialFlow(size=0): expected a whole number from 1"),
+        (lambda: lt.SylvesterFlow(2, reflections=0), "SylvesterFlow(reflections=0): expected a whole number from 1"),
         (lambda: lt.SplineFlow(2, bins=1), "SplineFlow(bins=1): expected 2 to 50 bins"),
-        (lambda: lt.FlowPrior(bins=-1), "FlowPrior(bins=-1): expected 2 to 50 bins"),
-        (lambda: lt.InverseAutoregressive(2, hidden=0), "expected layers and hidden of at least 1"),
+        (lambda: lt.FlowPrior(bins=-1), "FlowPrior(bins=-1): expected a whole number from 0"),
+        (
+            lambda: lt.InverseAutoregressive(2, hidden=0),
+            "expected a whole number from 1",
+        ),
     ],
 )
 def test_a_wrong_flow_is_told(call, message):

@@ -97,7 +97,7 @@ def test_uniform_points_fill_the_ball():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: lt.WrappedNormal(2, curvature=0), "expected c > 0, of the ball c |z|^2 < 1"),
+        (lambda: lt.WrappedNormal(2, curvature=0), "WrappedNormal(curvature=0): expected a number above 0"),
         (lambda: lt.Latent(lt.WrappedNormal(2), lt.StandardNormal()), "take StandardWrappedNormal or VampPrior"),
         (lambda: lt.Latent(lt.WrappedNormal(2), lt.UniformBall(0.5)).settled(), "curvature=0.5"),
         (lambda: lt.Hamiltonian(lt.Latent(lt.WrappedNormal(2), lt.UniformBall())), "moves z freely in R^d"),

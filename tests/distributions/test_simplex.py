@@ -105,7 +105,7 @@ def test_documents_that_are_drawn_have_the_words_asked_for():
     [
         (lambda: lt.LogisticNormal(1), "expected at least 2 proportions"),
         (lambda: lt.LaplaceDirichlet(0.0), "expected a number above 0"),
-        (lambda: Multinomial(total=0), "expected a whole number of words"),
+        (lambda: Multinomial(total=0), "Multinomial(total=0): expected a whole number from 1"),
         (lambda: lt.Latent(lt.LogisticNormal(3), lt.StandardNormal()), "take LaplaceDirichlet or VampPrior"),
     ],
 )

@@ -10,8 +10,8 @@ import torch
 import vaekit as vk
 from vaekit.core import Batch
 from vaekit.evaluation import compare
+from vaekit.evaluation.comparison import ALIKE
 from vaekit.evaluation.observed import Observed
-from vaekit.evaluation.protocol import ALIKE
 from vaekit.likelihoods import Bernoulli, Gaussian
 from vaekit.model import VAEModule
 from vaekit.networks import MLP

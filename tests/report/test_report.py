@@ -13,7 +13,7 @@ from pages import assert_self_contained, assert_well_formed, embedded, titles
 import vaekit as vk
 from vaekit import report
 from vaekit.data.datasets import digest
-from vaekit.evaluation import likelihood, score_rows
+from vaekit.evaluation import Figure, score_rows
 from vaekit.report import describe, figures
 from vaekit.report.codes import drawn_codes, followed, prior_codes, told_shares
 from vaekit.report.page import measured
@@ -204,7 +204,7 @@ def test_training_rows_add_the_nearest_ones_and_their_likelihood(vae):
 
 
 def test_a_model_that_gives_training_rows_back_is_told(vae, monkeypatch):
-    monkeypatch.setattr(vk.VAE, "sample", lambda self, n, **given: DIGITS[np.arange(n) % 256])
+    monkeypatch.setattr("vaekit.report.subject.sample", lambda fitted, n, **given: DIGITS[np.arange(n) % 256])
     assert (
         "100% of 256 are closer than all but 1% of held-out rows" in made_of(vae, DIGITS[256:], train=DIGITS[:256])[1]
     )
@@ -319,12 +319,12 @@ def test_a_code_that_is_a_factor_tells_all_of_it_and_noise_none():
 
 
 def test_the_prior_is_drawn_and_codes_are_draws_of_the_posterior(vae):
-    prior = prior_codes(vae, 3000)
+    prior = prior_codes(vae.fitted_, 3000)
     assert prior.shape == (3000, 2)
     np.testing.assert_allclose(prior.mean(0), 0, atol=4 / np.sqrt(3000))
     np.testing.assert_allclose(prior.std(0), 1, atol=4 / np.sqrt(2 * 3000))
     many = np.repeat(DIGITS[256:257], 2000, 0)
-    z, q = drawn_codes(vae, many), vae.posterior(DIGITS[256:257])
+    z, q = drawn_codes(vae.fitted_, many), vae.posterior(DIGITS[256:257])
     np.testing.assert_allclose(z.mean(0), q.mean[0], atol=4 * float(q.stddev.max()) / np.sqrt(2000))
     np.testing.assert_allclose(z.std(0), q.stddev[0], rtol=0.1)
 
@@ -350,7 +350,7 @@ def test_importing_vaekit_leaves_matplotlib_alone():
     ],
 )
 def test_a_figure_is_written_to_the_second_digit_of_its_error(value, error, shown):
-    assert measured(likelihood.Figure(value, error, "nats", "")) == shown
+    assert measured(Figure(value, error, "nats", "")) == shown
 
 
 def test_numbers_that_data_gave_are_told_in_few_letters():

@@ -220,7 +220,8 @@ def load_fitted(
     source = path / "config.json"
     try:
         _check_shapes(config, weights, given, path)
-        settings, spec = _settings(config, copied(given)), DataSpec.from_dict(config["data"])
+        settings = VAEConfig(**{**_settings(config, copied(given)), "device": device})
+        spec = DataSpec.from_dict(config["data"])
         check_spec(spec)
         trained = copied(given)
         with LocalDraws(0):
@@ -232,12 +233,11 @@ def load_fitted(
         raise StorageError(f"{source} does not fit this version of vaekit: {_told(error)}") from error
     counters = {n: t for n, t in learner.state_dict().items() if n in COUNTERS}
     storage.load_weights(learner, {**weights, **counters}, path / "model.safetensors")
-    own_config = VAEConfig(**{**settings, "device": device})
     homes = [storage.inside(path, name) for name in config.get("members") or []]
     return FittedVAE.of(
-        learner.to(own_config.torch_device()),
+        learner.to(settings.torch_device()),
         spec,
-        own_config,
+        settings,
         _course(path, config, fitted, verify),
         trained_rows=trained_rows,
         feature_names=_names(config, spec),

@@ -132,13 +132,13 @@ def _notes(vae: FittedVAE) -> list[str]:
 # -- what can be compared --------------------------------------------------------------------------
 
 
-def refuse_unlike(models: Mapping[str, FittedVAE]) -> None:
+def refuse_unlike(models: Mapping[str, FittedVAE | HasFitted]) -> None:
     """Raises ValueError where figures of two models are no measure for one another."""
     if not 2 <= len(models) <= len(SERIES):
         raise ValueError(f"expected two to {len(SERIES)} models to compare, got {len(models)}")
     first, *others = models
     for name in others:
-        for what, (a, b) in _protocol(models[first], models[name]).items():
+        for what, (a, b) in _protocol(as_fitted(models[first]), as_fitted(models[name])).items():
             if a != b:
                 raise ValueError(
                     f"{first} and {name} do not compare: {what} of {first}: {a}; of {name}: {b}; fit both to the same "
