@@ -46,7 +46,7 @@ def learner(name: str) -> Learner:
     networks, shape = MODELS[name]
     encoder, decoder = networks()
     latent = vk.latents.Latent(vk.latents.Normal(20), vk.latents.StandardNormal())
-    model = vk.VAEModule(encoder, latent, decoder, Bernoulli()).settled(shape)
+    model = vk.VAEModule(encoder, latent, decoder, Bernoulli()).resolve_shapes(shape)
     return Learner(model, vk.objectives.ELBO()).train()
 
 

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from vaekit.core import Batch, Hyper, Noise, Scope, Terms, hyper, record, static, weighted_mean
+from vaekit.core import Batch, ForwardContext, Hyper, LossOutput, Noise, hyper, record, static, weighted_mean
 from vaekit.distributions import Distribution, per_row
 from vaekit.latents import Prior
 from vaekit.likelihoods import Likelihood
@@ -24,7 +24,7 @@ class Laplace(Distribution):
     def log_prob(self, x: Tensor) -> Tensor:
         return -(x - self.loc).abs() / self.scale - (2 * self.scale).log()
 
-    def draw(self, scope: Scope, rows: int | None = None) -> Tensor:
+    def draw(self, scope: ForwardContext, rows: int | None = None) -> Tensor:
         side = 2 * scope.rand(per_row(self.loc.shape, rows)) - 1
         return self.loc - self.scale * side.sign() * torch.log1p(-side.abs()).clamp(min=-20.0)
 
@@ -63,7 +63,7 @@ class StudentT(Distribution):
         constant = math.lgamma((n + 1) / 2) - math.lgamma(n / 2) - 0.5 * math.log(n * math.pi)
         return constant - self.scale.log() - 0.5 * (n + 1) * torch.log1p((x / self.scale).square() / n)
 
-    def draw(self, scope: Scope, rows: int | None = None) -> Tensor:
+    def draw(self, scope: ForwardContext, rows: int | None = None) -> Tensor:
         shape = per_row(self.scale.shape, rows)
         chi_square = scope.randn((self.freedom, *shape)).square().sum(0)
         return self.scale * scope.randn(shape) * (self.freedom / chi_square).sqrt()
@@ -85,7 +85,7 @@ class HeavyTailed(Prior):
         self.freedom, self.size = freedom, size
         self.log_scale = nn.Parameter(torch.zeros(size or 0))
 
-    def forward(self, scope: Scope, above: Tensor | None = None) -> StudentT:
+    def forward(self, scope: ForwardContext, above: Tensor | None = None) -> StudentT:
         return StudentT(self.log_scale.exp(), self.freedom)
 
 
@@ -101,10 +101,10 @@ class Renyi(Objective):
             raise ValueError("Renyi(alpha=1) is the limit 0 / 0: use ELBO()")
         self.alpha, self.k = hyper(alpha), k
 
-    def forward(self, model: VAEModule, batch: Batch, step: Tensor, noise: Noise) -> Terms:
+    def forward(self, model: VAEModule, batch: Batch, step: Tensor, noise: Noise) -> LossOutput:
         out = model(batch, noise, draws=self.k)
         log_w, rest = out.log_weight.unflatten(0, (self.k, -1)), 1 - self.alpha(step)
         bound = weighted_mean((torch.logsumexp(rest * log_w, 0) - math.log(self.k)) / rest, batch.weight)
         every_draw = None if batch.weight is None else batch.weight.repeat(self.k)
         metrics = {"bound": bound, **summary(out, every_draw)}
-        return Terms({"model": penalty(out, every_draw) - bound}, metrics, out.draw.updates)
+        return LossOutput({"model": penalty(out, every_draw) - bound}, metrics, out.draw.updates)

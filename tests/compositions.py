@@ -9,7 +9,7 @@ import torch
 from vaekit import latents as lt
 from vaekit import likelihoods as lk
 from vaekit import objectives as ob
-from vaekit.core import Batch, Bound, Cycle, Ramp, record
+from vaekit.core import Batch, Cycle, FunctionalModule, Ramp, record
 from vaekit.data import Schema
 from vaekit.distributions import Distribution
 from vaekit.model import VAEModule
@@ -33,9 +33,9 @@ def plain(size: int = 2) -> lt.Latent:
     return lt.Latent(lt.Normal(size), lt.StandardNormal())
 
 
-def lower(size: int, prior: lt.Prior | None = None) -> lt.Rung:
+def lower(size: int, prior: lt.Prior | None = None) -> lt.LadderLevel:
     prior = prior or lt.Conditional(MLP((6,)), lt.Normal(size))
-    return lt.Rung(lt.Latent(lt.Normal(size), prior), MLP((6,)))
+    return lt.LadderLevel(lt.Latent(lt.Normal(size), prior), MLP((6,)))
 
 
 def stirred(latent: lt.AbstractLatent) -> lt.AbstractLatent:
@@ -54,8 +54,8 @@ def calmed(latent: lt.TopDown) -> lt.TopDown:
     return latent
 
 
-def labelled(classes: int) -> lt.Rung:
-    return lt.Rung(lt.Labelled(lt.Latent(lt.Categorical(1, classes), lt.UniformCategorical())), MLP((6,)))
+def labelled(classes: int) -> lt.LadderLevel:
+    return lt.LadderLevel(lt.Labelled(lt.Latent(lt.Categorical(1, classes), lt.UniformCategorical())), MLP((6,)))
 
 
 class Wide(lt.WrappedNormal):
@@ -66,8 +66,8 @@ class Wide(lt.WrappedNormal):
         return replace(q, scale=4 * q.scale)
 
 
-def hard_bits(prior: lt.Prior) -> lt.Rung:
-    return lt.Rung(lt.Latent(lt.Binary(2, draws="hard"), prior), MLP((6,)))
+def hard_bits(prior: lt.Prior) -> lt.LadderLevel:
+    return lt.LadderLevel(lt.Latent(lt.Binary(2, draws="hard"), prior), MLP((6,)))
 
 
 def bits_below() -> lt.Conditional:
@@ -79,7 +79,7 @@ class Chain(Distribution):
     """`prod_i p(x_i | x_<i, z)`: binary cells, each given those before it, by a network that the record holds."""
 
     features: torch.Tensor
-    network: Bound
+    network: FunctionalModule
 
     def _logits(self, x):
         return self.network(x, self.features)
@@ -122,7 +122,7 @@ class Autoregressive(lk.Likelihood):
         self.network = None if shape is None else Causal(shape[0])
 
     def distribution(self, parameters):
-        return Chain(parameters, Bound.of(self.network))
+        return Chain(parameters, FunctionalModule.of(self.network))
 
 
 LATENTS: dict[str, Callable[[], lt.AbstractLatent]] = {
@@ -171,12 +171,12 @@ LATENTS: dict[str, Callable[[], lt.AbstractLatent]] = {
     "exemplars": lambda: lt.Latent(lt.Normal(2), lt.ExemplarPrior(4)),
     "flow and vamp": lambda: lt.Latent(lt.Coupling(2, layers=2, hidden=6, context=2), lt.VampPrior(4)),
     "full normal and vamp": lambda: lt.Latent(lt.FullNormal(2), lt.VampPrior(4)),
-    "ladder": lambda: lt.Ladder([lt.Rung(plain(), MLP((6,))), lower(3)], width=6),
+    "ladder": lambda: lt.Ladder([lt.LadderLevel(plain(), MLP((6,))), lower(3)], width=6),
     "ladder of vamps": lambda: lt.Ladder(
-        [lt.Rung(lt.Latent(lt.Normal(2), lt.VampPrior(4)), MLP((6,))), lower(2, lt.VampPrior(3))], width=6
+        [lt.LadderLevel(lt.Latent(lt.Normal(2), lt.VampPrior(4)), MLP((6,))), lower(2, lt.VampPrior(3))], width=6
     ),
     "ladder over a codebook": lambda: lt.Ladder(
-        [lt.Rung(lt.Codebook(4, 2, positions=2), MLP((6,))), lower(2)], width=6
+        [lt.LadderLevel(lt.Codebook(4, 2, positions=2), MLP((6,))), lower(2)], width=6
     ),
     "very deep": lambda: calmed(stirred(lt.TopDown(((1, 1), (2, 2)), channels=1, width=4, bottleneck=3))),
     "labelled": lambda: lt.Ladder([labelled(3), lower(2)], width=6),
@@ -191,7 +191,7 @@ LATENTS: dict[str, Callable[[], lt.AbstractLatent]] = {
     "hamiltonian": lambda: lt.Hamiltonian(plain(), steps=2),
     "hamiltonian over a vamp": lambda: lt.Hamiltonian(lt.Latent(lt.Normal(2), lt.VampPrior(4)), steps=2, tempering=0.7),
     "hamiltonian over a ladder": lambda: lt.Hamiltonian(
-        lt.Ladder([lt.Rung(plain(), MLP((6,))), lower(2)], width=6), steps=2
+        lt.Ladder([lt.LadderLevel(plain(), MLP((6,))), lower(2)], width=6), steps=2
     ),
     "riemannian hamiltonian": lambda: lt.RiemannianHamiltonian(plain(), lt.Metric(MLP((4,)), 5), steps=2),
     "riemannian hamiltonian over a vamp": lambda: lt.RiemannianHamiltonian(
@@ -419,7 +419,7 @@ def build(
         encoder, decoder = PartEncoder([MLP((6,)), MLP((6,))], joint), PartDecoder([MLP((6,)), MLP((6,))])
         own = lk.Modalities(own)
     model = VAEModule(encoder, {**LATENTS, **POINTS}[latent](), decoder, own)
-    model = model.settled((cells,), context).double()
+    model = model.resolve_shapes((cells,), context).double()
     if latent in EXPERTS:  # wide ones: weights of narrow ones have no variance to tell an error by
         for expert in model.encoder.networks:
             expert.layers[-1].bias.data[model.latent.posterior.size :] += 1.0
@@ -435,7 +435,7 @@ def batch(model: VAEModule, n: int = 6, seed: int = 0, masked: bool = False) -> 
 def conv() -> VAEModule:
     torch.manual_seed(0)
     model = VAEModule(ConvEncoder((4, 8), 16), plain(), ConvDecoder((8, 4), 16), lk.Bernoulli())
-    return model.settled((1, 8, 8)).double()
+    return model.resolve_shapes((1, 8, 8)).double()
 
 
 STEPS = {
@@ -450,10 +450,10 @@ def series(steps: str, length: int = 7, latent: str = "normal") -> VAEModule:
     """A model of series of 3 numbers a step."""
     torch.manual_seed(0)
     networks = SequenceEncoder(STEPS[steps]()), LATENTS[latent](), SequenceDecoder(STEPS[steps]())
-    return VAEModule(*networks, lk.Gaussian()).settled((1, length, 3)).double()
+    return VAEModule(*networks, lk.Gaussian()).resolve_shapes((1, length, 3)).double()
 
 
 def spatial_codebook() -> VAEModule:
     torch.manual_seed(0)
     model = VAEModule(ConvEncoder((4, 8)), lt.Codebook(8, 4), ConvDecoder((8, 4)), lk.Bernoulli())
-    return model.settled((1, 8, 8)).double()
+    return model.resolve_shapes((1, 8, 8)).double()

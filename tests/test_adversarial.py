@@ -10,7 +10,7 @@ from compositions import batch, build
 
 import vaekit as vk
 from vaekit import objectives as ob
-from vaekit.core import Batch, Recorder, Source, Tape
+from vaekit.core import Batch, Recorder, ReplayNoise, Source
 from vaekit.networks import MLP, ConvEncoder
 from vaekit.training import Adam, Learner, Step
 
@@ -38,7 +38,7 @@ def test_the_losses_of_an_adversarial_autoencoder_written_out(latent):
     model, critic, rows = trained.model, trained.objective.critic, batch(trained.model)
     noise = Recorder(Source.like(model))
     losses = trained(rows, noise).losses
-    again = Tape(noise.tape)
+    again = ReplayNoise(noise.tape)
     out, prior = model(rows, again), model.generate(6, again)
     of_prior, of_codes = critic(prior).flatten(), critic(out.draw.z).flatten()
     told = -0.5 * (log_sigmoid(of_prior) + log_sigmoid(-of_codes)).mean()
@@ -57,7 +57,7 @@ def test_the_losses_of_an_adversarial_autoencoder_written_out(latent):
 def test_the_best_critic_of_equal_distributions_says_one_half():
     """Codes that are draws of the prior: the critic's cross-entropy cannot fall below log 2, and settles there."""
     torch.manual_seed(0)
-    critic = ob.AAE(MLP((16,), "tanh")).settled(z_shape=(2,)).critic.double()
+    critic = ob.AAE(MLP((16,), "tanh")).resolve_shapes(z_shape=(2,)).critic.double()
     generator, optimiser = torch.Generator().manual_seed(0), torch.optim.Adam(critic.parameters(), 1e-3)
     for _ in range(150):
         codes, prior = torch.randn(2, 512, 2, generator=generator, dtype=torch.float64)
@@ -73,7 +73,7 @@ def test_a_critic_s_own_row_weights_are_those_of_the_batch():
     weight = torch.tensor([1.0, 0.0, 1.0, 1.0, 0.0, 1.0], dtype=torch.float64)
     weighed = trained(Batch(rows.x, weight=weight), noise).losses
     kept = weight > 0
-    part = trained(Batch(rows.x[kept]), Tape([t[kept] for t in noise.tape])).losses
+    part = trained(Batch(rows.x[kept]), ReplayNoise([t[kept] for t in noise.tape])).losses
     for name, loss in weighed.items():
         torch.testing.assert_close(loss, part[name])
 
@@ -91,7 +91,7 @@ def test_the_losses_of_a_vae_gan_written_out(masked):
     model, objective, rows = trained.model, trained.objective, batch(trained.model, masked=masked)
     noise = Recorder(Source.like(model))
     losses = trained(rows, noise).losses
-    again = Tape(noise.tape)
+    again = ReplayNoise(noise.tape)
     out = model(rows, again)
     images = [rows.x, out.px.mean, model.decode(model.generate(6, again)).mean]
     features = [objective.features(x if rows.mask is None else x * rows.mask) for x in images]
@@ -110,7 +110,7 @@ def test_the_losses_of_a_vae_gan_written_out(masked):
 
 def test_the_three_players_of_a_vae_gan_share_nothing_and_leave_out_nothing():
     trained = vae_gan("mixture prior")
-    players = trained.players()
+    players = trained.param_groups()
     assert list(players) == ["inference", "generation", "critic"]
     assert sorted(n for own in players.values() for n in own) == sorted(n for n, _ in trained.named_parameters())
     assert all(n.startswith("model.encoder") for n in players["inference"])
@@ -124,11 +124,11 @@ def test_a_step_moves_each_player_along_its_own_loss_alone():
     losses, named = trained(rows, noise).losses, dict(trained.named_parameters())
     own = {
         who: torch.autograd.grad(losses[who], [named[n] for n in names], retain_graph=True)
-        for who, names in trained.players().items()
+        for who, names in trained.param_groups().items()
     }
     before = {n: p.detach().clone() for n, p in named.items()}
-    Step(trained, Adam(1e-6))(rows, Tape(noise.tape))
-    for who, names in trained.players().items():
+    Step(trained, Adam(1e-6))(rows, ReplayNoise(noise.tape))
+    for who, names in trained.param_groups().items():
         for name, g in zip(names, own[who]):
             # Adam's first step has the size of the rate, and the sign of the gradient.
             moved = (before[name] - named[name].detach()) / 1e-6
@@ -148,10 +148,10 @@ def test_the_critic_waits_for_its_turn():
 
 
 def test_open_convolutional_features_are_the_last_map():
-    objective = ob.VAEGAN(ConvEncoder((4, 8)), MLP((6,))).settled(x_shape=(3, 12, 12))
+    objective = ob.VAEGAN(ConvEncoder((4, 8)), MLP((6,))).resolve_shapes(x_shape=(3, 12, 12))
     assert objective.features.out_shape == objective.head.in_shape == (8, 3, 3)
     assert objective.head.out_shape == (1,)
-    assert objective.settled(x_shape=(3, 12, 12)) is objective
+    assert objective.resolve_shapes(x_shape=(3, 12, 12)) is objective
 
 
 WRONG = {

@@ -61,7 +61,7 @@ REQUIRED = {
     "posterior": lt.Normal(3),
     "prior": lt.StandardNormal(),
     "reads": "logits",
-    "rungs": [lt.Rung(normal(), nw.MLP((4,)))] * 2,
+    "rungs": [lt.LadderLevel(normal(), nw.MLP((4,)))] * 2,
     "scores": [[-1.0, 0.0, 1.0]],
     "shape": None,
     "size": 3,
@@ -242,7 +242,7 @@ def test_arguments_in_range_are_kept_as_they_are():
 
 def test_constructors_of_training_are_checked():
     learner = vk.training.Learner(
-        vk.VAEModule(nw.MLP((4,)), normal(), nw.MLP((4,)), lk.Bernoulli()).settled((3,)), ob.ELBO()
+        vk.VAEModule(nw.MLP((4,)), normal(), nw.MLP((4,)), lk.Bernoulli()).resolve_shapes((3,)), ob.ELBO()
     )
     for call, name in {
         lambda: vk.training.Learner("model", ob.ELBO()): "model",
@@ -259,7 +259,7 @@ def test_constructors_of_training_are_checked():
         lambda: vk.data.Stream(5): "items",
         lambda: vk.data.Stream([], batches="yes"): "batches",
         lambda: vk.recipes.Parts("latent", nw.MLP(()), nw.MLP(())): "latent",
-        lambda: vk.recipes.Regime(epochs=1.5): "epochs",
+        lambda: vk.recipes.TrainingDefaults(epochs=1.5): "epochs",
         lambda: vk.Ramp(1.0, 0): "steps",
         lambda: vk.Cycle(1.0, 5, ramp=0.0): "ramp",
     }.items():
@@ -298,7 +298,7 @@ def test_a_million_numbers_are_checked_without_a_call_for_each(monkeypatch):
 
 
 def test_functions_refuse_what_is_no_model_rows_history_or_dict():
-    model = vk.VAEModule(nw.MLP((4,)), normal(), nw.MLP((4,)), lk.Bernoulli()).settled((3,))
+    model = vk.VAEModule(nw.MLP((4,)), normal(), nw.MLP((4,)), lk.Bernoulli()).resolve_shapes((3,))
     for call, message in {
         lambda: vk.evaluation.score_rows("model", None): r"score_rows\(model='model'\): expected a VAEModule",
         lambda: vk.evaluation.score_rows(

@@ -8,7 +8,7 @@ import torch
 from scipy import optimize, sparse, stats
 
 import vaekit as vk
-from vaekit.data import Stored
+from vaekit.data import LazyRows
 from vaekit.distributions import NegativeBinomial
 from vaekit.evaluation import baselines, simple_models
 from vaekit.evaluation.simple_models import of_library
@@ -140,7 +140,7 @@ def test_the_null_of_a_sparse_matrix_is_that_of_the_array_and_never_makes_it_who
     x = cells()[0]
     whole = baselines(x[:300], x[300:], measure="given totals")["factorised"]["log_likelihood"]
     monkeypatch.setattr(simple_models, "CELLS", cells_at_a_time)
-    monkeypatch.delattr(Stored, "__array__")
+    monkeypatch.delattr(LazyRows, "__array__")
     found = baselines(sparse.csr_matrix(x[:300]), sparse.csc_matrix(x[300:]), measure="given totals")
     assert found.rows == 300 and list(found.figures) == ["factorised"]
     assert found["factorised"]["log_likelihood"].value == pytest.approx(whole.value, rel=1e-12)

@@ -255,7 +255,9 @@ def test_every_recipe_can_be_stacked_but_those_told():
     for name in vk.recipes.RECIPES:
         parts = vk.recipes.Recipe(name).build(2, spec)
         context = 3 if vk.recipes.RECIPES[name].needs_context else 0
-        model = vk.VAEModule(parts.encoder, parts.latent, parts.decoder, parts.likelihood).settled((1, 8, 8), context)
+        model = vk.VAEModule(parts.encoder, parts.latent, parts.decoder, parts.likelihood).resolve_shapes(
+            (1, 8, 8), context
+        )
         assert unstackable(Learner(model, parts.objective)) is None, name
 
 
@@ -295,7 +297,7 @@ def test_the_figures_of_the_report_are_those_of_the_package():
     drawn = {
         n
         for n, f in vars(vk.report.figures).items()
-        if inspect.isfunction(f) and inspect.signature(f).return_annotation == "Figure"
+        if inspect.isfunction(f) and inspect.signature(f).return_annotation == "Metric"
     }
     assert set(re.findall(r"`(\w+)`", told)) == drawn
 

@@ -179,7 +179,7 @@ def test_an_objective_without_a_prior_to_train_is_refused():
     module = vk.VAEModule(vk.networks.MLP((4,)), parts, vk.networks.MLP((4,)), vk.likelihoods.Bernoulli())
     for objective in (ob.PriorFit(), ob.TwoStage()):
         with pytest.raises(ValueError, match="it has no parameters"):
-            objective.check(module.settled((5,)))
+            objective.check(module.resolve_shapes((5,)))
 
 
 def test_a_prior_may_be_trained_for_another_objective(fitted, digits):

@@ -88,8 +88,8 @@ def test_its_scores_are_those_of_the_module(trained, digits):
     ("module", "rows", "message"),
     [
         (lambda d: own(), lambda d: d, "expected a module for rows of .*, got one for rows of None"),
-        (lambda d: own().settled((1, 8, 8)), lambda d: d, r"got one for rows of \(1, 8, 8\)"),
-        (lambda d: own(Gaussian()).settled((3,)), lambda d: np.array(["a"]), "expected numbers"),
+        (lambda d: own().resolve_shapes((1, 8, 8)), lambda d: d, r"got one for rows of \(1, 8, 8\)"),
+        (lambda d: own(Gaussian()).resolve_shapes((3,)), lambda d: np.array(["a"]), "expected numbers"),
     ],
 )
 def test_other_modules_are_refused(module, rows, message, digits):

@@ -7,7 +7,7 @@ import torch
 from compositions import LIKELIHOODS, OBJECTIVES, PAIRS, batch, build
 
 import vaekit as vk
-from vaekit.core import Batch, Recorder, Source, Tape
+from vaekit.core import Batch, Recorder, ReplayNoise, Source
 from vaekit.training import Adam, Ensemble, Learner, Step
 
 pytestmark = pytest.mark.gpu
@@ -25,7 +25,7 @@ def test_a_step_on_the_device_is_the_step_on_the_cpu_and_does_not_wait(objective
     recorder = Recorder(Source.like(here))
     Step(here)(rows, recorder)
     step, on_device = Step(there), Batch(rows.x.cuda())
-    step(on_device, Tape([t.cuda() for t in recorder.tape]))
+    step(on_device, ReplayNoise([t.cuda() for t in recorder.tape]))
     for (name, got), want in zip(there.state_dict().items(), here.state_dict().values()):
         torch.testing.assert_close(got.cpu(), want, rtol=1e-8, atol=1e-9, msg=lambda m, n=name: f"{n}: {m}")
     noise = Source.like(there)

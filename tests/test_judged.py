@@ -45,7 +45,7 @@ def model_of(judge, seed=0):
     decoder = torch.nn.Sequential(torch.nn.Linear(2, 64), torch.nn.Sigmoid(), torch.nn.Unflatten(1, (1, 8, 8)))
     given = getattr(judge, "reads", None) == "probs"
     model = vk.VAEModule(ConvEncoder((4, 8), 16), plain(), decoder if given else ConvDecoder((8, 4), 16), judge)
-    return model.settled((1, 8, 8)).double()
+    return model.resolve_shapes((1, 8, 8)).double()
 
 
 # -- MS-SSIM ---------------------------------------------------------------------------------------
@@ -142,7 +142,7 @@ def test_the_network_stays_as_it_is_while_the_model_learns():
         last = step(Batch(images(6)), step.learner.noise()).losses["model"]
     assert last < first
     assert all(torch.equal(before[n], t) for n, t in network.state_dict().items())
-    assert not any("network" in n for names in step.players.values() for n in names)
+    assert not any("network" in n for names in step.param_groups.values() for n in names)
 
 
 # -- laws ------------------------------------------------------------------------------------------

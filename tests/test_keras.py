@@ -58,7 +58,7 @@ def latent():
 
 
 def plain(encoder, decoder, reads="logits"):
-    return vk.VAEModule(encoder, latent(), decoder, Bernoulli(reads=reads)).settled((1, 28, 28))
+    return vk.VAEModule(encoder, latent(), decoder, Bernoulli(reads=reads)).resolve_shapes((1, 28, 28))
 
 
 def small(**settings):

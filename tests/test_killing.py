@@ -59,7 +59,7 @@ def ladder(run, resume):
     below = vk.latents.Conditional(vk.networks.MLP((4,)), vk.latents.Normal(2))
     top = vk.latents.Latent(vk.latents.Normal(2), vk.latents.StandardNormal())
     rungs = [
-        vk.latents.Rung(latent, vk.networks.MLP((4,)))
+        vk.latents.LadderLevel(latent, vk.networks.MLP((4,)))
         for latent in (top, vk.latents.Latent(vk.latents.Normal(2), below))
     ]
     settings = {n: v for n, v in SMALL.items() if n != "latent_dim"}

@@ -14,14 +14,14 @@ from compositions import batch, build
 import vaekit as vk
 from vaekit import latents as lt
 from vaekit import testing
-from vaekit.core import Batch, Recorder, Scope, Source, Tape
+from vaekit.core import Batch, ForwardContext, Recorder, ReplayNoise, Source
 from vaekit.data.labels import Classes, as_labels
 from vaekit.latents.clustering import fit_mixture
 from vaekit.networks import MLP, ConvEncoder
 from vaekit.objectives import ELBO, ClassELBO
 from vaekit.training import Ensemble, Learner, Sources
 from vaekit.training.display import Lines
-from vaekit.training.fitting import Course, Silent
+from vaekit.training.fitting import Silent, TrainingResult
 
 CLASSES = 3
 """Of the labelled composition."""
@@ -37,7 +37,7 @@ def written_out(model, x, label, tape):
     """The bound of one row, and log q(y | x): a pass for each class, weighed by hand."""
     outs = []
     for k in range(CLASSES):
-        out = model(Batch(x, label=one_hot(k)), Tape([t[k : k + 1] for t in tape]))
+        out = model(Batch(x, label=one_hot(k)), ReplayNoise([t[k : k + 1] for t in tape]))
         outs.append((out.draw.classes[0], float(out.log_lik - out.draw.rate)))
     log_q = outs[0][0]
     if label is not None:
@@ -134,7 +134,7 @@ def three_heaps(rows=3000, seed=0):
 
 def test_a_mixture_is_fitted_to_the_heaps_that_are_there():
     codes, place, centres = three_heaps()
-    mixture = fit_mixture(codes, 3, Scope.of(Source(0)))
+    mixture = fit_mixture(codes, 3, ForwardContext.of(Source(0)))
     nearest = torch.cdist(centres, mixture.components.loc).argmin(1)
     assert sorted(nearest.tolist()) == [0, 1, 2]
     for k, j in enumerate(nearest.tolist()):  # four standard errors of a mean of 1000 numbers
@@ -147,7 +147,7 @@ def test_a_mixture_is_fitted_to_the_heaps_that_are_there():
 
 def test_responsibilities_are_bayes_rule():
     codes = three_heaps(50)[0]
-    mixture = fit_mixture(codes, 3, Scope.of(Source(0)), rounds=3)
+    mixture = fit_mixture(codes, 3, ForwardContext.of(Source(0)), rounds=3)
     each = mixture.components.log_prob(codes.unsqueeze(1)).sum(-1).exp() * mixture.log_weights.exp()
     torch.testing.assert_close(mixture.log_responsibilities(codes).exp(), each / each.sum(1, keepdim=True))
 
@@ -185,7 +185,7 @@ def test_pre_training_shows_its_epochs_and_ends_at_ctrl_c(monkeypatch):
 
     def interrupted(training, *args, **known):
         begun.append(type(training.learner.model.latent.prior).__name__)
-        return [Course(ended="interrupted")]
+        return [TrainingResult(ended="interrupted")]
 
     monkeypatch.setattr("vaekit.training.build.fit", interrupted)
     with pytest.raises(KeyboardInterrupt):
@@ -435,7 +435,9 @@ WRONG = {
         "two players, and VAEModule has weights that serve both",
     ),
     "two labels": (
-        lambda: lt.Ladder([lt.Rung(lt.Labelled(choice()), MLP((6,))), lt.Rung(lt.Labelled(choice()), MLP((6,)))]),
+        lambda: lt.Ladder(
+            [lt.LadderLevel(lt.Labelled(choice()), MLP((6,))), lt.LadderLevel(lt.Labelled(choice()), MLP((6,)))]
+        ),
         "one Labelled rung",
     ),
     "no choice to label": (lambda: lt.Labelled(lt.Latent(lt.Normal(2), lt.StandardNormal())), "one class per row"),

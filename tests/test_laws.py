@@ -24,7 +24,7 @@ from compositions import (
 from vaekit import distributions, testing
 from vaekit import latents as vk_latents
 from vaekit import objectives as vk_objectives
-from vaekit.core import Batch, Recorder, Scope, Source, Tape
+from vaekit.core import Batch, ForwardContext, Recorder, ReplayNoise, Source
 from vaekit.likelihoods import Warped
 from vaekit.objectives import ELBO, IWAE
 from vaekit.training import Adam, Ensemble, Learner, Sources, Step
@@ -168,7 +168,7 @@ def test_every_value_law_holds_in_fp32_too(objective, latent):
     rows_ = batch(learner.model)
     recorder = Recorder(Source.like(learner))
     wide = learner(rows_, recorder).losses
-    narrow = learner.float()(Batch(rows_.x.float()), Tape([t.float() for t in recorder.tape])).losses
+    narrow = learner.float()(Batch(rows_.x.float()), ReplayNoise([t.float() for t in recorder.tape])).losses
     for name, loss in wide.items():
         torch.testing.assert_close(narrow[name].double(), loss, rtol=2e-4, atol=2e-4)
 
@@ -195,7 +195,7 @@ def test_missing_cells_do_not_count_whatever_they_hold(likelihood):
     filled = torch.where(full.mask > 0, full.x, torch.nan)
     recorder = Recorder(Source.like(model))
     want = model(full, recorder).log_weight
-    got = model(Batch(filled, full.mask), Tape(recorder.tape)).log_weight
+    got = model(Batch(filled, full.mask), ReplayNoise(recorder.tape)).log_weight
     assert torch.equal(want, got)
     got.sum().backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
@@ -212,7 +212,7 @@ def test_masses_sum_to_one_and_draws_follow_them(likelihood):
         with torch.no_grad():
             mass = part(given.expand(len(x), -1)).log_prob(x).exp() * width
             px = part(given.expand(n, -1))
-            drawn = px.draw(Scope.of(Source(1, dtype=torch.float64)))
+            drawn = px.draw(ForwardContext.of(Source(1, dtype=torch.float64)))
         assert (mass.sum(0) - 1).abs().max() < 2e-3, mass.sum(0)
         if isinstance(part, Warped):
             low, high = (part.knots_table[:, k].double() for k in (1, -2))
@@ -292,7 +292,7 @@ def test_the_doubly_reparameterised_gradient_is_unbiased():
         for seed in range(16):
             losses = learner(Batch(x), Source.like(model, seed)).losses
             flat = []
-            for who, names in learner.players().items():
+            for who, names in learner.param_groups().items():
                 parts = torch.autograd.grad(losses[who], [named[n] for n in names], retain_graph=True)
                 flat += [(n, g) for n, g in zip(names, parts)]
             samples.append(torch.cat([g.flatten() for _, g in sorted(flat, key=lambda item: item[0])]))

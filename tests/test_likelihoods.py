@@ -13,7 +13,7 @@ from compositions import LIKELIHOODS as COMPOSED
 from compositions import rows as composed_rows
 from torch import Tensor
 
-from vaekit.core import Scope, Source
+from vaekit.core import ForwardContext, Source
 from vaekit.likelihoods import (
     Bernoulli,
     Categorical,
@@ -106,7 +106,7 @@ def test_the_distribution_has_one_cell_per_element(likelihood: Likelihood):
     x, p = data(likelihood), likelihood(parameters(likelihood))
     likelihood.check(x)
     assert p.log_prob(x).shape == p.mean.shape == p.mode.shape == x.shape
-    draw = p.draw(Scope.of(Source(0)))
+    draw = p.draw(ForwardContext.of(Source(0)))
     assert draw.shape == x.shape and p.log_prob(draw).isfinite().all()
     if "Gaussian" not in repr(likelihood):  # its draws leave a bounded range
         likelihood.check(draw)
@@ -176,15 +176,15 @@ def test_every_parameter_has_a_gradient(likelihood: Likelihood):
 def test_an_open_shape_is_settled(name: str):
     make, _ = SINGLE[name]
     open_, built = make(), make(shape=(7,))
-    settled = open_.settled(shape=(7,))
+    settled = open_.resolve_shapes(shape=(7,))
     assert open_.shape is None and settled.arguments() == built.arguments()
     assert settled.state_dict().keys() == built.state_dict().keys()
-    assert built.settled(shape=(7,)) is built
+    assert built.resolve_shapes(shape=(7,)) is built
 
 
 def test_mixed_settles_to_itself():
     likelihood = mixed()
-    assert likelihood.settled(shape=(8,), z=3) is likelihood
+    assert likelihood.resolve_shapes(shape=(8,), z=3) is likelihood
     assert likelihood.shape == (8,) and likelihood.in_shape == (4 + 8 + 1 + 3,)
     assert likelihood.features_shape == (2 + 8 + 1 + 3,)
 
@@ -207,7 +207,7 @@ def test_probs_give_keras_cross_entropy():
 
 def test_binarisation():
     x = torch.tensor([0.0, 0.2, 0.5, 0.8, 1.0]).expand(4000, 5)
-    dynamic, scope = Bernoulli(binarise="dynamic"), Scope.of(Source(0))
+    dynamic, scope = Bernoulli(binarise="dynamic"), ForwardContext.of(Source(0))
     first, second = dynamic.observe(x, scope), dynamic.observe(x, scope)
     assert set(first.unique().tolist()) == {0.0, 1.0} and not torch.equal(first, second)
     assert ((first.mean(0) - x[0]).abs() <= 4 * (x[0] * (1 - x[0]) / 4000).sqrt()).all()
@@ -299,7 +299,7 @@ WRONG = {
     "open part": (lambda: Mixed([Poisson()]), r"got Poisson without such a shape: build each with shape="),
     "no part": (lambda: Mixed([]), r"Mixed\(parts=\[\]\): expected a non-empty list or tuple"),
     "columns": (
-        lambda: mixed().settled(shape=(9,)),
+        lambda: mixed().resolve_shapes(shape=(9,)),
         r"Mixed has 8 columns in its parts but x has shape \(9,\)",
     ),
 }

@@ -12,7 +12,7 @@ import vaekit as vk
 from vaekit import latents as lt
 from vaekit import likelihoods as lk
 from vaekit import objectives as ob
-from vaekit.core import Batch, Recorder, Source, Tape
+from vaekit.core import Batch, Recorder, ReplayNoise, Source
 from vaekit.model import VAEModule
 from vaekit.networks import MLP, PartDecoder, PartEncoder
 from vaekit.testing import every_binary_row
@@ -77,7 +77,7 @@ def test_a_mixture_of_experts_is_the_mean_over_parts_or_sets_of_parts(products, 
     q = part(given)
     torch.testing.assert_close(q.log_density(z), want, rtol=1e-8, atol=1e-8)
     many = q.map(lambda t: t[:1].expand(100_000, *t.shape[1:]))
-    drawn = many.draw(vk.core.Scope.of(Source(0, dtype=torch.float64)))
+    drawn = many.draw(vk.core.ForwardContext.of(Source(0, dtype=torch.float64)))
     assert ((drawn.mean(0) - q.mean[0]).abs() < 4.5 * drawn.std(0) / 100_000**0.5).all()
 
 
@@ -96,7 +96,7 @@ def test_what_is_said_of_no_part_is_the_prior(name):
 
 def test_each_expert_reads_its_own_part_and_the_joint_one_all():
     networks = [MLP((4,), "tanh") for _ in range(3)]  # a ReLU may be shut, and reads nothing then
-    encoder = PartEncoder(networks[:2], networks[2]).settled(in_shape=7, out_shape=8, widths=(2, 3)).double()
+    encoder = PartEncoder(networks[:2], networks[2]).resolve_shapes(in_shape=7, out_shape=8, widths=(2, 3)).double()
     jacobian = torch.autograd.functional.jacobian(encoder, numbers(1, 7))[0, :, 0]
     reads = jacobian.abs().unflatten(0, (4, 2)).sum(1) > 0  # joint, first, second, flags
     parts = torch.stack([reads[:, :2].any(1), reads[:, 2:5].any(1)], 1)
@@ -105,7 +105,7 @@ def test_each_expert_reads_its_own_part_and_the_joint_one_all():
 
 
 def test_a_part_of_x_reads_its_own_decoder_whatever_the_numbers_of_a_cell():
-    likelihood = lk.Modalities(lk.Gaussian("per_output"), widths=(4, 2)).settled(shape=(2, 3))
+    likelihood = lk.Modalities(lk.Gaussian("per_output"), widths=(4, 2)).resolve_shapes(shape=(2, 3))
     assert likelihood.parameter_widths == (8, 4)
     parameters = numbers(1, 12).requires_grad_()
     px = likelihood(parameters)
@@ -115,7 +115,7 @@ def test_a_part_of_x_reads_its_own_decoder_whatever_the_numbers_of_a_cell():
 
 
 def test_the_encoder_is_told_which_parts_are_there():
-    likelihood = lk.Modalities(lk.Bernoulli(), widths=(2, 3)).settled(shape=(5,))
+    likelihood = lk.Modalities(lk.Bernoulli(), widths=(2, 3)).resolve_shapes(shape=(5,))
     x, mask = torch.ones(3, 5), torch.tensor([[1.0, 1, 0, 1, 0], [0, 0, 1, 1, 1], [0, 1, 0, 0, 0]])
     assert (
         likelihood.features(x, mask).tolist() == torch.cat([mask, torch.tensor([[1.0, 1], [0, 1], [1, 0]])], 1).tolist()
@@ -131,7 +131,7 @@ def test_what_a_missing_part_holds_changes_nothing(latent):
     want = model(Batch(full.x, mask), recorder).log_weight
     for other in (torch.nan, 1 - full.x):
         filled = torch.where(mask > 0, full.x, other)
-        assert torch.equal(model(Batch(filled, mask), Tape(recorder.tape)).log_weight, want)
+        assert torch.equal(model(Batch(filled, mask), ReplayNoise(recorder.tape)).log_weight, want)
 
 
 @pytest.mark.parametrize("latent", EXPERTS)
@@ -164,7 +164,7 @@ def test_the_sub_sampled_bound_is_the_sum_of_bounds_of_models_with_parts_missing
     want = 0.0
     for members, own in zip(sets, noise.split(6)):
         mask = (members.T @ parts) * rows.mask
-        want = want + Learner(model, ob.ELBO())(Batch(rows.x, mask), Tape([own])).losses["model"]
+        want = want + Learner(model, ob.ELBO())(Batch(rows.x, mask), ReplayNoise([own])).losses["model"]
     torch.testing.assert_close(loss, want)
 
 
@@ -181,7 +181,7 @@ def test_the_joint_bound_adds_the_kls_to_the_experts_of_parts_that_are_there():
         alone = model.infer(Batch(x, mask * part), Source.like(model)).q.to_torch().base_dist
         apart = apart + torch.distributions.kl_divergence(q, alone).sum(1) * (mask * part).amax(1)
     assert float(apart[0].detach()) == pytest.approx(0, abs=1e-12)
-    elbo = Learner(model, ob.ELBO())(Batch(x, mask), Tape(recorder.tape[:1])).losses["model"]
+    elbo = Learner(model, ob.ELBO())(Batch(x, mask), ReplayNoise(recorder.tape[:1])).losses["model"]
     torch.testing.assert_close(terms.losses["model"], elbo + 0.7 * apart.mean())
 
 
@@ -193,7 +193,7 @@ def drawn_from_each_expert(model, rows, k, seed):
     for m, part in enumerate(model.likelihood.parts):
         alone = model.latent.posterior(model.encoder(x(rows.x, part.expand_as(rows.x))))
         for draw in range(k):
-            z = alone.draw(vk.core.Scope.of(Source(1000 * seed + 10 * m + draw, dtype=torch.float64)))
+            z = alone.draw(vk.core.ForwardContext.of(Source(1000 * seed + 10 * m + draw, dtype=torch.float64)))
             log_p = PRIOR.log_prob(z).sum(1) + model.decode(z).log_prob(rows.x).sum(1)
             log_w.append(log_p - q.log_density(z))
     return torch.stack(log_w).unflatten(0, (2, k)).transpose(0, 1)
@@ -211,7 +211,7 @@ def test_the_gradients_of_drawing_from_each_expert_are_those_of_its_bound():
         found["plain"].append(torch.cat([-g.flatten() for g in torch.autograd.grad(bound, list(named.values()))]))
         terms = learner(rows, Source.like(model, seed))
         own = {}
-        for who, names in learner.players().items():
+        for who, names in learner.param_groups().items():
             parts = torch.autograd.grad(terms.losses[who], [named[n] for n in names], retain_graph=True)
             own |= dict(zip(names, parts))
         found["ours"].append(torch.cat([own[n].flatten() for n in named]))
@@ -249,7 +249,9 @@ def test_weights_count_the_parts_in_the_loss_and_leave_what_is_logged():
 def of_products():
     latent = lt.Latent(lt.MixtureOfExperts(2, products=True), lt.StandardNormal())
     networks = [MLP(())] * 2
-    return VAEModule(PartEncoder(networks), latent, PartDecoder(networks), lk.Modalities(lk.Bernoulli())).settled((4,))
+    return VAEModule(
+        PartEncoder(networks), latent, PartDecoder(networks), lk.Modalities(lk.Bernoulli())
+    ).resolve_shapes((4,))
 
 
 WRONG = {
@@ -277,19 +279,19 @@ WRONG = {
     "draws": (lambda: ob.ExpertIWAE(0), "ExpertIWAE(k=0): expected a whole number from 1"),
     "experts": (lambda: lt.ProductOfExperts(2, 0), "ProductOfExperts(experts=0): expected a whole number from 1"),
     "widths of another row": (
-        lambda: lk.Modalities(lk.Bernoulli(), (2, 2)).settled(shape=(5,)),
+        lambda: lk.Modalities(lk.Bernoulli(), (2, 2)).resolve_shapes(shape=(5,)),
         "widths (2, 2) over rows of (5,)",
     ),
     "widths beside a table": (
         lambda: lk.Modalities(lk.Mixed([lk.Poisson(shape=(2,)), lk.Poisson(shape=(1,))]), (1, 2)),
         "none beside a Mixed",
     ),
-    "one cell": (lambda: lk.Modalities(lk.Bernoulli()).settled(shape=(1,)), "widths (1, 0)"),
+    "one cell": (lambda: lk.Modalities(lk.Bernoulli()).resolve_shapes(shape=(1,)), "widths (1, 0)"),
     "a network too many": (lambda: PartDecoder([MLP(())] * 3, widths=(1, 1)), "3 networks for parts of widths (1, 1)"),
     "a likelihood without parts": (
         lambda: VAEModule(
             PartEncoder([MLP(())] * 2), lt.Latent(lt.ProductOfExperts(2), lt.StandardNormal()), MLP(()), lk.Bernoulli()
-        ).settled((4,)),
+        ).resolve_shapes((4,)),
         "use a likelihood that has some, Modalities(...)",
     ),
     "a kind": (

@@ -12,7 +12,7 @@ import vaekit as vk
 from vaekit import distributions as dist
 from vaekit import latents as lt
 from vaekit import objectives as ob
-from vaekit.core import Batch, Recorder, Source, Tape
+from vaekit.core import Batch, Recorder, ReplayNoise, Source
 from vaekit.likelihoods import Bernoulli
 from vaekit.model import VAEModule
 from vaekit.networks import MLP
@@ -86,7 +86,7 @@ def test_the_loss_is_the_elbo_and_beta_less_one_total_correlations():
     learner = Learner(build("normal"), ob.TotalCorrelation(4.0)).double()
     rows, noise = batch(learner.model), Recorder(Source.like(learner))
     terms = learner(rows, noise)
-    elbo = Learner(learner.model, ob.ELBO())(rows, Tape(noise.tape)).losses["model"]
+    elbo = Learner(learner.model, ob.ELBO())(rows, ReplayNoise(noise.tape)).losses["model"]
     torch.testing.assert_close(terms.losses["model"], elbo + 3 * terms.metrics["tc"])
 
 
@@ -162,7 +162,7 @@ def test_one_row_has_no_distance_within():
 
 
 def losses(objective, model, rows, tape=None):
-    noise = Recorder(Source.like(model)) if tape is None else Tape(tape)
+    noise = Recorder(Source.like(model)) if tape is None else ReplayNoise(tape)
     return Learner(model, objective)(rows, noise).losses, getattr(noise, "tape", None)
 
 
@@ -174,7 +174,7 @@ def test_mixed_bounds_are_mixtures_of_bounds_of_the_same_draws():
     partial, _ = losses(ob.IWAE(3, gradient="partial", m=2), model, rows, tape)
     elbo, _ = losses(ob.IWAE(1, m=6), model, rows, tape)
     mixed, _ = losses(ob.IWAE(6, elbo=0.3), model, rows, tape)
-    log_w = model(rows, Tape(tape), draws=6).log_weight.unflatten(0, (2, 3, -1))
+    log_w = model(rows, ReplayNoise(tape), draws=6).log_weight.unflatten(0, (2, 3, -1))
     torch.testing.assert_close(mean["model"], -(log_w.logsumexp(1) - math.log(3)).mean())
     torch.testing.assert_close(partial["inference"], mean["model"])
     torch.testing.assert_close(partial["generation"], joint["model"])
@@ -271,7 +271,7 @@ WRONG = {
         'those of Binary are not so: give Binary or Categorical draws="relaxed"',
     ),
     "hard on one rung": (
-        lambda: Learner(VAEModule(MLP(()), half_hard(), MLP(()), Bernoulli()).settled((4,)), ob.ELBO()),
+        lambda: Learner(VAEModule(MLP(()), half_hard(), MLP(()), Bernoulli()).resolve_shapes((4,)), ob.ELBO()),
         "those of Ladder are not so",
     ),
     "partial": (lambda: Learner(build("vamp"), ob.IWAE(2, gradient="partial")), "the partial gradient trains q and p"),

@@ -45,7 +45,7 @@ def plain(size=2):
 
 def ladder():
     below = lt.Latent(lt.Normal(2), lt.Conditional(Own(2, 4), lt.Normal(2)))
-    return lt.Ladder([lt.Rung(plain(), Own(6, 4)), lt.Rung(below, Own(8, 4))], width=6)
+    return lt.Ladder([lt.LadderLevel(plain(), Own(6, 4)), lt.LadderLevel(below, Own(8, 4))], width=6)
 
 
 def experts(**own):

@@ -15,7 +15,7 @@ from vaekit.evaluation.likelihood import BUDGET
 from vaekit.training import Adam, Ensemble, Learner, Step
 from vaekit.training.adam import Moments
 from vaekit.training.compiled import Program, operations
-from vaekit.training.pace import Pace, ours, worth_compiling
+from vaekit.training.pace import ExecutionPlan, is_traceable, worth_compiling
 
 QUICK = ("gaussian", "gaussian optimal", "categorical", "negative binomial", "warped", "mixed")
 """Likelihoods of every make: of one number each, of a scale from the batch, of levels, of counts, of several kinds."""
@@ -40,7 +40,9 @@ def traced_only(graph, example):
 def trace(step):
     """Runs the steps that come as they were traced, whoever moves in them."""
     for taken in range(3):
-        step.turn([who for who in step.players if step.learner.moves(who, taken)]).program.backend = traced_only
+        step.turn(
+            [who for who in step.param_groups if step.learner.should_update(who, taken)]
+        ).program.backend = traced_only
 
 
 def assert_same_training(step, again, batches, noises, **tolerance):
@@ -154,10 +156,14 @@ def weights(vae):
 
 def test_the_fastest_pace_is_found_and_changes_nothing_that_was_not_asked_for(digits, tried):
     fast, seen = tried
-    fast.append(Pace(2, False))
+    fast.append(ExecutionPlan(2, False))
     vae = vk.VAE(epochs=3, lr=3e-3, schedule="cosine").fit(digits)
-    assert vae.pace_ == Pace(2, False)
-    assert set(seen) == {Pace(4, False), Pace(1, False), Pace(2, False)}  # a short training is not compiled
+    assert vae.pace_ == ExecutionPlan(2, False)
+    assert set(seen) == {
+        ExecutionPlan(4, False),
+        ExecutionPlan(1, False),
+        ExecutionPlan(2, False),
+    }  # a short training is not compiled
     told = vk.VAE(epochs=3, lr=3e-3, schedule="cosine", threads=2, compile=False).fit(digits)
     assert all(torch.equal(a, b) for a, b in zip(weights(vae), weights(told)))
 
@@ -174,13 +180,13 @@ def test_a_training_of_a_few_steps_is_not_tried(digits, tried, monkeypatch):
 def test_a_long_training_is_compiled_where_this_is_faster(digits, tried, monkeypatch):
     fast, seen = tried
     monkeypatch.setattr("vaekit.training.pace.WORTH_COMPILING", 0.0)
-    fast += [Pace(1, False), Pace(1, True)]
-    assert vk.VAE(epochs=2).fit(digits).pace_ == Pace(1, False)  # no faster: as it was
-    assert seen[-1] == Pace(1, True)
-    fast[:] = [Pace(4, True)]
-    assert vk.VAE(epochs=2).fit(digits).pace_ == Pace(4, True)
-    fast[:] = [Pace(2, True)]
-    assert vk.VAE(epochs=2, compile=True).fit(digits).pace_ == Pace(2, True)
+    fast += [ExecutionPlan(1, False), ExecutionPlan(1, True)]
+    assert vk.VAE(epochs=2).fit(digits).pace_ == ExecutionPlan(1, False)  # no faster: as it was
+    assert seen[-1] == ExecutionPlan(1, True)
+    fast[:] = [ExecutionPlan(4, True)]
+    assert vk.VAE(epochs=2).fit(digits).pace_ == ExecutionPlan(4, True)
+    fast[:] = [ExecutionPlan(2, True)]
+    assert vk.VAE(epochs=2, compile=True).fit(digits).pace_ == ExecutionPlan(2, True)
 
 
 def test_operations_are_counted_forwards_and_backwards():
@@ -216,17 +222,17 @@ def test_modules_that_may_keep_a_state_are_not_compiled_unasked(digits, tried, m
         vk.VAE(epochs=1, validation=0, decoder=decoder).fit(digits)
         assert any(p.compiled for p in tried[1]) is known
         tried[1].clear()
-    assert ours(nn.ModuleList([plain]))
+    assert is_traceable(nn.ModuleList([plain]))
 
 
 def test_a_run_goes_on_at_the_pace_it_began_with(digits, tmp_path, tried):
     fast, seen = tried
-    fast.append(Pace(2, False))
+    fast.append(ExecutionPlan(2, False))
     first = vk.VAE(epochs=2).fit(digits, run=tmp_path)
     seen.clear()
-    fast[:] = [Pace(1, False)]
+    fast[:] = [ExecutionPlan(1, False)]
     again = vk.VAE(epochs=4).fit(digits, run=tmp_path, resume=True)
-    assert first.pace_ == again.pace_ == Pace(2, False)
+    assert first.pace_ == again.pace_ == ExecutionPlan(2, False)
     assert not seen
     assert vk.VAE(epochs=5, threads=1).fit(digits, run=tmp_path, resume=True).pace_.threads == 1
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import vaekit as vk
-from vaekit.core import Source, Tape
+from vaekit.core import ReplayNoise, Source
 from vaekit.training import Privacy
 from vaekit.training.fitting import Silent
 from vaekit.training.privacy import PrivateGradients, PrivateTraining, check_private, tape
@@ -60,8 +60,8 @@ def test_without_clip_and_noise_it_is_the_ordinary_gradient(objective, x):
     given = {n: t for n, t in (("x", batch.x), ("mask", batch.mask)) if t is not None}
     numbers = tape(learner, given, Source(3), 16)
     state = {**dict(learner.named_parameters()), **dict(learner.named_buffers())}
-    replayed = Tape([t.movedim(0, 1).flatten(0, 1) for t in numbers])
-    want_terms, want = gradients(learner.players(), learner, state, batch, replayed)
+    replayed = ReplayNoise([t.movedim(0, 1).flatten(0, 1) for t in numbers])
+    want_terms, want = gradients(learner.param_groups(), learner, state, batch, replayed)
     assert terms.losses["model"] == pytest.approx(float(want_terms.losses["model"]), rel=1e-5)
     for a, b in zip(own["model"], want["model"], strict=True):
         assert torch.allclose(a, b, atol=1e-5, rtol=1e-4)

@@ -9,13 +9,13 @@ from torch.special import entr
 
 import vaekit as vk
 from vaekit import latents as lt
-from vaekit.core import Scope, Source
+from vaekit.core import ForwardContext, Source
 from vaekit.latents.quantised import carried
 from vaekit.objectives.base import code_use
 
 
 def scope(seed=0):
-    return Scope.of(Source(seed, dtype=torch.float64))
+    return ForwardContext.of(Source(seed, dtype=torch.float64))
 
 
 def vectors(*shape, seed=0, scale=1.0):
@@ -141,7 +141,7 @@ def test_the_error_of_residual_codes_falls_with_every_level():
 
 
 def test_log_p_of_a_sum_of_codes_is_refused_where_the_codes_differ_in_it():
-    book = lt.ResidualCodebook(2, 4, 2, positions=2, prior=lt.TransformerPrior(4, 1, 2)).settled()
+    book = lt.ResidualCodebook(2, 4, 2, positions=2, prior=lt.TransformerPrior(4, 1, 2)).resolve_shapes()
     with pytest.raises(ValueError, match="not told from z"):
         book.log_prior(torch.zeros(1, 4), scope())
 
@@ -158,7 +158,7 @@ def test_log_p_of_a_sum_of_codes_is_refused_where_the_codes_differ_in_it():
     ],
 )
 def test_the_rate_is_minus_log_p_of_the_codes_and_samples_have_those_codes(latent):
-    book = latent(lt.PixelPrior(4, 2)).settled().double().eval()
+    book = latent(lt.PixelPrior(4, 2)).resolve_shapes().double().eval()
     draw = book.infer(vectors(6, *book.shape), scope())
     indices = book.indices(vectors(6, *book.shape)).reshape(-1, *book.grid)
     torch.testing.assert_close(draw.rate, -book.prior(scope()).log_density(indices))
@@ -171,10 +171,10 @@ def test_the_rate_is_minus_log_p_of_the_codes_and_samples_have_those_codes(laten
 
 def test_the_codes_stay_where_a_prior_is_settled():
     book = lt.Codebook(4, 2, prior=lt.PixelPrior(4, 2))
-    settled = book.settled(map_size=(3, 3))
+    settled = book.resolve_shapes(map_size=(3, 3))
     assert settled.shape == (2, 3, 3) and settled.prior.grid == (3, 3) and settled.prior.codes == 4
     assert torch.equal(settled.book, book.book)
-    assert settled.settled(map_size=(3, 3)) is settled
+    assert settled.resolve_shapes(map_size=(3, 3)) is settled
 
 
 @pytest.mark.parametrize("codes", [2, 7, 256])
@@ -191,7 +191,7 @@ def test_the_use_of_codes_counts_positions_of_rows_by_their_weight():
     evidence = torch.tensor([[-1.0, -1.0], [-1.0, 1.0], [0.0, 0.0]], dtype=torch.float64)
     weight = torch.tensor([1.0, 1.0, 0.0], dtype=torch.float64)
     source = Source(dtype=torch.float64)
-    usage = book.infer(evidence, Scope(source.randn, source.rand, weight=weight)).usage
+    usage = book.infer(evidence, ForwardContext(source.randn, source.rand, weight=weight)).usage
     assert [share.tolist() for share in usage] == [[0.75, 0.0, 0.25]]
 
 

@@ -46,7 +46,7 @@ def beside(name, rows):
 @pytest.mark.slow
 def test_what_is_left_out_is_the_recipe_s():
     """Of pictures two latents, 50 epochs of batches of 128; of tables by columns and rows; what is said is taken."""
-    regime = vk.recipes.Regime
+    regime = vk.recipes.TrainingDefaults
     assert vk.recipes.vae().regime(60_000) == regime(epochs=50, batch_size=128, lr=1e-3, schedule="constant")
     table = vk.recipes.table()
     assert table.regime(500) == regime(60, 128, 2e-3, "cosine", clip=100)

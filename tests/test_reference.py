@@ -10,7 +10,7 @@ from torch import nn
 import vaekit as vk
 from vaekit import latents as lt
 from vaekit import likelihoods as lk
-from vaekit.core import Batch, Scope, Source, Tape
+from vaekit.core import Batch, ForwardContext, ReplayNoise, Source
 from vaekit.data.rows import Rows
 from vaekit.data.spec import DataSpec
 from vaekit.evaluation import score_rows
@@ -39,7 +39,7 @@ def toy(mean=0.65, variance=1.2, wrap=lambda latent: latent):
     """z ~ N(0, 1), x | z ~ N(z, 1), q = N(mean, variance)."""
     latent = wrap(lt.Latent(lt.Normal(1), lt.StandardNormal()))
     model = VAEModule(Constant(mean, math.log(variance)), latent, nn.Identity(), lk.Gaussian(1.0))
-    return model.settled((1,)).double().eval()
+    return model.resolve_shapes((1,)).double().eval()
 
 
 def rows_of(x, n):
@@ -49,7 +49,7 @@ def rows_of(x, n):
 def test_the_elbo_of_the_toy_posterior():
     """Gauss-Hermite quadrature over the noise: exact for a polynomial integrand."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(16)
-    out = toy()(rows_of(X, 16), Tape([torch.tensor(nodes).unsqueeze(1)]))
+    out = toy()(rows_of(X, 16), ReplayNoise([torch.tensor(nodes).unsqueeze(1)]))
     elbo = float((out.log_weight.detach() * torch.tensor(weights / weights.sum())).sum())
     assert elbo == pytest.approx(-1.9502777548, abs=1e-10)
     closed = out.log_lik - out.draw.rate
@@ -92,7 +92,9 @@ def test_hamiltonian_weights_estimate_p_and_tighten_the_bound(tempering):
 
 def ladder_of_single_numbers():
     lower = lt.Latent(lt.Normal(1), lt.Conditional(MLP((6,)), lt.Normal(1)))
-    return lt.Ladder([lt.Rung(lt.Latent(lt.Normal(1), lt.StandardNormal()), MLP((6,))), lt.Rung(lower, MLP((6,)))], 6)
+    return lt.Ladder(
+        [lt.LadderLevel(lt.Latent(lt.Normal(1), lt.StandardNormal()), MLP((6,))), lt.LadderLevel(lower, MLP((6,)))], 6
+    )
 
 
 TWO_NUMBERS = {
@@ -111,7 +113,7 @@ TWO_NUMBERS = {
 def test_weights_estimate_the_integral_over_two_latents(latent):
     """log p(x) by quadrature over the plane of codes, row by row."""
     torch.manual_seed(3)
-    model = VAEModule(MLP((8,)), TWO_NUMBERS[latent](), MLP((8,)), lk.Bernoulli()).settled((5,)).double().eval()
+    model = VAEModule(MLP((8,)), TWO_NUMBERS[latent](), MLP((8,)), lk.Bernoulli()).resolve_shapes((5,)).double().eval()
     for name, p in model.latent.named_parameters():
         p.add_(0.1 * torch.randn_like(p))
         if "log_scale" in name:
@@ -176,7 +178,7 @@ PPCA = [
 
 def linear(cells, latents, likelihood=None):
     latent = lt.Latent(lt.Normal(latents), lt.StandardNormal())
-    return VAEModule(MLP(()), latent, MLP(()), likelihood or lk.Gaussian("shared")).settled((cells,))
+    return VAEModule(MLP(()), latent, MLP(()), likelihood or lk.Gaussian("shared")).resolve_shapes((cells,))
 
 
 @pytest.mark.parametrize(("name", "latents", "log_likelihood", "noise"), PPCA)
@@ -286,7 +288,7 @@ def test_active_units_are_the_eigenvalues_above_beta_times_the_noise(beta):
 
 def test_free_bits_have_no_gradient_below_the_threshold():
     model = VAEModule(MLP((8,)), lt.Latent(lt.Normal(2), lt.StandardNormal()), MLP((8,)), lk.Bernoulli())
-    learner = Learner(model.settled((4,)), ELBO(free_bits=1e3))
+    learner = Learner(model.resolve_shapes((4,)), ELBO(free_bits=1e3))
     batch = Batch(torch.rand(8, 4).round())
     out = learner(batch, Source(0))
     free = torch.autograd.grad(out.losses["model"], list(model_parameters(learner)), retain_graph=True)
@@ -304,14 +306,14 @@ def test_a_codebook_step_without_memory_is_one_k_means_update():
     vectors = evidence.reshape(50, 2, 4).mT.reshape(-1, 2)
     nearest = torch.cdist(vectors, book.book).argmin(1)
     means = torch.stack([vectors[nearest == i].mean(0) if (nearest == i).any() else book.book[i] for i in range(3)])
-    updates = book.infer(evidence, Scope.of(Source(0, dtype=torch.float64))).updates
+    updates = book.infer(evidence, ForwardContext.of(Source(0, dtype=torch.float64))).updates
     torch.testing.assert_close(updates["book"], means)
 
 
 def test_the_gradient_passes_straight_through_a_codebook():
     book = lt.Codebook(3, 2, positions=1, commitment=0.0).eval()
     evidence = torch.randn(5, 2, requires_grad=True)
-    draw = book.infer(evidence, Scope.of(Source(0)))
+    draw = book.infer(evidence, ForwardContext.of(Source(0)))
     upstream = torch.randn(5, 2)
     (draw.z * upstream).sum().backward()
     assert torch.equal(evidence.grad, upstream)
@@ -322,7 +324,7 @@ def test_dead_codes_come_back_as_rows_of_the_batch():
     book = lt.Codebook(4, 2, positions=1, revive=0.5).train()
     book.book[3], book.count[3], book.total[3] = 1e6, 0.4, 0.4e6
     evidence = torch.randn(20, 2)
-    updates = book.infer(evidence, Scope.of(Source(0))).updates
+    updates = book.infer(evidence, ForwardContext.of(Source(0))).updates
     assert (evidence == updates["book"][3]).all(1).any()
     assert updates["count"][3] == 1
 
@@ -333,14 +335,16 @@ def test_k_means_starts_the_codebook_on_the_data():
     distances = []
     for seed in range(5):
         book = lt.Codebook(3, 2, positions=1)
-        book.prepare(evidence, evidence, Scope.of(Source(seed)))
+        book.prepare(evidence, evidence, ForwardContext.of(Source(seed)))
         distances.append(float(torch.cdist(centres, book.book).min(1).values.max()))
     assert min(distances) < 0.1
 
 
 def test_a_vamp_prior_starts_at_training_rows():
     x = torch.rand(20, 6).round()
-    model = VAEModule(MLP((8,)), lt.Latent(lt.Normal(2), lt.VampPrior(30)), MLP((8,)), lk.Bernoulli()).settled((6,))
+    model = VAEModule(MLP((8,)), lt.Latent(lt.Normal(2), lt.VampPrior(30)), MLP((8,)), lk.Bernoulli()).resolve_shapes(
+        (6,)
+    )
     model.prepare(Batch(x), Source(0))
     pseudo = model.latent.prior.pseudo_inputs
     assert all((x == u).all(1).any() for u in pseudo)
@@ -351,7 +355,7 @@ def test_an_exemplar_prior_is_a_mixture_around_the_codes_of_training_rows():
     """Against the sum written out; the exemplars are rows of the data, and no gradient reaches them."""
     x = torch.rand(20, 6, dtype=torch.float64).round()
     latent = lt.Latent(lt.Normal(2), lt.ExemplarPrior(5))
-    model = VAEModule(MLP((8,)), latent, MLP((8,)), lk.Bernoulli()).settled((6,)).double()
+    model = VAEModule(MLP((8,)), latent, MLP((8,)), lk.Bernoulli()).resolve_shapes((6,)).double()
     model.prepare(Batch(x), Source.like(model))
     prior = model.latent.prior
     assert all((x == row).all(1).any() for row in prior.exemplars)
@@ -389,7 +393,7 @@ def test_importance_weighting_tightens_the_bound_on_binarised_digits():
 def test_iwae_with_one_draw_is_the_elbo():
     torch.manual_seed(0)
     model = VAEModule(MLP((8,)), lt.Latent(lt.Normal(2), lt.StandardNormal()), MLP((8,)), lk.Bernoulli())
-    model = model.settled((4,)).double()
+    model = model.resolve_shapes((4,)).double()
     batch, noise = Batch(torch.rand(8, 4, dtype=torch.float64).round()), Source(0, dtype=torch.float64)
     with torch.no_grad():
         out = model(batch, noise)

@@ -17,7 +17,7 @@ from vaekit.training import Learner
 def autoencoder(hidden=()):
     torch.manual_seed(0)
     latent = Latent(PointMass(3), StandardNormal())
-    return VAEModule(MLP((8,)), latent, MLP(hidden, "tanh"), Gaussian()).settled((CELLS,)).double()
+    return VAEModule(MLP((8,)), latent, MLP(hidden, "tanh"), Gaussian()).resolve_shapes((CELLS,)).double()
 
 
 def test_of_a_linear_decoder_it_is_the_frobenius_norm():
@@ -67,7 +67,7 @@ def test_wrong_penalties_are_told_when_they_are_made():
         ob.RAE(gradient_penalty=-1.0)
     normalised = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4), torch.nn.Linear(4, CELLS))
     latent = Latent(PointMass(3), StandardNormal())
-    model = VAEModule(MLP((8,)), latent, Foreign(normalised), Gaussian()).settled((CELLS,))
+    model = VAEModule(MLP((8,)), latent, Foreign(normalised), Gaussian()).resolve_shapes((CELLS,))
     with pytest.raises(ValueError, match="calls the decoder as a function of z, and Foreign changes its state"):
         Learner(model, ob.RAE(gradient_penalty=1.0))
     Learner(model, ob.RAE(decoder_l2=1.0))

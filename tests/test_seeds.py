@@ -11,7 +11,7 @@ import torch
 
 import vaekit as vk
 from vaekit import evaluation as ev
-from vaekit.core import Scope, Source
+from vaekit.core import ForwardContext, Source
 from vaekit.evaluation import aggregate, clusters, samples, usefulness
 from vaekit.evaluation import disentanglement as dis
 from vaekit.evaluation.closeness import closeness
@@ -187,5 +187,5 @@ def test_binarising_and_sources_of_noise_follow_their_seed():
     grey = np.random.default_rng(0).random((9, 6)).astype("float32")
     assert np.array_equal(vk.datasets.binarise(grey, seed=1), vk.datasets.binarise(grey, seed=1))
     assert not np.array_equal(vk.datasets.binarise(grey, seed=1), vk.datasets.binarise(grey, seed=2))
-    a, b, c = (Scope.of(Source(s)).randn((5,)) for s in (1, 1, 2))
+    a, b, c = (ForwardContext.of(Source(s)).randn((5,)) for s in (1, 1, 2))
     assert torch.equal(a, b) and not torch.equal(a, c)

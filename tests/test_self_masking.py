@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import vaekit as vk
-from vaekit.core import Scope, Source
+from vaekit.core import ForwardContext, Source
 from vaekit.distributions import SelfMaskedNormal
 
 
@@ -43,7 +43,7 @@ def test_seen_and_missing_together_have_a_mass_of_one():
 
 def test_draws_of_missing_cells_have_their_mean():
     px = some().map(lambda t: t.expand(20_000, 2))
-    drawn = px.draw_missing(Scope.of(Source(0, dtype=torch.float64)))
+    drawn = px.draw_missing(ForwardContext.of(Source(0, dtype=torch.float64)))
     error = drawn.std(0) / 20_000**0.5
     assert ((drawn.mean(0) - px.moments[0]).abs() < 4.5 * error + 0.02).all()
 

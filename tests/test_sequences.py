@@ -12,7 +12,7 @@ from compositions import STEPS, series
 import vaekit as vk
 from vaekit import likelihoods as lk
 from vaekit import testing
-from vaekit.core import Batch, Recorder, Scope, Source, Tape
+from vaekit.core import Batch, ForwardContext, Recorder, ReplayNoise, Source
 from vaekit.networks import Recurrent, SequenceDecoder
 from vaekit.training import Adam, Ensemble, Learner, Sources, Step
 
@@ -52,7 +52,7 @@ def test_padding_changes_neither_z_nor_log_p(steps):
     further = Batch(torch.cat([own.x, pad], 2), torch.cat([own.mask, torch.zeros_like(pad)], 2))
     other = Batch(torch.where(own.mask > 0, own.x, 9.0), own.mask)
     for other_model, batch in ((longer, further), (model, other)):
-        got = other_model(batch, Tape(recorder.tape))
+        got = other_model(batch, ReplayNoise(recorder.tape))
         torch.testing.assert_close(got.draw.z, want.draw.z)
         torch.testing.assert_close(got.log_weight, want.log_weight)
 
@@ -65,9 +65,9 @@ def test_a_gap_is_told_to_the_encoder_and_left_out_of_log_p(steps):
     assert (out.cells[own.mask == 0] == 0).all() and (out.cells[own.mask == 1] != 0).all()
     x, mask = own.x.clone(), own.mask.clone()
     x[0, 0, 2], mask[0, 0, 2] = 0, 1
-    whole = model(Batch(x, mask), Tape(recorder.tape))
+    whole = model(Batch(x, mask), ReplayNoise(recorder.tape))
     mask[0, 0, 2] = 0
-    gap = model(Batch(x, mask), Tape(recorder.tape))
+    gap = model(Batch(x, mask), ReplayNoise(recorder.tape))
     assert (whole.draw.z[0] != gap.draw.z[0]).any()
     torch.testing.assert_close(whole.draw.z[1:], gap.draw.z[1:], rtol=0, atol=0)
 
@@ -122,7 +122,7 @@ def test_draws_follow_the_probabilities_of_whole_rows(steps):
     x, n = every_row((3,), 3), 20_000
     likelihood = autoregressive(steps, (3,))
     p = likelihood(given().expand(len(x), -1)).log_density(x).exp()
-    drawn = likelihood(given().expand(n, -1)).draw(Scope.of(Source(0, dtype=torch.float64)))
+    drawn = likelihood(given().expand(n, -1)).draw(ForwardContext.of(Source(0, dtype=torch.float64)))
     seen = torch.bincount((drawn @ torch.tensor([9.0, 3.0, 1.0]).double()).long(), minlength=27) / n
     assert ((seen - p).abs() <= 4.5 * (p * (1 - p) / n).sqrt() + 1e-4).all()
 
@@ -155,7 +155,7 @@ def test_a_row_of_reals_integrates_to_one_and_is_drawn_as_it_is_scored():
     x = torch.cartesian_prod(grid, grid).reshape(-1, 2, 1)
     p = likelihood(given().expand(len(x), -1)).log_density(x).exp() * 0.05**2
     assert float(p.sum()) == pytest.approx(1, abs=1e-6)
-    drawn = likelihood(given().expand(n, -1)).draw(Scope.of(Source(0, dtype=torch.float64))).prod(1)[:, 0]
+    drawn = likelihood(given().expand(n, -1)).draw(ForwardContext.of(Source(0, dtype=torch.float64))).prod(1)[:, 0]
     assert float(drawn.mean()) == pytest.approx(float((p * x.prod(1)[:, 0]).sum()), abs=4 * float(drawn.std()) / n**0.5)
 
 
@@ -164,7 +164,7 @@ def test_missing_steps_at_the_end_are_marginal():
     likelihood = autoregressive("gru")
     x, mask = every_row((4,), 3), torch.tensor([[1.0, 1, 0, 0]]).double().expand(81, -1)
     px = likelihood(given().expand(81, -1))
-    scope = Scope.of(Source(0, dtype=torch.float64))
+    scope = ForwardContext.of(Source(0, dtype=torch.float64))
     cut = (likelihood.fitted(px, x, mask, scope)[0].log_prob(x * mask) * mask).sum(1).exp()
     whole = px.log_density(x).exp()
     torch.testing.assert_close(cut[::9], whole.reshape(9, 9).sum(1))
@@ -172,7 +172,7 @@ def test_missing_steps_at_the_end_are_marginal():
 
 def test_word_dropout_hides_what_is_read_and_never_what_is_explained():
     likelihood, x = autoregressive("gru", dropout=1.0), torch.tensor([[0.0, 1, 2, 1], [2, 0, 1, 1]]).double()
-    px, scope = likelihood(given().expand(2, -1)), Scope.of(Source(0, dtype=torch.float64))
+    px, scope = likelihood(given().expand(2, -1)), ForwardContext.of(Source(0, dtype=torch.float64))
     hidden = likelihood.train().fitted(px, x, None, scope)[0]
     nothing = replace(px, known=torch.zeros(2, 1, 4, 1).double())
     torch.testing.assert_close(hidden.log_prob(x), nothing.log_prob(x), rtol=0, atol=0)
@@ -190,7 +190,7 @@ def test_word_dropout_hides_its_share_of_steps_whole():
     px = likelihood(given().expand(400, -1))
     mask = torch.ones(400, 1, 50, 2).double()
     mask[:, :, 40:] = 0
-    known = likelihood.train().fitted(px, mask, mask, Scope.of(Source(0, dtype=torch.float64)))[0].known
+    known = likelihood.train().fitted(px, mask, mask, ForwardContext.of(Source(0, dtype=torch.float64)))[0].known
     assert (known[..., 40:, :] == 0).all() and torch.equal(known[..., 0], known[..., 1])
     kept = known[..., :40, 0]
     assert float(kept.mean()) == pytest.approx(0.7, abs=4 * (0.21 / kept.numel()) ** 0.5)

@@ -60,7 +60,7 @@ KINDS = ("12 bits", "16 bits", "small", "with zeros", "rare")
 def test_starts_at_the_mean_of_each_cell(name: str, kind: str) -> None:
     x = torch.from_numpy(counts(kind)).float()
     mask = (torch.rand(x.shape, generator=torch.Generator().manual_seed(0)) < 0.8).float()
-    likelihood = COUNTS[name]().settled(shape=(6,))
+    likelihood = COUNTS[name]().resolve_shapes(shape=(6,))
     for seen in (None, mask):
         at = likelihood.start(x if seen is None else x * seen, seen)
         assert at.shape == likelihood.in_shape
@@ -95,7 +95,7 @@ def test_few_rounds_are_enough_for_the_independent_model(kind: str) -> None:
 def test_own_numbers_start_at_the_moments(shape: tuple[int, ...]) -> None:
     """The variance of a negative binomial at its start is that of the cell, where that is more than a Poisson's."""
     x = torch.from_numpy(counts("12 bits", 1000, shape)).float()
-    likelihood = NegativeBinomial().settled(shape=shape)
+    likelihood = NegativeBinomial().resolve_shapes(shape=shape)
     px = likelihood(likelihood.start(x)[None])
     variance = px.mean + px.mean.square() / px.log_theta.exp()
     torch.testing.assert_close(variance[0], x.var(0, unbiased=False), rtol=1e-3, atol=0)

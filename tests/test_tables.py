@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import vaekit as vk
-from vaekit.core import Scope, Source
+from vaekit.core import ForwardContext, Source
 from vaekit.data.column import SchemaWarning
 from vaekit.data.schema import Schema
 from vaekit.likelihoods import CountColumns, Ordinal, of_table
@@ -270,7 +270,7 @@ def test_draws_of_a_warped_column_follow_its_probabilities():
     schema = Schema.infer(pd.DataFrame({"x": values}), {"x": "real"})
     likelihood = of_table(schema)
     px = likelihood(torch.tensor([[0.2, 0.5]]).expand(20_000, 2))
-    drawn = schema.decode(px.draw(Scope.of(Source(0))).double().numpy())["x"].to_numpy()
+    drawn = schema.decode(px.draw(ForwardContext.of(Source(0))).double().numpy())["x"].to_numpy()
     met = (0.0, 1.0, 2.0, 5.0, 50.0)
     each = schema.rows_of(pd.DataFrame({"x": met}))
     mass = likelihood(torch.tensor([[0.2, 0.5]]).expand(5, 2)).log_prob(each).exp()[:, 0]

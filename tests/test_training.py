@@ -15,7 +15,7 @@ import torch
 from compositions import batch, build
 
 import vaekit as vk
-from vaekit.core import Batch, Cycle, Hyper, Ramp, Source, Tape
+from vaekit.core import Batch, Cycle, Hyper, Ramp, ReplayNoise, Source
 from vaekit.data.rows import as_rows
 from vaekit.objectives import ELBO
 from vaekit.storage import read_tensors
@@ -361,9 +361,9 @@ def test_settings_of_adam_that_mean_nothing_are_refused(settings, message):
 def test_replayed_noise_of_another_shape_is_refused():
     model = build()
     with pytest.raises(ValueError, match="record it anew"):
-        model(batch(model), Tape([torch.zeros(3, 2)]))
+        model(batch(model), ReplayNoise([torch.zeros(3, 2)]))
     with pytest.raises(ValueError, match="an empty tape"):
-        model(batch(model), Tape([]))
+        model(batch(model), ReplayNoise([]))
 
 
 def test_divergence_is_found_without_a_checkpoint_too(digits):

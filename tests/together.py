@@ -22,7 +22,7 @@ from torch import nn
 import vaekit as vk
 from vaekit import latents as lt
 from vaekit import objectives as ob
-from vaekit.core import Batch, Source, Terms, peers_of
+from vaekit.core import Batch, LossOutput, Source, peers_of
 from vaekit.networks import MLP
 from vaekit.storage import write_tensors
 from vaekit.training import Adam, Ensemble, Learner, Step, Training, distributed, join, recovery, sharded
@@ -63,7 +63,7 @@ class Portion:
 def reviving():
     torch.manual_seed(0)
     latent = lt.Codebook(8, 2, positions=3, decay=0.5, revive=0.9)
-    return vk.VAEModule(MLP((8,)), latent, MLP((8,)), vk.likelihoods.Bernoulli()).settled((5,)).double()
+    return vk.VAEModule(MLP((8,)), latent, MLP((8,)), vk.likelihoods.Bernoulli()).resolve_shapes((5,)).double()
 
 
 CASES = {
@@ -232,7 +232,7 @@ class Breaking(ob.ELBO):
         terms = super().forward(model, batch, step, noise)
         bias = [p for name, p in model.decoder.named_parameters() if name.endswith("bias")][-1]
         broken = torch.where(bias.detach().abs().max() > 0.25, torch.nan, 0.0)
-        return Terms({"model": terms.losses["model"] + broken}, terms.metrics, terms.updates)
+        return LossOutput({"model": terms.losses["model"] + broken}, terms.metrics, terms.updates)
 
 
 def returned(processes, folder):

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .core import Batch, Source, Still
+from .core import Batch, Source, ZeroNoise
 from .data.preprocessing import Preprocessor
 from .data.rows import AbstractRows
 from .data.spec import DataSpec
@@ -23,9 +23,9 @@ from .model import VAEModule
 from .objectives import ELBO, Objective
 from .recipes import Recipe
 from .training.config import VAEConfig
-from .training.history import Course
+from .training.history import TrainingResult
 from .training.learner import Learner
-from .training.pace import Pace
+from .training.pace import ExecutionPlan
 from .training.splitting import Known
 
 CHUNK = 1024
@@ -75,7 +75,7 @@ class FittedVAE:
     history: list[dict[str, Any]] = field(default_factory=list)
     ended: str = "finished"
     best_epoch: int = 0
-    pace: Pace | None = None
+    pace: ExecutionPlan | None = None
     epsilon: float | None = None
     trained_rows: TrainedRows | None = None
     others: tuple[FittedVAE, ...] = ()
@@ -83,7 +83,7 @@ class FittedVAE:
     # -- where it comes from ---------------------------------------------------------------------------
 
     @classmethod
-    def of(cls, learner: Learner, spec: DataSpec, config: VAEConfig, course: Course, **known: Any) -> Self:
+    def of(cls, learner: Learner, spec: DataSpec, config: VAEConfig, course: TrainingResult, **known: Any) -> Self:
         """What a training leaves. known: other fields."""
         learner.to(memory_format=torch.channels_last)  # as in training: what is loaded gives the same numbers, as fast
         return cls(
@@ -237,7 +237,7 @@ class FittedVAE:
 
     def codes(self, batch: Batch) -> Tensor:
         """(B, latent size): the center of q(z | x)."""
-        return self.module.infer(batch, Still(Source.like(self.module))).z.flatten(1)
+        return self.module.infer(batch, ZeroNoise(Source.like(self.module))).z.flatten(1)
 
     def over_numbers(self) -> FittedVAE:
         """The same model over the numbers that stand for the cells of a table, as `numbers` gives them."""

@@ -10,7 +10,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from .core import Batch, Component, Draw, Noise, Pass, Scope, prefixed
+from .core import Batch, Component, ForwardContext, LatentSample, Noise, VAEOutput, prefixed
 from .distributions import Distribution, sum_cells
 from .latents import AbstractLatent
 from .latents.ladder import pairs
@@ -39,9 +39,9 @@ class VAEModule(Component, LowPrecision):
 
     encoder: what the likelihood lets it read -> evidence. latent: evidence -> z. decoder: z -> the parameters of the
     likelihood. context: a network that reads what is known beside a row into a vector; None: it is read as it is. Any
-    of the user's own `nn.Module`s may stand as encoder or decoder. Sizes left open in the parts are settled by
-    `settled(shape)`. An encoder with `reads_mask` reads which cells are there before what the likelihood lets it read.
-    low_precision: a type, such as torch.bfloat16, that the products inside encoder, decoder and the networks of a
+    of the user's own `nn.Module`s may stand as encoder or decoder. Sizes left open in the parts are filled in
+    by `resolve_shapes(shape)`. An encoder with `reads_mask` reads which cells are there before what the likelihood lets
+    it read. low_precision: a type, such as torch.bfloat16, that the products inside encoder, decoder and the networks of a
     hierarchy are computed in while training; what they give, and everything after, is in the data's own.
     """
 
@@ -75,18 +75,18 @@ class VAEModule(Component, LowPrecision):
         """Whether weights of q serve p too: those of the context's network."""
         return self.context is not None
 
-    def settled(self, shape: tuple[int, ...], context: int | tuple[int, ...] = 0, **sizes: object) -> Self:
+    def resolve_shapes(self, shape: tuple[int, ...], context: int | tuple[int, ...] = 0, **sizes: object) -> Self:
         """The model for rows of this shape, with so many numbers, or numbers of this shape, known beside each.
 
         Raises ValueError for context of more than one dimension without a network that reads it.
         """
         network, context = self._settled_context((context,) if isinstance(context, int) else tuple(context))
-        likelihood = self.likelihood.settled(shape=tuple(shape))
+        likelihood = self.likelihood.resolve_shapes(shape=tuple(shape))
         inputs = likelihood.features_shape
         if self._shows_mask:
             inputs = joined(inputs, math.prod(likelihood.shape) // math.prod(inputs[1:]))
         reads = joined((math.prod(inputs),) if self._flat else inputs, context) if context else inputs
-        latent = self.latent.settled(
+        latent = self.latent.resolve_shapes(
             inputs_shape=inputs,
             above=context or None,
             map_size=self.encoder.map_size(reads) if hasattr(self.encoder, "map_size") else None,
@@ -97,10 +97,10 @@ class VAEModule(Component, LowPrecision):
             sizes = {"widths": widths, "cells": math.prod(likelihood.shape)}
             if self._shows_mask:
                 sizes["owners"] = likelihood.owners
-            encoder = encoder.settled(in_shape=reads, out_shape=latent.evidence_shape, **sizes)
+            encoder = encoder.resolve_shapes(in_shape=reads, out_shape=latent.evidence_shape, **sizes)
         if isinstance(decoder, Network):
             widths, reads = likelihood.parameter_widths, joined(latent.emitted_shape, context)
-            decoder = decoder.settled(in_shape=reads, out_shape=likelihood.in_shape, widths=widths)
+            decoder = decoder.resolve_shapes(in_shape=reads, out_shape=likelihood.in_shape, widths=widths)
         settled = type(self)(encoder, latent, decoder, likelihood, network)
         settled.low_precision = self.low_precision
         return settled
@@ -112,7 +112,7 @@ class VAEModule(Component, LowPrecision):
             raise ValueError(f"context of {shape} per row is read by a network: pass context=MLP((128,), out_shape=32)")
         if self.context is None or not known:
             return None, math.prod(shape) if known else 0
-        network = self.context.settled(in_shape=shape, out_shape=self.context.out_shape or (CONTEXT,))
+        network = self.context.resolve_shapes(in_shape=shape, out_shape=self.context.out_shape or (CONTEXT,))
         return network, math.prod(network.out_shape)
 
     def read(self, context: Tensor | None) -> Tensor | None:
@@ -132,7 +132,7 @@ class VAEModule(Component, LowPrecision):
         path_only: bool = False,
         every_class: bool = False,
         given: Tensor | None = None,
-    ) -> Pass:
+    ) -> VAEOutput:
         """One pass, `draws` of z per row: S draws of B rows are S * B rows, the draws of one row B apart.
 
         path_only: q's parameters are held fixed inside log q (Roeder et al. 2017, arXiv:1703.09194). every_class: draw
@@ -144,9 +144,9 @@ class VAEModule(Component, LowPrecision):
             raise ValueError("draws given some of the cells need path_only=True: log q is that of all cells, and held")
         draw, likelihood_of = self._infer(batch, noise, draws, path_only, every_class, given)
         px, cells, updates = likelihood_of(draw.z, draw.emitted)
-        return Pass(replace(draw, updates={**draw.updates, **updates}), sum_cells(cells), px, cells)
+        return VAEOutput(replace(draw, updates={**draw.updates, **updates}), sum_cells(cells), px, cells)
 
-    def infer(self, batch: Batch, noise: Noise, draws: int = 1) -> Draw:
+    def infer(self, batch: Batch, noise: Noise, draws: int = 1) -> LatentSample:
         """z ~ q(z | x) alone, as in `forward`."""
         return self._infer(batch, noise, draws)[0]
 
@@ -158,7 +158,7 @@ class VAEModule(Component, LowPrecision):
         path_only: bool = False,
         every_class: bool = False,
         given: Tensor | None = None,
-    ) -> tuple[Draw, Callable[..., tuple[Distribution, Tensor, dict[str, Tensor]]]]:
+    ) -> tuple[LatentSample, Callable[..., tuple[Distribution, Tensor, dict[str, Tensor]]]]:
         """The draw, and z (with what is emitted of it, if known) -> (p(x | z), log p(x | z) per cell, updates) for the
         rows it was drawn for."""
         batch = replace(batch, context=self.read(batch.context))
@@ -191,8 +191,8 @@ class VAEModule(Component, LowPrecision):
         draw = self.latent.infer(fold(evidence), reached, context, fold(held))
         return replace(draw, updates=prefixed("latent", draw.updates)), likelihood_of
 
-    def _infer_inputs(self, batch: Batch, noise: Noise) -> tuple[Tensor, Scope, Tensor]:
-        scope = Scope.of(noise)
+    def _infer_inputs(self, batch: Batch, noise: Noise) -> tuple[Tensor, ForwardContext, Tensor]:
+        scope = ForwardContext.of(noise)
         x = self.likelihood.observe(batch.x, scope)
         if batch.mask is not None:
             x = torch.where(batch.mask > 0, x, 0.0)
@@ -228,9 +228,9 @@ class VAEModule(Component, LowPrecision):
         emitted = self.latent.emit(z, context) if emitted is None else emitted
         return self.likelihood(self.through(self.decoder, join(emitted, context)))
 
-    def prior_scope(self, noise: Noise, context: Tensor | None = None) -> Scope:
+    def prior_scope(self, noise: Noise, context: Tensor | None = None) -> ForwardContext:
         """What a prior may call: the noise and the encoder."""
-        return replace(Scope.of(noise), encode=lambda inputs: self._encode_pseudo(inputs, context))
+        return replace(ForwardContext.of(noise), encode=lambda inputs: self._encode_pseudo(inputs, context))
 
     def generate(self, rows: int, noise: Noise, context: Tensor | None = None) -> Tensor:
         """(rows, *Z): draws of z from the prior."""
@@ -250,7 +250,7 @@ class VAEModule(Component, LowPrecision):
         kept : collection of Module
             Networks that stay as they are, and what they read; a user's own modules always do.
         """
-        x = self.likelihood.observe(batch.x, Scope.of(noise)).cpu()  # not every device has float64
+        x = self.likelihood.observe(batch.x, ForwardContext.of(noise)).cpu()  # not every device has float64
         mask = None if batch.mask is None else batch.mask.cpu()
         if mask is not None:
             x = torch.where(mask > 0, x, 0.0)

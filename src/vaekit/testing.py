@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from .core import Batch, Component, Recorder, Scope, Source, Tape
+from .core import Batch, Component, ForwardContext, Recorder, ReplayNoise, Source
 from .distributions import Distribution
 from .likelihoods import Likelihood
 from .model import VAEModule
@@ -151,7 +151,7 @@ def assert_rows_independent(model: VAEModule, batch: Batch) -> None:
         order = torch.arange(len(batch.x)).flip(0)[: max(1, len(batch.x) - 1)]
         rows = pytree.tree_map_only(Tensor, lambda t: t[order], batch)
         tape = [t[order] if len(t) == len(batch.x) else t for t in recorder.tape]
-        part = model(rows, Tape(tape)).log_weight
+        part = model(rows, ReplayNoise(tape)).log_weight
     torch.testing.assert_close(part, whole[order], rtol=1e-9 if whole.dtype == torch.float64 else 1e-4, atol=1e-6)
 
 
@@ -165,7 +165,7 @@ def assert_padding_is_nothing(model: VAEModule, batch: Batch, objective: Objecti
     recorder = Recorder(Source.like(model))
     outcomes = []
     for x in (batch.x, other):
-        noise = recorder if not recorder.tape else Tape(recorder.tape)
+        noise = recorder if not recorder.tape else ReplayNoise(recorder.tape)
         terms = learner(replace(batch, x=x, weight=weight), noise)
         gradients = _gradients(learner, terms.losses)
         outcomes.append({**terms.losses, **gradients, **terms.updates})
@@ -175,7 +175,7 @@ def assert_padding_is_nothing(model: VAEModule, batch: Batch, objective: Objecti
 
 def _gradients(learner: Learner, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
     named, found = dict(learner.named_parameters()), {}
-    for who, names in learner.players().items():
+    for who, names in learner.param_groups().items():
         gradients = torch.autograd.grad(losses[who], [named[n] for n in names], retain_graph=True, allow_unused=True)
         found |= {f"{who}:{n}": g for n, g in zip(names, gradients) if g is not None}
     return found
@@ -184,12 +184,12 @@ def _gradients(learner: Learner, losses: Mapping[str, Tensor]) -> dict[str, Tens
 def assert_players_own_gradients(model: VAEModule, batch: Batch, objective: Objective) -> None:
     """In a step each player moves along the gradient of its own loss, and no parameter has two players."""
     learner = learner_of(model, objective)
-    players = learner.players()
+    players = learner.param_groups()
     names = [n for own in players.values() for n in own]
     assert len(names) == len(set(names)), "a parameter belongs to two players"
     recorder = Recorder(Source.like(model))
     expected = _gradients(learner, learner(batch, recorder).losses)
-    _, gradients = Step(learner).turn(players).program.eager(batch, Tape(recorder.tape))
+    _, gradients = Step(learner).turn(players).program.eager(batch, ReplayNoise(recorder.tape))
     for who, own in players.items():
         for name, got in zip(own, gradients[who]):
             want = expected.get(f"{who}:{name}")
@@ -207,7 +207,7 @@ def assert_likelihood(likelihood: Likelihood, x: Tensor, draws_within: bool = Tr
     cells = px.log_prob(x)
     assert cells.shape[0] == len(x), f"log_prob gives {tuple(cells.shape)} for {len(x)} rows"
     assert bool(cells.isfinite().all()), "log_prob is not finite within the support"
-    scope = Scope.of(Source(0, x.device, x.dtype))
+    scope = ForwardContext.of(Source(0, x.device, x.dtype))
     drawn = px.draw(scope)
     assert drawn.shape == x.shape, f"draw gives {tuple(drawn.shape)}, expected {tuple(x.shape)}"
     if draws_within:
@@ -234,7 +234,7 @@ def assert_distribution(family: Distribution, grid: Tensor, draws: int = 20_000,
     assert mass.shape == grid.shape, "log_prob must give one number per row and cell: do not sum over rows"
     assert abs(float(mass.sum()) - 1) < 1e-3, f"the family sums to {float(mass.sum()):.5f} over the grid, expected 1"
     many = family.map(lambda t: t.expand(draws, *t.shape[1:]) if t.dim() else t)
-    drawn = many.draw(Scope.of(Source(seed, grid.device, grid.dtype))).reshape(-1)
+    drawn = many.draw(ForwardContext.of(Source(seed, grid.device, grid.dtype))).reshape(-1)
     assert drawn.shape == (draws,), f"draw gives {tuple(drawn.shape)} for {draws} rows of one cell"
     expected = mass.cumsum(0)
     seen = (drawn.sort().values[:, None] <= grid[None, :] + (0 if whole else 0.5 * width)).double().mean(0)
@@ -269,7 +269,7 @@ def assert_bounded_draws(family: Distribution, most: float | Tensor, rows: int |
         If a draw or its density is not finite, a draw is beyond the bound, or an inverse leads elsewhere.
     """
     first = next(t for t in pytree.tree_leaves(family) if isinstance(t, Tensor))
-    z = family.draw(Scope.of(Source(seed, first.device, first.dtype)), rows)
+    z = family.draw(ForwardContext.of(Source(seed, first.device, first.dtype)), rows)
     assert bool(z.isfinite().all()), "a draw is not finite"
     beyond = (z.abs() / most).max()
     assert float(beyond) <= 1, f"a draw is {float(beyond):.3g} times as large as its bound"

@@ -100,7 +100,7 @@ def test_the_report_knows_the_training_rows_and_other_data(data, tmp_path):
 
 
 def test_training_rows_are_those_that_were_not_held_out(data):
-    plan = runs.Plan.read(data / "held")
+    plan = runs.RunConfig.read(data / "held")
     given = runs.Inputs(plan)
     both = np.concatenate([given.learned_from.x, given.judged.x])
     assert len(given.learned_from.x) == 108 and len(both) == 120

@@ -49,7 +49,7 @@ def everything(path):
     data = vk.data.Annotated(path)
     for name in data.columns_beside:
         data.beside(name)
-    return np.asarray(vk.data.Stored(data.store))
+    return np.asarray(vk.data.LazyRows(data.store))
 
 
 @pytest.fixture

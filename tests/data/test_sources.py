@@ -20,7 +20,7 @@ from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 import vaekit as vk
 from vaekit.cli import inputs, main
-from vaekit.data import Stored, Stream, datasets, rows, spec, tables
+from vaekit.data import LazyRows, Stream, datasets, rows, spec, tables
 from vaekit.data.arrays import as_tensor
 from vaekit.data.rows import Rows, ahead
 from vaekit.data.spec import DataSpec
@@ -638,7 +638,7 @@ def test_other_rows_than_in_fit_are_refused_as_they_are_in_memory(tmp_path):
 
 def test_members_with_rows_of_their_own_need_them_in_memory(tmp_path):
     learner, given = assemble(small(), saved(tmp_path, REAL), ELBO(), seed=0)
-    ensemble = Ensemble([learner, Learner(small().settled((6,)), ELBO())])
+    ensemble = Ensemble([learner, Learner(small().resolve_shapes((6,)), ELBO())])
     with pytest.raises(ValueError, match=r"expected one order of rows, got 2: .* Ensemble\(..., shared_rows=True\)"):
         list(Training(ensemble, given, seeds=[0, 1]))
     shared = Training(Ensemble([learner], shared_rows=True), given, epochs=1, seeds=[0])
@@ -669,7 +669,7 @@ def test_a_large_file_is_not_read_whole_and_gives_the_same_run(tmp_path, monkeyp
     words = ("fit", data, "--epochs", 2, "--quiet", "--set", "hidden=8", "--recipe", "vae")
     assert call(*words, "--no-report", "-o", tmp_path / "whole")[0] == 0
     monkeypatch.setattr(inputs, "LARGE", 100)
-    assert isinstance(inputs.read(str(data)), Stored)
+    assert isinstance(inputs.read(str(data)), LazyRows)
     code, _, err = call(*words, "-o", tmp_path / "stored")
     assert code == 0, err
     assert results(tmp_path / "whole") == results(tmp_path / "stored")

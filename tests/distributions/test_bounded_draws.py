@@ -8,7 +8,7 @@ from compositions import LATENTS, batch, build
 
 from vaekit import latents as lt
 from vaekit import testing
-from vaekit.core import Batch, Scope, Source
+from vaekit.core import Batch, ForwardContext, Source
 from vaekit.distributions.elementwise import CONTRACTION, EXPANSION, SHIFT, soft_clamp
 from vaekit.distributions.transforms import DISTANCE, ENTRY
 from vaekit.networks import MLP
@@ -69,7 +69,7 @@ def test_a_flow_prior_is_bounded_whatever_its_weights(bins, factor, dtype):
     prior = random_weights(lt.FlowPrior(LAYERS, 16, SIZE, bins).to(dtype), factor)
     loc, scale = prior.loc.detach().abs(), soft_clamp(prior.log_scale.detach(), -10, 10).exp()
     far = max(5, NOISE) if bins else WIDEN * (NOISE + 5 * LAYERS)
-    p = prior(Scope.of(Source(0, dtype=dtype)))
+    p = prior(ForwardContext.of(Source(0, dtype=dtype)))
     testing.assert_bounded_draws(p, loc + 1.001 * far * scale, ROWS)
 
 
@@ -79,7 +79,7 @@ def test_a_flow_prior_ends_in_the_place_that_its_codes_have(factor):
     codes = 1000 + 100 * torch.randn(500, SIZE, generator=torch.Generator().manual_seed(0))
     prior = lt.FlowPrior(LAYERS, 16, SIZE)
     prior.start(codes, None)
-    z = prior(Scope.of(Source(0))).draw(Scope.of(Source(0)), 4000)
+    z = prior(ForwardContext.of(Source(0))).draw(ForwardContext.of(Source(0)), 4000)
     torch.testing.assert_close(z.mean(0), codes.mean(0), rtol=0, atol=6)
     torch.testing.assert_close(z.std(0), codes.std(0), rtol=0.05, atol=0)
 
@@ -87,9 +87,9 @@ def test_a_flow_prior_ends_in_the_place_that_its_codes_have(factor):
 @pytest.mark.parametrize("factor", FACTORS)
 @pytest.mark.parametrize("family", [lt.Normal, lt.Laplace, lt.FullNormal, lt.LowRankNormal])
 def test_a_conditional_prior_is_bounded_whatever_its_network_says(family, factor):
-    prior = lt.Conditional(MLP((16,)), family(SIZE)).settled(above=3)
+    prior = lt.Conditional(MLP((16,)), family(SIZE)).resolve_shapes(above=3)
     above = factor * torch.randn(ROWS, 3, generator=torch.Generator().manual_seed(1))
-    p = random_weights(prior, factor)(Scope.of(Source(0)), above)
+    p = random_weights(prior, factor)(ForwardContext.of(Source(0)), above)
     spread = {lt.Laplace: 20 * SCALE, lt.Normal: NOISE * SCALE}.get(family, NOISE * (SCALE + 20 * SIZE))
     testing.assert_bounded_draws(p, 50 + spread)
 
@@ -97,7 +97,7 @@ def test_a_conditional_prior_is_bounded_whatever_its_network_says(family, factor
 @pytest.mark.parametrize("factor", FACTORS)
 def test_a_second_stage_is_bounded_whatever_its_networks_say(factor):
     prior = random_weights(lt.SecondStage((16,), SIZE), factor)
-    testing.assert_bounded_draws(prior(Scope.of(Source(0))), 20 + NOISE * SCALE, ROWS)
+    testing.assert_bounded_draws(prior(ForwardContext.of(Source(0))), 20 + NOISE * SCALE, ROWS)
 
 
 @torch.no_grad()

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from vaekit import latents as lt
-from vaekit.core import Scope, Source
+from vaekit.core import ForwardContext, Source
 
 PRIORS = {
     "pixels": lambda grid: lt.PixelPrior(channels=6, layers=5, grid=grid, codes=2),
@@ -17,7 +17,7 @@ CASES = [(name, grid) for name in PRIORS for grid in ((2, 3), (5,))]
 
 
 def scope(seed=0):
-    return Scope.of(Source(seed, dtype=torch.float64))
+    return ForwardContext.of(Source(seed, dtype=torch.float64))
 
 
 def prior(name, grid):

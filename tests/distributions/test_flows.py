@@ -5,7 +5,7 @@ import torch
 from torch.func import jacrev, vmap
 
 from vaekit import latents as lt
-from vaekit.core import Scope, Source
+from vaekit.core import ForwardContext, Source
 from vaekit.distributions.elementwise import Spline
 
 FLOWS = {
@@ -33,7 +33,7 @@ def flow(name, size=3, rows=1, seed=0):
 @pytest.mark.parametrize("name", FLOWS)
 def test_the_inverse_undoes_each_map_and_has_its_determinant(name):
     q = flow(name, rows=50)
-    z = q.base.draw(Scope.of(Source(1, dtype=torch.float64)))
+    z = q.base.draw(ForwardContext.of(Source(1, dtype=torch.float64)))
     for transform in q.transforms:
         moved, log_det = transform.forward(z)
         back, again = transform.inverse(moved)
@@ -56,7 +56,7 @@ def test_the_determinant_is_autograds(name):
 @pytest.mark.parametrize("name", FLOWS)
 def test_a_draw_knows_its_density(name):
     q = flow(name, rows=40)
-    z, log_q = q.draw_with_log_density(Scope.of(Source(2, dtype=torch.float64)))
+    z, log_q = q.draw_with_log_density(ForwardContext.of(Source(2, dtype=torch.float64)))
     torch.testing.assert_close(q.log_density(z), log_q, rtol=1e-8, atol=1e-8)
 
 
@@ -89,7 +89,7 @@ def test_a_new_flow_prior_is_the_standard_normal_and_draws_what_it_scores(bins):
     torch.manual_seed(0)
     prior, scope = (
         lt.FlowPrior(layers=2, hidden=8, size=3, bins=bins).double(),
-        Scope.of(Source(0, dtype=torch.float64)),
+        ForwardContext.of(Source(0, dtype=torch.float64)),
     )
     z = torch.randn(5, 3, dtype=torch.float64)
     normal = torch.distributions.Normal(torch.zeros((), dtype=torch.float64), 1.0).log_prob(z).sum(1)

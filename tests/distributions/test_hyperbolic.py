@@ -7,7 +7,7 @@ import torch
 
 from vaekit import distributions as d
 from vaekit import latents as lt
-from vaekit.core import Scope, Source, Still
+from vaekit.core import ForwardContext, Source, ZeroNoise
 from vaekit.distributions.hyperbolic import from_tangent, log_sinh_ratio, to_tangent
 from vaekit.likelihoods import Bernoulli
 from vaekit.model import VAEModule
@@ -44,13 +44,13 @@ def test_densities_of_the_ball_integrate_to_one(c):
 @pytest.mark.parametrize("c", [0.3, 1.0, 2.0])
 def test_a_draw_in_the_ball_knows_its_density_which_has_the_jacobian_of_autograd(c):
     q = wrapped(c, 200)
-    z, log_q = q.draw_with_log_density(Scope.of(Source(0, dtype=F64)))
+    z, log_q = q.draw_with_log_density(ForwardContext.of(Source(0, dtype=F64)))
     assert (c * z.square().sum(1) < 1).all()
     torch.testing.assert_close(q.log_density(z), log_q, rtol=1e-9, atol=1e-9)
     noise = torch.tensor([0.7, -1.1], dtype=F64)
 
     def push(eps):
-        return wrapped(c).draw(Scope(randn=lambda shape: eps.reshape(1, 2), rand=None)).squeeze(0)
+        return wrapped(c).draw(ForwardContext(randn=lambda shape: eps.reshape(1, 2), rand=None)).squeeze(0)
 
     jacobian = torch.autograd.functional.jacobian(push, noise)
     want = torch.distributions.Normal(0.0, 1.0).log_prob(noise).sum() - torch.linalg.slogdet(jacobian)[1]
@@ -80,16 +80,16 @@ def test_codes_far_out_are_finite_in_fp32():
     for far in (0.0, 3.0, 1e4):
         evidence = torch.tensor([[far, -far, 3.0, 3.0]]).expand(500, -1).clone().requires_grad_()
         q = lt.WrappedNormal(2)(evidence)
-        z, log_q = q.draw_with_log_density(Scope.of(Source(0)))
+        z, log_q = q.draw_with_log_density(ForwardContext.of(Source(0)))
         log_p = lt.StandardWrappedNormal(1.0, 2)(None).log_density(z)
         (g,) = torch.autograd.grad((log_p - log_q).sum() + to_tangent(z, 1.0).sum(), evidence)
         assert z.isfinite().all() and log_q.isfinite().all() and log_p.isfinite().all() and g.isfinite().all()
-    still = lt.WrappedNormal(2)(evidence[:1]).draw(Scope.of(Still(Source())))
+    still = lt.WrappedNormal(2)(evidence[:1]).draw(ForwardContext.of(ZeroNoise(Source())))
     torch.testing.assert_close(still, lt.WrappedNormal(2)(evidence[:1]).mean)
 
 
 def test_uniform_points_fill_the_ball():
-    z = d.UniformBall(torch.zeros(3, dtype=F64), 2.0).draw(Scope.of(Source(0, dtype=F64)), rows=20_000)
+    z = d.UniformBall(torch.zeros(3, dtype=F64), 2.0).draw(ForwardContext.of(Source(0, dtype=F64)), rows=20_000)
     inside = (z.norm(dim=1) < 1).double().mean()
     assert float(inside) == pytest.approx(1 / 8, abs=4.5 * math.sqrt(7 / 64 / 20_000))
 
@@ -99,7 +99,7 @@ def test_uniform_points_fill_the_ball():
     [
         (lambda: lt.WrappedNormal(2, curvature=0), "WrappedNormal(curvature=0): expected a number above 0"),
         (lambda: lt.Latent(lt.WrappedNormal(2), lt.StandardNormal()), "take StandardWrappedNormal or VampPrior"),
-        (lambda: lt.Latent(lt.WrappedNormal(2), lt.UniformBall(0.5)).settled(), "curvature=0.5"),
+        (lambda: lt.Latent(lt.WrappedNormal(2), lt.UniformBall(0.5)).resolve_shapes(), "curvature=0.5"),
         (lambda: lt.Hamiltonian(lt.Latent(lt.WrappedNormal(2), lt.UniformBall())), "moves z freely in R^d"),
     ],
 )
@@ -111,6 +111,6 @@ def test_what_cannot_work_in_a_ball_is_refused(call, message):
 
 def test_a_decoder_reads_the_ball_by_the_logarithmic_map():
     latent = lt.Latent(lt.WrappedNormal(2), lt.StandardWrappedNormal())
-    model = VAEModule(MLP((4,)), latent, BallMLP((4,)), Bernoulli()).settled((5,)).double()
+    model = VAEModule(MLP((4,)), latent, BallMLP((4,)), Bernoulli()).resolve_shapes((5,)).double()
     z = torch.rand(3, 2, dtype=F64) - 0.5
     torch.testing.assert_close(model.decode(z).logits, model.decoder.layers(to_tangent(z, 1.0)))

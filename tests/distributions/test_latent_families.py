@@ -8,7 +8,7 @@ from scipy import stats
 
 from vaekit import distributions as d
 from vaekit import latents as lt
-from vaekit.core import Bound, Ramp, Scope, Source
+from vaekit.core import ForwardContext, FunctionalModule, Ramp, Source
 from vaekit.distributions.spherical import unit
 
 N = 200_000
@@ -55,7 +55,7 @@ def test_log_probabilities_are_torch_s(name):
 def test_draws_have_the_moments_of_the_family(name):
     q, reference = FAMILIES[name](), FAMILIES[name]().to_torch()
     many = q.map(lambda t: t[:1].expand(N, *t.shape[1:]))
-    drawn = many.draw(Scope.of(Source(0, dtype=torch.float64)))
+    drawn = many.draw(ForwardContext.of(Source(0, dtype=torch.float64)))
     error = drawn.std(0) / math.sqrt(N)
     assert ((drawn.mean(0) - q.mean[0]).abs() < 4.5 * error + 1e-12).all()
     torch.testing.assert_close(q.mean, reference.mean.flatten(1), rtol=1e-12, atol=1e-12)
@@ -72,12 +72,12 @@ def test_a_mixture_is_the_sum_of_its_components():
     reference = torch.distributions.MixtureSameFamily(torch.distributions.Categorical(logits=logits), parts)
     torch.testing.assert_close(shared.log_prob(x), reference.log_prob(x), rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(shared.mean, reference.mean, rtol=1e-12, atol=1e-12)
-    drawn = shared.draw(Scope.of(Source(0, dtype=torch.float64)), rows=N)
+    drawn = shared.draw(ForwardContext.of(Source(0, dtype=torch.float64)), rows=N)
     assert ((drawn.mean(0) - reference.mean).abs() < 4.5 * drawn.std(0) / math.sqrt(N)).all()
     torch.testing.assert_close(drawn.var(0), reference.variance, rtol=0.03, atol=0)
     own = d.Mixture(d.Normal(loc.expand(7, 5, 2), scale.expand(7, 5, 2)), logits.log_softmax(0))
     torch.testing.assert_close(own.log_prob(x), shared.log_prob(x), rtol=1e-12, atol=1e-12)
-    assert own.draw(Scope.of(Source(0, dtype=torch.float64))).shape == (7, 2)
+    assert own.draw(ForwardContext.of(Source(0, dtype=torch.float64))).shape == (7, 2)
 
 
 def test_a_flow_integrates_to_one_inverts_and_has_the_jacobian_of_autograd():
@@ -90,7 +90,7 @@ def test_a_flow_integrates_to_one_inverts_and_has_the_jacobian_of_autograd():
     noise = torch.tensor([0.7, -1.1], dtype=torch.float64)
 
     def push(eps):
-        return q.draw(Scope(randn=lambda shape: eps.reshape(1, 2), rand=None)).squeeze(0)
+        return q.draw(ForwardContext(randn=lambda shape: eps.reshape(1, 2), rand=None)).squeeze(0)
 
     jacobian = torch.autograd.functional.jacobian(push, noise)
     expected = torch.distributions.Normal(0.0, 1.0).log_prob(noise).sum() - torch.linalg.slogdet(jacobian)[1]
@@ -106,9 +106,9 @@ def test_a_new_flow_is_the_plain_normal():
 
 def test_a_relaxed_draw_tends_to_the_hard_one():
     logits = tensor(50, 2, 3)
-    hard = d.OneHot(logits).draw(Scope.of(Source(0, dtype=torch.float64)))
-    cold = d.OneHot(logits, torch.tensor(1e-4)).draw(Scope.of(Source(0, dtype=torch.float64)))
-    warm = d.OneHot(logits, torch.tensor(1.0)).draw(Scope.of(Source(0, dtype=torch.float64)))
+    hard = d.OneHot(logits).draw(ForwardContext.of(Source(0, dtype=torch.float64)))
+    cold = d.OneHot(logits, torch.tensor(1e-4)).draw(ForwardContext.of(Source(0, dtype=torch.float64)))
+    warm = d.OneHot(logits, torch.tensor(1.0)).draw(ForwardContext.of(Source(0, dtype=torch.float64)))
     torch.testing.assert_close(cold, hard, atol=1e-6, rtol=0)
     assert 0 < float(warm.max()) < 1
     torch.testing.assert_close(warm.unflatten(1, (2, 3)).sum(-1), torch.ones(50, 2, dtype=torch.float64))
@@ -118,7 +118,7 @@ DISCRETE = {"categorical": lambda **how: lt.Categorical(2, 3, **how), "binary": 
 
 
 def fresh(seed=0):
-    return Scope.of(Source(seed, dtype=torch.float64))
+    return ForwardContext.of(Source(seed, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("name", DISCRETE)
@@ -253,7 +253,7 @@ def test_closed_kls_equal_monte_carlo(pair):
     q, p = (make() for make in KLS[pair])
     closed, n = d.kl(q, p).sum(1), N // 4 if "uniform" in pair else N  # on a sphere a draw is dear
     many = q.map(lambda t: t[:1].expand(n, *t.shape[1:]))
-    z = many.draw(Scope.of(Source(1, dtype=torch.float64)))
+    z = many.draw(ForwardContext.of(Source(1, dtype=torch.float64)))
     samples = many.log_density(z) - p.log_density(z)
     assert abs(float(samples.mean() - closed[0])) < 4.5 * float(samples.std()) / math.sqrt(n)
     zero = q.map(lambda t: t[:1])
@@ -304,16 +304,16 @@ def test_detaching_holds_parameters_but_not_what_they_are_asked_about(name):
 def test_a_network_bound_to_held_parameters_learns_nothing():
     net = torch.nn.Linear(2, 2)
     x = torch.randn(3, 2, requires_grad=True)
-    Bound.of(net).held()(x).sum().backward()
+    FunctionalModule.of(net).held()(x).sum().backward()
     assert x.grad is not None
     assert net.weight.grad is None
-    Bound.of(net)(x).sum().backward()
+    FunctionalModule.of(net)(x).sum().backward()
     assert net.weight.grad is not None
 
 
 def test_a_point_mass_has_no_density():
     point = d.Delta(torch.zeros(2, 3))
-    assert torch.equal(point.draw(Scope.of(Source())), point.mean)
+    assert torch.equal(point.draw(ForwardContext.of(Source())), point.mean)
     with pytest.raises(ValueError, match="no density"):
         point.log_prob(torch.zeros(2, 3))
 

@@ -7,7 +7,7 @@ import torch
 
 from vaekit import distributions as d
 from vaekit import likelihoods as lk
-from vaekit.core import Scope, Source
+from vaekit.core import ForwardContext, Source
 
 F64 = torch.float64
 X = torch.tensor([[3.0, 0, 12, 5], [0, 0, 0, 0], [900, 20, 4, 0]], dtype=F64)
@@ -82,7 +82,7 @@ def test_draws_have_log_normal_libraries_and_the_mean(observed):
     n, depth = 20_000, torch.ones(20_000, 1, dtype=F64)
     spread = 0.3 * observed
     px = d.Library(LOGITS[:1].expand(n, -1), (), depth * 9, depth * spread, d.Poisson, observed)
-    drawn = px.draw(Scope.of(Source(0, dtype=F64)))
+    drawn = px.draw(ForwardContext.of(Source(0, dtype=F64)))
     logs, noise = drawn.sum(1).log(), np.exp(-9)  # the total of Poisson counts adds a variance of 1 / l
     assert float(logs.mean()) == pytest.approx(9, abs=4 * (spread + 0.02) / n**0.5 + noise)
     assert float(logs.std()) == pytest.approx((spread**2 + noise) ** 0.5, rel=0.03)

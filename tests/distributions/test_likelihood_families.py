@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from vaekit.core import Recorder, Scope, Source, Tape
+from vaekit.core import ForwardContext, Recorder, ReplayNoise, Source
 from vaekit.distributions import (
     Bernoulli,
     Categorical,
@@ -191,7 +191,7 @@ def test_mode_has_the_highest_probability(case: Case):
 @pytest.mark.parametrize("dtype", [F64, F32], ids=["fp64", "fp32"])
 def test_draws_have_the_mean_and_variance(case: Case, dtype: torch.dtype):
     n = 20_000
-    draws = case.record(dtype).draw(Scope.of(Source(3, dtype=dtype)), rows=n)
+    draws = case.record(dtype).draw(ForwardContext.of(Source(3, dtype=dtype)), rows=n)
     assert draws.shape == (n, len(case.references)) and draws.dtype == dtype
     draws = draws.double()
     mean, variance = (torch.tensor([getattr(r, m)() for r in case.references]) for m in ("mean", "var"))
@@ -205,7 +205,7 @@ def test_draws_have_the_mean_and_variance(case: Case, dtype: torch.dtype):
 def test_draws_follow_the_law(case: Case):
     """Chi-square over the cells of the support (ten equal intervals where continuous), p > 1e-4 each."""
     n = 20_000
-    draws = case.record(F32).draw(Scope.of(Source(5)), rows=n).numpy()
+    draws = case.record(F32).draw(ForwardContext.of(Source(5)), rows=n).numpy()
     for own, reference in zip(draws.T, case.references, strict=True):
         if case.complete:
             expected = np.exp(reference.logpmf(case.x[:, 0].numpy())) * n
@@ -233,13 +233,13 @@ def test_vmap_equals_a_loop(case: Case):
     """log_prob, mean, mode and, on the same noise, draw."""
     n = len(case.references)
     recorder = Recorder(Source(0, dtype=F64))
-    case.make(*(p[0] for p in case.parameters)).draw(Scope.of(recorder))
+    case.make(*(p[0] for p in case.parameters)).draw(ForwardContext.of(recorder))
     source = Source(1, dtype=F64)
     noise = [getattr(source, kind)((n, *shape)) for kind, shape in recorder.requests]
 
     def all_of(parameters: tuple, x: Tensor, noise: list) -> tuple:
         record = case.make(*parameters)
-        return record.log_prob(x), record.mean, record.mode, record.draw(Scope.of(Tape(noise)))
+        return record.log_prob(x), record.mean, record.mode, record.draw(ForwardContext.of(ReplayNoise(noise)))
 
     x = case.x[:1, 0].expand(n)
     together = torch.vmap(all_of)(case.parameters, x, noise)
@@ -287,7 +287,10 @@ def test_continuous_bernoulli_draws_are_reparameterised():
     logits = t(-30, -2, -1.1e-3, -0.9e-3, 0, 1e-5, 0.9e-3, 1.1e-3, 0.5, 30).requires_grad_()
     u = torch.full_like(logits, 0.3)
     assert torch.autograd.gradcheck(
-        lambda v: ContinuousBernoulli(v).draw(Scope.of(Tape([u.detach()]))), (logits,), eps=1e-6, atol=1e-6
+        lambda v: ContinuousBernoulli(v).draw(ForwardContext.of(ReplayNoise([u.detach()]))),
+        (logits,),
+        eps=1e-6,
+        atol=1e-6,
     )
 
 
@@ -348,14 +351,14 @@ def test_counts_in_fp64_at_the_ends_of_the_range():
 def test_counts_are_drawn_at_large_and_small_rates():
     rates = torch.tensor([1e-6, 1e-2, 300.0, 1e4, 3e5])
     n = 4_000
-    draws = Poisson(rates.log()).draw(Scope.of(Source(0)), rows=n).double()
+    draws = Poisson(rates.log()).draw(ForwardContext.of(Source(0)), rows=n).double()
     assert ((draws.mean(0) - rates).abs() <= 4 * (rates / n).sqrt()).all()
     for own, rate in zip(draws.T[2:], rates[2:].tolist(), strict=True):
         grid = st.poisson(rate).ppf(np.linspace(0.05, 0.95, 19))
         below = (own[:, None] <= torch.from_numpy(grid)).double().mean(0).numpy()
         assert np.abs(below - st.poisson(rate).cdf(grid)).max() < 1.95 / n**0.5  # Kolmogorov-Smirnov at .001
     overdispersed = NegativeBinomial(torch.tensor(100.0).log(), torch.tensor(0.05).log())
-    zeros = (overdispersed.draw(Scope.of(Source(1)), rows=n) == 0).double().mean().item()
+    zeros = (overdispersed.draw(ForwardContext.of(Source(1)), rows=n) == 0).double().mean().item()
     p = st.nbinom(0.05, 0.05 / 100.05).pmf(0)
     assert abs(zeros - p) < 4 * (p * (1 - p) / n) ** 0.5
 
@@ -370,6 +373,6 @@ def test_a_joint_is_its_parts():
     expected = [p.log_prob(own) for p, own in zip(parts, x.split([2, 1, 1], 1), strict=True)]
     torch.testing.assert_close(joint.log_prob(x), torch.cat(expected, 1))
     assert joint.mean.shape == joint.mode.shape == (4,)
-    assert joint.draw(Scope.of(Source(0, dtype=F64)), rows=7).shape == (7, 4)
+    assert joint.draw(ForwardContext.of(Source(0, dtype=F64)), rows=7).shape == (7, 4)
     again = pytree.tree_map_only(torch.Tensor, torch.clone, joint)
     assert again.sizes == (2, 1, 1) and torch.equal(again.log_prob(x), joint.log_prob(x))

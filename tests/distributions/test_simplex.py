@@ -9,7 +9,7 @@ from scipy import stats
 
 from vaekit import distributions as d
 from vaekit import latents as lt
-from vaekit.core import Scope, Source
+from vaekit.core import ForwardContext, Source
 from vaekit.likelihoods import Multinomial
 
 F64 = torch.float64
@@ -27,7 +27,7 @@ def test_the_logistic_normal_integrates_to_one_over_the_triangle():
 
 def test_its_density_is_that_of_the_normal_of_the_differences():
     loc, scale = torch.randn(4, 5, dtype=F64), torch.rand(4, 5, dtype=F64) + 0.3
-    z, log_q = d.LogisticNormal(loc, scale).draw_with_log_density(Scope.of(Source(0, dtype=F64)))
+    z, log_q = d.LogisticNormal(loc, scale).draw_with_log_density(ForwardContext.of(Source(0, dtype=F64)))
     torch.testing.assert_close(d.LogisticNormal(loc, scale).log_density(z), log_q)
     last = torch.cat([torch.eye(4, dtype=F64), -torch.ones(4, 1, dtype=F64)], 1)
     covariance = last @ torch.diag_embed(scale.square()) @ last.T
@@ -48,7 +48,7 @@ def test_what_softmax_forgets_costs_nothing():
 def test_saturated_proportions_have_finite_densities_and_gradients():
     evidence = torch.tensor([[0.0, 500.0, -500.0, 0.0, 0.0, 0.0]], requires_grad=True)
     q = lt.LogisticNormal(3)(evidence)
-    z, log_q = q.draw_with_log_density(Scope.of(Source(0)))
+    z, log_q = q.draw_with_log_density(ForwardContext.of(Source(0)))
     p = lt.LaplaceDirichlet(1.0, 3)(None)
     (g,) = torch.autograd.grad((log_q + p.log_density(z) + d.kl(q, p).sum(1)).sum(), evidence)
     assert log_q.isfinite().all() and g.isfinite().all()
@@ -94,7 +94,7 @@ def test_words_that_are_masked_are_left_out_of_the_total():
 def test_documents_that_are_drawn_have_the_words_asked_for():
     logits = torch.tensor([[0.3, -1.0, 0.7]], dtype=F64).expand(2000, -1)
     px = Multinomial(total=40, shape=(3,))(logits)
-    x = px.draw(Scope.of(Source(0, dtype=F64)))
+    x = px.draw(ForwardContext.of(Source(0, dtype=F64)))
     assert (x.sum(1) == 40).all()
     error = x.std(0) / math.sqrt(len(x))
     assert ((x.mean(0) - px.mean[0]).abs() < 4.5 * error).all()

@@ -9,7 +9,7 @@ from scipy import special, stats
 
 from vaekit import distributions as d
 from vaekit import latents as lt
-from vaekit.core import Scope, Source, Still
+from vaekit.core import ForwardContext, Source, ZeroNoise
 from vaekit.distributions.bessel import bessel
 from vaekit.distributions.spherical import log_area, tangent, unit
 
@@ -90,7 +90,7 @@ def test_a_density_on_the_sphere_integrates_to_one(name, size, kappa):
 def test_draws_follow_their_density(name, size, kappa):
     """The cosine to the mean direction: its law in closed form (power spherical), its moments (von Mises-Fisher)."""
     q = about(name, size, kappa, rows=20_000)
-    z, log_q = q.draw_with_log_density(Scope.of(Source(0, dtype=F64)))
+    z, log_q = q.draw_with_log_density(ForwardContext.of(Source(0, dtype=F64)))
     torch.testing.assert_close(z.norm(dim=1), torch.ones(len(z), dtype=F64), rtol=1e-12, atol=0)
     torch.testing.assert_close(q.log_density(z), log_q, rtol=1e-8, atol=1e-8)
     cosine, b = (z * q.loc).sum(1), (size - 1) / 2
@@ -108,7 +108,7 @@ def test_draws_follow_their_density(name, size, kappa):
 @pytest.mark.parametrize(("size", "kappa"), [(2, 3.0), (3, 10.0), (40, 300.0)])
 def test_the_gradient_of_a_draw_is_the_finite_difference(name, size, kappa):
     u, noise = torch.linspace(0.001, 0.999, 41, dtype=F64), torch.randn(41, size - 1, dtype=F64)
-    scope, loc = Scope(randn=lambda shape: noise, rand=lambda shape: u), about(name, size, 1.0, rows=41).loc
+    scope, loc = ForwardContext(randn=lambda shape: noise, rand=lambda shape: u), about(name, size, 1.0, rows=41).loc
 
     def drawn(log_kappa):
         return FAMILIES[name](loc, log_kappa.exp().expand(41)).draw(scope)
@@ -127,7 +127,7 @@ def test_the_least_and_the_greatest_noise_give_finite_draws_and_gradients(name):
             k = torch.linspace(-30, 9999, 7, dtype=dtype).requires_grad_()
             u = torch.tensor([0.0, 1e-7, 0.5, 1 - 2**-24, 0.0, 0.3, 0.9], dtype=dtype)
             q = FAMILIES[name](about(name, size, 1.0, 7, dtype=dtype).loc, 1 + torch.nn.functional.softplus(k))
-            scope = Scope(randn=lambda shape, t=dtype: torch.ones(shape, dtype=t), rand=lambda shape, u=u: u)
+            scope = ForwardContext(randn=lambda shape, t=dtype: torch.ones(shape, dtype=t), rand=lambda shape, u=u: u)
             z, log_q = q.draw_with_log_density(scope)
             (g,) = torch.autograd.grad((z.sum() + log_q.sum()), k)
             assert z.isfinite().all() and log_q.isfinite().all() and g.isfinite().all()
@@ -137,7 +137,7 @@ def test_the_least_and_the_greatest_noise_give_finite_draws_and_gradients(name):
 def test_without_noise_a_draw_is_the_mean_direction(name):
     q = about(name, 4, 2.0, rows=3)
     q.concentration.requires_grad_()
-    z = q.draw(Scope.of(Still(Source(0, dtype=F64))))
+    z = q.draw(ForwardContext.of(ZeroNoise(Source(0, dtype=F64))))
     assert torch.equal(z, q.loc) and torch.equal(q.mode, q.loc)
 
 
@@ -149,7 +149,7 @@ def test_a_tangent_is_of_norm_one_at_right_angles_everywhere():
 
 
 def test_uniform_points_are_uniform():
-    z = d.UniformSphere(torch.zeros(5, dtype=F64)).draw(Scope.of(Source(0, dtype=F64)), rows=20_000)
+    z = d.UniformSphere(torch.zeros(5, dtype=F64)).draw(ForwardContext.of(Source(0, dtype=F64)), rows=20_000)
     assert stats.kstest(((1 + z[:, 0]) / 2).numpy(), stats.beta(2, 2).cdf).pvalue > 1e-4
 
 
@@ -172,7 +172,7 @@ def test_what_cannot_work_on_a_sphere_is_refused(call, message):
 @pytest.mark.parametrize("posterior", [lt.VonMisesFisher, lt.PowerSpherical])
 def test_a_decoder_reads_numbers_of_one_size_whatever_the_dimension(posterior, size):
     latent = lt.Latent(posterior(size), lt.UniformSphere(size))
-    z = latent.generate(500, Scope.of(Source(0)))
+    z = latent.generate(500, ForwardContext.of(Source(0)))
     torch.testing.assert_close(z.square().sum(1), torch.ones(500))
     torch.testing.assert_close(latent.emit(z), 2 * math.sqrt(size) * z)
     assert float(latent.emit(z).square().mean().sqrt()) == pytest.approx(2, rel=1e-5)
@@ -185,6 +185,6 @@ def test_a_concentration_is_told_by_its_logarithm_and_kept_finite(posterior, k, 
     evidence.requires_grad_()
     q = posterior(4)(evidence)
     torch.testing.assert_close(q.concentration, torch.full((5,), kappa), rtol=1e-5, atol=1e-6)
-    z, log_q = q.draw_with_log_density(Scope.of(Source(0)))
+    z, log_q = q.draw_with_log_density(ForwardContext.of(Source(0)))
     (z.sum() + log_q.sum()).backward()
     assert torch.isfinite(log_q).all() and torch.isfinite(evidence.grad).all()

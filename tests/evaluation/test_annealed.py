@@ -10,7 +10,7 @@ from torch import nn
 import vaekit as vk
 from vaekit import latents as lt
 from vaekit import likelihoods as lk
-from vaekit.core import Scope, Source
+from vaekit.core import ForwardContext, Source
 from vaekit.data.rows import Rows
 from vaekit.data.spec import DataSpec
 from vaekit.evaluation import annealed, bracket
@@ -22,7 +22,7 @@ X, LOG_P = 1.3, -1.6880121235
 
 
 def rung(prior, size=1):
-    return lt.Rung(lt.Latent(lt.Normal(size), prior), MLP((6,)))
+    return lt.LadderLevel(lt.Latent(lt.Normal(size), prior), MLP((6,)))
 
 
 LATENTS = {
@@ -35,7 +35,7 @@ LATENTS = {
 
 def model(name, cells=8):
     torch.manual_seed(0)
-    built = VAEModule(MLP((8,)), LATENTS[name](), MLP((8,)), lk.Bernoulli()).settled((cells,)).double()
+    built = VAEModule(MLP((8,)), LATENTS[name](), MLP((8,)), lk.Bernoulli()).resolve_shapes((cells,)).double()
     for p in built.decoder.parameters():
         p.data.mul_(2.5)  # so that x says something of z
     return built
@@ -49,7 +49,7 @@ def test_temperatures_rise_from_nothing_to_one():
 def test_the_toy_posterior_is_found_without_its_encoder():
     """z ~ N(0, 1), x | z ~ N(z, 1): REFERENCE of the library, log N(x; 0, 2)."""
     toy = VAEModule(nn.Linear(1, 2), lt.Latent(lt.Normal(1), lt.StandardNormal()), nn.Identity(), lk.Gaussian(1.0))
-    toy = toy.settled((1,)).double()
+    toy = toy.resolve_shapes((1,)).double()
     rows = Rows(torch.full((200, 1), X, dtype=torch.float64), DataSpec("real", (1,), "float64"), torch.float64)
     found = annealed(toy, rows, chains=16, betas=100, steps=5)
     error = float(found.std() / math.sqrt(len(found)))
@@ -62,7 +62,7 @@ def test_the_toy_posterior_is_found_without_its_encoder():
 def test_it_agrees_with_the_integral_over_two_latents(name):
     built = model(name)
     source = Source.like(built, 1)
-    x = built.decode(built.generate(40, source)).draw(Scope.of(source))
+    x = built.decode(built.generate(40, source)).draw(ForwardContext.of(source))
     axis = torch.linspace(-8, 8, 321, dtype=torch.float64)
     plane = torch.cartesian_prod(axis, axis)
     log_p = built.latent.log_prior(plane, built.prior_scope(Source.like(built)))
@@ -87,12 +87,12 @@ def test_fewer_temperatures_leave_a_wider_gap():
 
 
 def test_codes_that_no_gradient_moves_are_refused():
-    book = VAEModule(MLP((8,)), lt.Codebook(4, 2, positions=3), MLP((8,)), lk.Bernoulli()).settled((4,))
+    book = VAEModule(MLP((8,)), lt.Codebook(4, 2, positions=3), MLP((8,)), lk.Bernoulli()).resolve_shapes((4,))
     with pytest.raises(ValueError, match="annealing moves z along gradients, and the codes of Codebook"):
         bracket(book)
     choices = lt.Latent(lt.Categorical(2, 3), lt.UniformCategorical())
     with pytest.raises(ValueError, match="importance-weighted bound"):
-        bracket(VAEModule(MLP((8,)), choices, MLP((8,)), lk.Bernoulli()).settled((4,)))
+        bracket(VAEModule(MLP((8,)), choices, MLP((8,)), lk.Bernoulli()).resolve_shapes((4,)))
 
 
 @torch.no_grad()
@@ -100,12 +100,14 @@ def test_a_model_that_reads_context_is_annealed_given_it():
     """Against the integral over one latent number, whose prior and likelihood the context moves."""
     torch.manual_seed(0)
     prior = lt.Conditional(MLP((6,)), lt.Normal(1))
-    built = VAEModule(MLP((8,)), lt.Latent(lt.Normal(1), prior), MLP((8,)), lk.Bernoulli()).settled((5,), 2).double()
+    built = (
+        VAEModule(MLP((8,)), lt.Latent(lt.Normal(1), prior), MLP((8,)), lk.Bernoulli()).resolve_shapes((5,), 2).double()
+    )
     for p in built.parameters():
         p.mul_(2.0)
     source = Source.like(built, 1)
     context = torch.randn(30, 2, dtype=torch.float64)
-    x = built.decode(built.generate(30, source, context), context).draw(Scope.of(source))
+    x = built.decode(built.generate(30, source, context), context).draw(ForwardContext.of(source))
     rows = Rows(x, DataSpec("binary", (5,), "float64"), torch.float64, context=context)
     axis = torch.linspace(-12, 12, 801, dtype=torch.float64)
     integral = []

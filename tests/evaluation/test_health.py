@@ -42,7 +42,7 @@ def optimum(beta=1.0, latents=2, likelihood=None):
     noise^2).
     """
     latent = lt.Latent(lt.Normal(latents), lt.StandardNormal())
-    model = VAEModule(MLP(()), latent, MLP(()), likelihood or lk.Gaussian(NOISE)).settled((6,)).double().eval()
+    model = VAEModule(MLP(()), latent, MLP(()), likelihood or lk.Gaussian(NOISE)).resolve_shapes((6,)).double().eval()
     encoder, decoder = model.encoder.layers[-1], model.decoder.layers[-1]
     for layer in (encoder, decoder):
         layer.weight.zero_(), layer.bias.zero_()
@@ -162,7 +162,11 @@ def test_a_model_whose_numbers_overflowed_is_told_to_have_diverged():
 
 
 def test_a_codebook_of_which_few_codes_are_taken_has_collapsed_in_part():
-    book = VAEModule(MLP((8,)), lt.Codebook(16, 2, positions=2), MLP((8,)), lk.Gaussian(NOISE)).settled((6,)).double()
+    book = (
+        VAEModule(MLP((8,)), lt.Codebook(16, 2, positions=2), MLP((8,)), lk.Gaussian(NOISE))
+        .resolve_shapes((6,))
+        .double()
+    )
     rows = data(200)
     book.prepare(rows.batch(slice(None)), Source.like(book))
     spread = health(book, rows)

@@ -49,7 +49,7 @@ def toy(mean=0.65, variance=1.2):
     """z ~ N(0, 1), x | z ~ N(z, 1), q = N(mean, variance); N(.65, .5) is the exact posterior of x = 1.3."""
     latent = lt.Latent(lt.Normal(1), lt.StandardNormal())
     model = VAEModule(Constant(mean, math.log(variance)), latent, nn.Identity(), lk.Gaussian(1.0))
-    return model.settled((1,)).double().eval()
+    return model.resolve_shapes((1,)).double().eval()
 
 
 def toy_rows(n=2000):
@@ -69,7 +69,7 @@ def test_reconstruction_and_rate_are_both_sums_so_that_beta_is_what_it_says():
     for pixels, latents in ((4, 1), (400, 1), (4, 3)):
         encoder = Constant(*[1.0] * latents, *[0.0] * latents)
         latent = lt.Latent(lt.Normal(latents), lt.StandardNormal())
-        model = VAEModule(encoder, latent, Constant(*[0.0] * pixels), lk.Bernoulli()).settled((pixels,)).double()
+        model = VAEModule(encoder, latent, Constant(*[0.0] * pixels), lk.Bernoulli()).resolve_shapes((pixels,)).double()
         batch = Batch(torch.zeros(5, pixels, dtype=torch.float64))
         with torch.no_grad():
             terms = Learner(model, ELBO(beta=3.0))(batch, Source(0, dtype=torch.float64))
@@ -128,7 +128,9 @@ def test_the_jacobian_is_of_the_cells_that_are_there():
     """x = offset + scale (z + noise) in two columns, the second missing: the figures are those of the marginal of the
     first, N(x; offset, 2 scale^2), which the exact posterior gives without variance."""
     latent = lt.Latent(lt.Normal(1), lt.StandardNormal())
-    model = VAEModule(Constant(0.65, math.log(0.5)), latent, Twice(), lk.Gaussian(1.0)).settled((2,)).double().eval()
+    model = (
+        VAEModule(Constant(0.65, math.log(0.5)), latent, Twice(), lk.Gaussian(1.0)).resolve_shapes((2,)).double().eval()
+    )
     spec = DataSpec("real", (2,), "float64", missing=True, offset=(3.0, -1.0), scale=(2.0, 50.0))
     x = torch.tensor([[3.0 + 2.0 * X, math.nan]], dtype=torch.float64).expand(20, 2)
     rows, log_p = Rows(x, spec, torch.float64), LOG_P - math.log(2.0)
@@ -175,7 +177,9 @@ def test_an_elbo_is_of_draws_not_of_the_mean():
 
 
 def test_an_elbo_has_neither_warm_up_nor_free_bits():
-    model = VAEModule(MLP((8,)), lt.Latent(lt.Normal(2), lt.StandardNormal()), MLP((8,)), lk.Bernoulli()).settled((4,))
+    model = VAEModule(
+        MLP((8,)), lt.Latent(lt.Normal(2), lt.StandardNormal()), MLP((8,)), lk.Bernoulli()
+    ).resolve_shapes((4,))
     batch = Batch(torch.rand(16, 4).round())
     with torch.no_grad():
         plain, warm = (Learner(model, o)(batch, Source(0)) for o in (ELBO(), ELBO(Ramp(1.0, 10**6), free_bits=2.0)))

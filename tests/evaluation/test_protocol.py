@@ -53,7 +53,7 @@ def test_all_models_explain_the_same_binarised_rows_in_batches_of_any_size(dynam
         vk.latents.Latent(vk.latents.Normal(1), vk.latents.StandardNormal()),
         MLP((4,)),
         Bernoulli(binarise="dynamic"),
-    ).settled((7,))
+    ).resolve_shapes((7,))
     whole, parts = ([b.x for b in Observed(model, map(Batch, x.split(n)))] for n in (10, 3))
     assert torch.equal(torch.cat(whole), torch.cat(parts)) and set(torch.cat(whole).unique().tolist()) == {0.0, 1.0}
 

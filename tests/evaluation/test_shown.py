@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import vaekit as vk
-from vaekit.evaluation import Figure, compare, diagnose, judge_table
+from vaekit.evaluation import Metric, compare, diagnose, judge_table
 from vaekit.evaluation.annealed import bracket
 from vaekit.evaluation.samples import judge
 
@@ -44,7 +44,7 @@ RESULTS = {
     "evaluation with baselines": lambda v, o: v.evaluate(rows(seed=1), draws=2, against=rows()),
     "evaluation with annealing": lambda v, o: v.evaluate(rows(seed=1), draws=2, ais=2, betas=5),
     "health": lambda v, o: v.health(rows(seed=1)),
-    "figure": lambda v, o: Figure(math.nan, None, "", "nothing"),
+    "figure": lambda v, o: Metric(math.nan, None, "", "nothing"),
     "verdict": lambda v, o: diagnose({})[0],
     "comparison": lambda v, o: compare(*(m.evaluate(rows(seed=1), draws=2) for m in (v, o))),
     "protocol": lambda v, o: v.evaluate(rows(10, seed=1), draws=2).protocol,

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import vaekit as vk
-from vaekit.evaluation import Watch, annealed, likelihood, watch
+from vaekit.evaluation import ProgressMonitor, annealed, likelihood, watch
 from vaekit.evaluation.watch import Stopped
 
 X = np.random.default_rng(0).normal(size=(120, 4)).astype("float32")
@@ -32,7 +32,7 @@ def clock(monkeypatch):
 
 @pytest.mark.parametrize(("seconds", "told"), [(0.5, False), (2.0, True)])
 def test_work_of_more_than_a_minute_is_told_after_three_passes(seconds, told, clock, caplog):
-    with caplog.at_level(logging.WARNING, "vaekit"), Watch().over("counting", 100) as passed:
+    with caplog.at_level(logging.WARNING, "vaekit"), ProgressMonitor().over("counting", 100) as passed:
         for i in range(100):
             clock.now += seconds * (3 if i == 0 else 1)  # the first pass warms up: the fastest of three counts
             passed()
@@ -41,7 +41,7 @@ def test_work_of_more_than_a_minute_is_told_after_three_passes(seconds, told, cl
 
 
 def test_where_progress_is_shown_it_is_printed(clock, capsys):
-    with Watch(shown=True).over("counting", 100) as passed:
+    with ProgressMonitor(shown=True).over("counting", 100) as passed:
         for _ in range(4):
             clock.now += 60
             passed()
@@ -53,7 +53,7 @@ def test_on_a_terminal_a_bar_shows_it(clock, monkeypatch):
     monkeypatch.setattr(watch.sys.stderr, "isatty", lambda: True, raising=False)
     real = watch._bar
     monkeypatch.setattr(watch, "_bar", lambda: seen.append(real()) or seen[0])
-    with Watch(shown=True).over("counting", 20) as passed:
+    with ProgressMonitor(shown=True).over("counting", 20) as passed:
         for _ in range(6):
             clock.now += 1
             passed()
@@ -61,7 +61,7 @@ def test_on_a_terminal_a_bar_shows_it(clock, monkeypatch):
 
 
 def test_after_ctrl_c_the_next_pass_stops():
-    watching = Watch()
+    watching = ProgressMonitor()
     with watching.over("counting", 5) as passed:
         passed()
         watching.stop.set()

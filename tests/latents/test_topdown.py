@@ -11,7 +11,7 @@ import vaekit as vk
 from vaekit import latents as lt
 from vaekit import likelihoods as lk
 from vaekit import testing
-from vaekit.core import Batch, Scope, Source
+from vaekit.core import Batch, ForwardContext, Source
 from vaekit.distributions import kl
 from vaekit.latents import topdown
 from vaekit.model import VAEModule
@@ -22,7 +22,7 @@ UNEVEN = (((1, 1), 1), ((2, 1), 2), ((5, 3), 1))
 
 
 def scope(seed=0):
-    return Scope.of(Source(seed, dtype=FLOAT64))
+    return ForwardContext.of(Source(seed, dtype=FLOAT64))
 
 
 def maps(seed=0, **settings):
@@ -35,7 +35,7 @@ def two_numbers(cells=3, wrap=lambda latent: latent):
     """Two blocks of one number each under a dense decoder of binary cells."""
     torch.manual_seed(0)
     latent = wrap(calmed(stirred(lt.TopDown(2, channels=1, width=6, bottleneck=4))))
-    model = VAEModule(MLP((8,)), latent, MLP((8,)), lk.Bernoulli()).settled((cells,)).double().eval()
+    model = VAEModule(MLP((8,)), latent, MLP((8,)), lk.Bernoulli()).resolve_shapes((cells,)).double().eval()
     with torch.no_grad():
         for p in model.decoder.parameters():
             p.mul_(1.5)
@@ -74,7 +74,7 @@ def test_what_is_generated_has_the_probabilities_of_the_quadrature():
     p, _ = by_quadrature(model)
     with torch.no_grad():
         noise = Source(3, dtype=FLOAT64)
-        rows = model.decode(model.generate(n, noise)).draw(Scope.of(noise))
+        rows = model.decode(model.generate(n, noise)).draw(ForwardContext.of(noise))
     seen = torch.bincount((rows @ torch.tensor([1.0, 2.0, 4.0], dtype=FLOAT64)).long(), minlength=8) / n
     assert bool(((seen - p).abs() < 4 * (p * (1 - p) / n).sqrt()).all())
 
@@ -126,14 +126,16 @@ def test_codes_of_one_pixel_stand_between_convolutional_networks():
     torch.manual_seed(0)
     latent = lt.TopDown([(1, 2)], channels=3, width=4, bottleneck=3)
     model = VAEModule(ConvEncoder((4, 8)), latent, ConvDecoder((8, 4)), lk.Bernoulli(binarise="dynamic"))
-    model = model.settled((12, 8)).double()
+    model = model.resolve_shapes((12, 8)).double()
     x = torch.rand(5, 12, 8, dtype=FLOAT64, generator=torch.Generator().manual_seed(1))
     out = model(Batch(x), Source.like(model))
     assert out.draw.z.shape == (5, 6) and out.cells.shape == (5, 12, 8)
     out.log_lik.sum().backward()
     assert all(p.grad is not None for p in (*model.encoder.parameters(), *model.decoder.parameters()))
     with pytest.raises(ValueError, match="not 2 x 1"):
-        VAEModule(ConvEncoder((4, 8)), lt.TopDown([((2, 1), 1)]), ConvDecoder((8, 4)), lk.Bernoulli()).settled((12, 8))
+        VAEModule(ConvEncoder((4, 8)), lt.TopDown([((2, 1), 1)]), ConvDecoder((8, 4)), lk.Bernoulli()).resolve_shapes(
+            (12, 8)
+        )
 
 
 def test_residual_networks_begin_smaller_the_deeper():
@@ -156,7 +158,7 @@ def test_residual_networks_begin_smaller_the_deeper():
 )
 def test_a_number_of_blocks_becomes_sizes_that_halve_the_encoder_s_map(image, channels, sizes):
     model = VAEModule(ConvEncoder(channels, 8), lt.TopDown(2, 1, 4), ConvDecoder(channels, 8), lk.Bernoulli())
-    model = model.settled(image)
+    model = model.resolve_shapes(image)
     assert model.latent.rungs == tuple((size, 2) for size in sizes)
     assert model.latent.evidence_shape == (4, *sizes[-1])
     out = model(Batch(torch.rand(1, *image).round()), Source())
@@ -177,10 +179,10 @@ WRONG = {
     "another map than the encoder's": (
         lambda: VAEModule(
             ConvEncoder((4, 4)), lt.TopDown(((1, 1), (4, 1)), 1, 4), ConvDecoder((4, 4)), lk.Bernoulli()
-        ).settled((1, 28, 28)),
+        ).resolve_shapes((1, 28, 28)),
         "2 halvings take images of (1, 28, 28) to maps of 7 x 7, not 4 x 4",
     ),
-    "on a rung": (lambda: lt.Rung(lt.TopDown(2), MLP((6,))), "Rung reads flat evidence"),
+    "on a rung": (lambda: lt.LadderLevel(lt.TopDown(2), MLP((6,))), "Rung reads flat evidence"),
     "two players": (
         lambda: vk.objectives.IWAE(2, gradient="dreg").check(two_numbers()),
         "TopDown has weights that serve both",

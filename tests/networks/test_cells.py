@@ -64,7 +64,7 @@ def test_a_skip_network_begins_linear():
 def test_features_are_told_by_their_cells():
     likelihood = Mixed([Gaussian(shape=(2,)), Categorical(3, shape=(2,))])
     latent = Latent(NaturalNormal(2), StandardNormal())
-    model = vk.VAEModule(FactorEncoder(), latent, MLP((4,)), likelihood).settled((4,))
+    model = vk.VAEModule(FactorEncoder(), latent, MLP((4,)), likelihood).resolve_shapes((4,))
     assert model.encoder.owners == (0, 1, 2, 2, 2, 3, 3, 3)
 
 

@@ -47,7 +47,7 @@ def test_a_decoder_s_rows_are_given_the_data_s_shape() -> None:
 
 
 def test_an_adapter_is_a_network() -> None:
-    members = [Foreign(Heads("pair")).settled(in_shape=(2, 3), out_shape=4) for _ in range(3)]
+    members = [Foreign(Heads("pair")).resolve_shapes(in_shape=(2, 3), out_shape=4) for _ in range(3)]
     x = torch.randn(5, 2, 3)
     together = vmap(lambda p: functional_call(members[0], p, (x,)))(stack_module_state(members)[0])
     torch.testing.assert_close(together, torch.stack([member(x) for member in members]))

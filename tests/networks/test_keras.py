@@ -196,7 +196,7 @@ def test_channels_last_models_read_and_give_channels_first() -> None:
 def test_an_open_adapter_is_settled_and_frozen_layers_stay() -> None:
     model = encoder()
     model.get_layer("z_mean").trainable = False
-    network = as_network(model).settled(in_shape=(28, 28), out_shape=4)
+    network = as_network(model).resolve_shapes(in_shape=(28, 28), out_shape=4)
     assert len(list(network.parameters())) == 4 and len(list(network.buffers())) == 2
     before = [p.clone() for p in network.parameters()]
     initialise(network, "he")

@@ -136,13 +136,13 @@ def test_an_open_network_is_settled_by_its_neighbours(kind: type[Network]) -> No
     assert network.open and not list(network.parameters())
     with pytest.raises(ValueError, match=f"{kind.__name__} is open: in_shape=None, out_shape=None; pass"):
         network(torch.zeros(2, *shapes["in_shape"]))
-    half = network.settled(in_shape=shapes["in_shape"])
+    half = network.resolve_shapes(in_shape=shapes["in_shape"])
     assert half.open and half.in_shape == shapes["in_shape"]
-    whole = half.settled(out_shape=list(shapes["out_shape"]))
+    whole = half.resolve_shapes(out_shape=list(shapes["out_shape"]))
     assert not whole.open and whole(torch.zeros(2, *shapes["in_shape"])).shape[1:] == shapes["out_shape"]
-    assert whole.settled(**shapes) is whole
+    assert whole.resolve_shapes(**shapes) is whole
     with pytest.raises(ValueError, match=r"but the parts around it need in_shape=\(5,\)"):
-        whole.settled(in_shape=5)
+        whole.resolve_shapes(in_shape=5)
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
@@ -158,7 +158,7 @@ def test_an_encoder_s_map_is_the_size_it_foretells(shape: tuple[int, ...]) -> No
     encoder = ConvEncoder((4, 4), None)
     size = encoder.map_size(shape)
     assert size == (shape[-2] // 4, shape[-1] // 4)
-    maps = encoder.settled(in_shape=shape, out_shape=(7, *size))(torch.zeros(2, *shape))
+    maps = encoder.resolve_shapes(in_shape=shape, out_shape=(7, *size))(torch.zeros(2, *shape))
     assert maps.shape == (2, 7, *size)
     assert ConvDecoder((4, 4)).map_size(shape) == size
 

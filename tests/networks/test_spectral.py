@@ -121,9 +121,9 @@ def test_an_ensemble_equals_its_members():
 def test_it_opens_and_settles_with_its_network():
     network = Spectral(MLP((8,)))
     assert network.open and not list(network.buffers())
-    settled = network.settled(in_shape=3, out_shape=2)
+    settled = network.resolve_shapes(in_shape=3, out_shape=2)
     assert settled.network.in_shape == settled.in_shape == (3,)
-    assert settled.settled(in_shape=3) is settled
+    assert settled.resolve_shapes(in_shape=3) is settled
     assert len(list(settled.buffers())) == 2
 
 

@@ -13,7 +13,7 @@ from pages import assert_self_contained, assert_well_formed, embedded, titles
 import vaekit as vk
 from vaekit import report
 from vaekit.data.datasets import digest
-from vaekit.evaluation import Figure, score_rows
+from vaekit.evaluation import Metric, score_rows
 from vaekit.report import describe, figures
 from vaekit.report.codes import drawn_codes, followed, prior_codes, told_shares
 from vaekit.report.page import measured
@@ -350,7 +350,7 @@ def test_importing_vaekit_leaves_matplotlib_alone():
     ],
 )
 def test_a_figure_is_written_to_the_second_digit_of_its_error(value, error, shown):
-    assert measured(Figure(value, error, "nats", "")) == shown
+    assert measured(Metric(value, error, "nats", "")) == shown
 
 
 def test_numbers_that_data_gave_are_told_in_few_letters():

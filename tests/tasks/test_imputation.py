@@ -42,7 +42,7 @@ def linear(dtype=torch.float64):
     weights[:3, 0], weights[3:, 1] = (torch.randn(n, generator=generator, dtype=dtype) for n in (3, 2))
     bias = torch.randn(D, generator=generator, dtype=dtype)
     model = vk.VAEModule(Exact(weights, bias), Latent(Normal(K), StandardNormal()), MLP(()), Gaussian(SCALE))
-    model = model.settled((D,)).to(dtype).eval()
+    model = model.resolve_shapes((D,)).to(dtype).eval()
     layer = model.decoder.layers[-1]
     with torch.no_grad():
         layer.weight.copy_(weights)

@@ -7,7 +7,7 @@ import torch
 from compositions import batch, build
 
 import vaekit as vk
-from vaekit.core import Source, Terms
+from vaekit.core import LossOutput, Source
 from vaekit.objectives import ELBO
 from vaekit.training import Adam, Ensemble, Learner, Step
 
@@ -22,13 +22,13 @@ class Tracking(ELBO):
     def forward(self, model, batch, step, noise):
         terms = super().forward(model, batch, step, noise)
         ema = 0.9 * self.ema + 0.1 * terms.losses["model"].detach()
-        return Terms(terms.losses, terms.metrics | {"ema": ema}, {**terms.updates, "ema": ema})
+        return LossOutput(terms.losses, terms.metrics | {"ema": ema}, {**terms.updates, "ema": ema})
 
 
 class Misnamed(ELBO):
     def forward(self, model, batch, step, noise):
         terms = super().forward(model, batch, step, noise)
-        return Terms(terms.losses, terms.metrics, {"emma": terms.losses["model"].detach()})
+        return LossOutput(terms.losses, terms.metrics, {"emma": terms.losses["model"].detach()})
 
 
 def stepped(step, rows, steps=3):

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 import vaekit as vk
-from vaekit.core import Terms
+from vaekit.core import LossOutput
 from vaekit.data.spec import DataSpec
 from vaekit.objectives import ELBO
 from vaekit.training import Adam, Diverged, Ensemble, Training, recovery
 from vaekit.training.fitting import fit
-from vaekit.training.history import Course
+from vaekit.training.history import TrainingResult
 from vaekit.training.recovery import Recovery
 from vaekit.training.train import assemble
 
@@ -50,7 +50,7 @@ class Fragile(ELBO):
         by = {"nan": broken * torch.nan, "far": broken * 1e15, "steep": 0.0 * broken}[self.kind]
         by = torch.where(broken > 0, by, 0.0)
         loss = terms.losses["model"] * (1 + 1e6 * broken if self.kind == "steep" else 1.0) + by
-        return Terms({"model": loss}, terms.metrics | {"elbo": terms.metrics["elbo"] - by}, terms.updates)
+        return LossOutput({"model": loss}, terms.metrics | {"elbo": terms.metrics["elbo"] - by}, terms.updates)
 
 
 def estimator(kind="nan", limit=0.25, **settings):
@@ -172,7 +172,7 @@ def test_a_return_before_patience_ends_the_training_resumes_bit_for_bit(digits, 
 
 
 def test_patience_begins_anew_after_a_return():
-    course = Course()
+    course = TrainingResult()
     epochs = [(1, -5.0, {}), (2, -9.0, {}), (3, -9.0, {"rolled_back": 0}), (4, -8.0, {}), (5, -7.0, {})]
     ended = []
     for epoch, elbo, more in epochs:

@@ -12,11 +12,11 @@ from ..report import comparison
 from . import outputs
 from .inputs import Part
 from .opened import opened
-from .outputs import Outcome
+from .outputs import CommandResult
 from .runs import as_json, digest_of
 
 
-def compare(args: Namespace) -> Outcome:
+def compare(args: Namespace) -> CommandResult:
     """One page of several runs, on the same rows."""
     path = outputs.chosen(args.output, expanded(args.runs[0]).parent / "comparison.html", ".html", ".htm")
     names = _names(args.runs)
@@ -27,7 +27,7 @@ def compare(args: Namespace) -> Outcome:
     page = comparison.compare(models, part.x, part.labels, name=part.name, draws=args.draws, context=part.context)
     page.save(path)
     record = as_json({"runs": dict(zip(models, args.runs)), "on": part.name, "output": str(path), **page.to_dict()})
-    return Outcome(f"{page}\nevaluated on: {part.name}\ncomparison: {printable(path)}", record)
+    return CommandResult(f"{page}\nevaluated on: {part.name}\ncomparison: {printable(path)}", record)
 
 
 def _names(runs: Sequence[str]) -> list[str]:

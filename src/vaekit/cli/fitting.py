@@ -18,13 +18,13 @@ from ..training.display import display_for
 from . import INTERRUPTED
 from .judging import page_of, spent
 from .opened import loaded
-from .outputs import Outcome, say
-from .runs import Inputs, Plan, as_json, clear, place, remembered, resume_command
+from .outputs import CommandResult, say
+from .runs import Inputs, RunConfig, as_json, clear, place, remembered, resume_command
 from .settings import prior
 from .words import UsageError
 
 
-def fit(args: Namespace) -> Outcome:
+def fit(args: Namespace) -> CommandResult:
     """Trains, evaluates and reports; everything goes into the run folder.
 
     Of several processes the first chooses the folder and writes; the others train along.
@@ -38,7 +38,7 @@ def fit(args: Namespace) -> Outcome:
         return _fit(plan, folder, args)
 
 
-def _fit(plan: Plan, folder: Path, args: Namespace) -> Outcome:
+def _fit(plan: RunConfig, folder: Path, args: Namespace) -> CommandResult:
     """The same in this folder."""
     processes, given = join(), Inputs(plan)
     vae = plan.estimator(given.held_rows)
@@ -56,19 +56,19 @@ def _fit(plan: Plan, folder: Path, args: Namespace) -> Outcome:
         if vae.ended_ == "interrupted" or (vae.ended_ == "time limit" and not vae.history_):
             return _interrupted(vae, folder)
         if processes.rank > 0:
-            return Outcome("", {})
+            return CommandResult("", {})
         return _judged(vae, given, folder, args)
     except KeyboardInterrupt as stop:
         raise KeyboardInterrupt(_go_on(folder)) from stop
 
 
-def _new(args: Namespace) -> Plan:
+def _new(args: Namespace) -> RunConfig:
     if args.data is None:
         raise UsageError("expected DATA to fit, or --resume RUN; see `vaekit fit --help`")
-    return Plan.make(args.data, args.test, vars(args))
+    return RunConfig.make(args.data, args.test, vars(args))
 
 
-def _remembered(args: Namespace) -> Plan:
+def _remembered(args: Namespace) -> RunConfig:
     plan = remembered(args, "data", "output", "test", "overwrite")
     if plan.over:
         raise ValueError(
@@ -81,11 +81,11 @@ def _remembered(args: Namespace) -> Plan:
     return plan
 
 
-def _folder(plan: Plan, args: Namespace) -> Path:
+def _folder(plan: RunConfig, args: Namespace) -> Path:
     return place(plan, args.output, args.overwrite) if args.resume is None else expanded(args.resume)
 
 
-def _beginning(plan: Plan, given: Inputs, folder: Path) -> str:
+def _beginning(plan: RunConfig, given: Inputs, folder: Path) -> str:
     x, model = given.train.x, plan.settings["recipe"] or "a model"
     of = "columns" if container_of(x) else x.dtype
     return f"fitting {model} to {given.train.name}, {' x '.join(map(str, x.shape))} {of}, in {printable(folder)}"
@@ -113,10 +113,10 @@ def _train(vae: VAE, given: Inputs, folder: Path, args: Namespace) -> None:
         raise
 
 
-def fit_prior(args: Namespace) -> Outcome:
+def fit_prior(args: Namespace) -> CommandResult:
     """Another prior for the model of a run, trained on the rows that it was fitted to; a run of its own comes of it."""
     source = expanded(args.run)
-    plan, new, vae = Plan.read(source), prior(args.prior, args.set), loaded(args)
+    plan, new, vae = RunConfig.read(source), prior(args.prior, args.set), loaded(args)
     if plan.rows_seed is not None:
         raise ValueError(f"{printable(source)} was trained together with others: name the run that it is a part of")
     if args.resume and args.output is None:
@@ -129,7 +129,7 @@ def fit_prior(args: Namespace) -> Outcome:
         return _fit_prior(vae, new, plan, given, folder, args)
 
 
-def _fit_prior(vae: VAE, new: Prior, plan: Plan, given: Inputs, folder: Path, args: Namespace) -> Outcome:
+def _fit_prior(vae: VAE, new: Prior, plan: RunConfig, given: Inputs, folder: Path, args: Namespace) -> CommandResult:
     """The same in this folder."""
     if not args.resume:
         clear(folder)
@@ -146,20 +146,20 @@ def _fit_prior(vae: VAE, new: Prior, plan: Plan, given: Inputs, folder: Path, ar
         plan.of_member(seed=member.config.seed).write(folder / f"seed-{member.config.seed}")
     if vae.ended_ == "interrupted":
         text = f"interrupted; {printable(folder)} can be used as it is\ngo on with: the same command and --resume"
-        return Outcome(text, {"run": str(folder), "ended": vae.ended_, "epochs": len(vae.history_)}, INTERRUPTED)
+        return CommandResult(text, {"run": str(folder), "ended": vae.ended_, "epochs": len(vae.history_)}, INTERRUPTED)
     return _judged(vae, given, folder, args)
 
 
-def _interrupted(vae: VAE, folder: Path) -> Outcome:
+def _interrupted(vae: VAE, folder: Path) -> CommandResult:
     command, done = resume_command(folder), len(vae.history_)
     record = {"run": str(folder), "ended": vae.ended_, "epochs": done, "resume": command}
     of = "" if vae.epochs is None else f" of {vae.epochs}"
     how = "interrupted" if vae.ended_ == "interrupted" else "stopped by --max-seconds"
     text = f"{how} after {done}{of} epochs; {printable(folder)} can be used as it is\ngo on with: {command}"
-    return Outcome(text, record, INTERRUPTED)
+    return CommandResult(text, record, INTERRUPTED)
 
 
-def _judged(vae: VAE, given: Inputs, folder: Path, args: Namespace) -> Outcome:
+def _judged(vae: VAE, given: Inputs, folder: Path, args: Namespace) -> CommandResult:
     """Evaluation and report at the end of a fit."""
     part = given.judged
     say(args, f"evaluating on {len(part.x):,} rows: {part.name}")
@@ -179,4 +179,4 @@ def _judged(vae: VAE, given: Inputs, folder: Path, args: Namespace) -> Outcome:
         report = folder / "report.html"
         page_of(vae, part, given).save(report)
         lines.append(f"report: {printable(report)}")
-    return Outcome("\n".join(lines), {"run": str(folder), "report": report and str(report), **metrics})
+    return CommandResult("\n".join(lines), {"run": str(folder), "report": report and str(report), **metrics})

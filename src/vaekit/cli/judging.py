@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data import Stored
+from ..data import LazyRows
 from ..estimators import VAE
 from ..evaluation import DIGITS, TableJudgement, representation
 from ..evaluation.metric import plain
@@ -17,14 +17,14 @@ from ..evaluation.samples import Judgement
 from . import INTERRUPTED, outputs
 from .inputs import Part, train_and_test
 from .opened import opened, sources, what_fit_read
-from .outputs import Outcome
+from .outputs import CommandResult
 from .runs import Inputs, as_json
 
 QUICK = 1000
 """Rows that `evaluate --quick` takes."""
 
 
-def evaluate(args: Namespace) -> Outcome:
+def evaluate(args: Namespace) -> CommandResult:
     vae, part = opened(args)
     if args.quick:
         part = part.first(QUICK)
@@ -42,7 +42,7 @@ def evaluate(args: Namespace) -> Outcome:
     record = {"run": args.run, **evaluation.to_dict(), "on": part.name, **spent(vae)}
     lines = [str(evaluation), f"evaluated on: {part.name}"]
     if evaluation.interrupted:
-        return Outcome("\n".join(lines), as_json(record), INTERRUPTED)
+        return CommandResult("\n".join(lines), as_json(record), INTERRUPTED)
     if args.samples:
         judged = _samples_judged(vae, part, learned, given, args)
         record, lines = {**record, "samples": judged.to_dict()}, [*lines, str(judged)]
@@ -57,7 +57,7 @@ def evaluate(args: Namespace) -> Outcome:
         record["disentanglement"] = vae.disentanglement(part.x, factors, args.seed, part.context)
         lines.append(f"codes, by the factors {', '.join(part.factors)}; every score lies in [0, 1]:")
         lines += [f"  {name:<19}  {score:.4f}" for name, score in record["disentanglement"].items()]
-    return Outcome("\n".join(lines), as_json(record))
+    return CommandResult("\n".join(lines), as_json(record))
 
 
 def _samples_judged(vae: VAE, part: Part, learned: Part, given: Inputs, args: Namespace) -> Judgement | TableJudgement:
@@ -71,7 +71,7 @@ def _samples_judged(vae: VAE, part: Part, learned: Part, given: Inputs, args: Na
     return vae.judge_samples(part.x, learned.x, args.samples, features=features, seed=args.seed)
 
 
-def report(args: Namespace) -> Outcome:
+def report(args: Namespace) -> CommandResult:
     path = outputs.chosen(args.output, Path(args.run) / "report.html", ".html", ".htm")
     vae, part, given = sources(args)
     others = {Path(source).stem: _test_rows(source, vae) for source in args.other}
@@ -88,7 +88,7 @@ def page_of(vae: VAE, part: Part, given: Inputs | None, others: dict[str, Any] |
     return vae.report(part.x, part.labels, name=part.name, train=train, **known)
 
 
-def _test_rows(source: str, vae: VAE) -> NDArray | Stored:
+def _test_rows(source: str, vae: VAE) -> NDArray | LazyRows:
     """The rows of a file, or the test set of a built-in."""
     train, test = train_and_test(source, vae.seed)
     return (test or train).x

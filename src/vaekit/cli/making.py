@@ -16,11 +16,11 @@ from ..paths import expanded
 from . import outputs
 from .inputs import Part, beside
 from .opened import loaded, opened
-from .outputs import Outcome
+from .outputs import CommandResult
 from .words import UsageError
 
 
-def sample(args: Namespace) -> Outcome:
+def sample(args: Namespace) -> CommandResult:
     vae = loaded(args)
     path = _path(args, vae, "samples")
     known = {"mean": args.mean, "context": _asked(vae, args), "given": _given(vae, args.given), "gaps": args.gaps}
@@ -56,7 +56,7 @@ def _number(name: str, text: str) -> float:
         raise UsageError(f"--given {name}={text}: expected a number") from None
 
 
-def impute(args: Namespace) -> Outcome:
+def impute(args: Namespace) -> CommandResult:
     vae, part = opened(args)
     table = vae.spec_.schema is not None
     path = outputs.chosen(args.output, Path(args.run, f"imputed.{'csv' if table else 'npy'}"), *outputs.TABLES)
@@ -66,7 +66,7 @@ def impute(args: Namespace) -> Outcome:
     return outputs.written(args, path, len(part.x), f"{len(part.x):,} rows {what}, from {part.name}")
 
 
-def score(args: Namespace) -> Outcome:
+def score(args: Namespace) -> CommandResult:
     vae, part = opened(args)
     path = outputs.chosen(args.output, Path(args.run, "scores.csv"), *outputs.TABLES)
     settings = {"draws": args.draws, "seed": args.seed, "context": part.context}
@@ -95,7 +95,7 @@ def _write(path: Path, vae: VAE, rows: Any, across: int | None = None) -> None:
         outputs.array(path, x=rows)
 
 
-def embed(args: Namespace) -> Outcome:
+def embed(args: Namespace) -> CommandResult:
     path = outputs.chosen(args.output, Path(args.run) / "codes.npy", ".npy", ".npz", ".csv", ".parquet")
     vae, part = opened(args)
     codes = vae.transform(part.x, part.context)
@@ -108,7 +108,7 @@ def embed(args: Namespace) -> Outcome:
     )
 
 
-def reconstruct(args: Namespace) -> Outcome:
+def reconstruct(args: Namespace) -> CommandResult:
     vae, part = opened(args)
     path = _path(args, vae, "reconstructions")
     x = part.first(args.rows).x
@@ -137,7 +137,7 @@ def _asked(vae: VAE, args: Namespace) -> object:
     return beside(text, rows, "context")
 
 
-def interpolate(args: Namespace) -> Outcome:
+def interpolate(args: Namespace) -> CommandResult:
     vae, part = opened(args)
     a, b = (_row(part, number) for number in (args.a, args.b))
     known = None if part.context is None else part.context[args.a : args.a + 1]
@@ -146,7 +146,7 @@ def interpolate(args: Namespace) -> Outcome:
     return _walked(args, vae, "interpolation", rows, f"{args.path} from row {args.a} to row {args.b} of {part.name}")
 
 
-def traverse(args: Namespace) -> Outcome:
+def traverse(args: Namespace) -> CommandResult:
     if args.row is None and args.data is not None:
         raise UsageError("traverse takes DATA for --row N only; see `vaekit traverse --help`")
     vae, part = (loaded(args), None) if args.row is None else opened(args)
@@ -167,7 +167,7 @@ def _row(part: Part, number: int) -> Any:
     return take(part.x, np.array([number])) if container_of(part.x) else part.x[number : number + 1]
 
 
-def _walked(args: Namespace, vae: VAE, name: str, rows: NDArray, what: str) -> Outcome:
+def _walked(args: Namespace, vae: VAE, name: str, rows: NDArray, what: str) -> CommandResult:
     path = _path(args, vae, name)
     _write(path, vae, rows, across=args.steps)
     return outputs.written(args, path, len(rows), what)

@@ -9,7 +9,7 @@ from ..estimators import VAE, load
 from ..paths import expanded
 from ..printable import printable
 from .inputs import OBS, Part, beside, train_and_test
-from .runs import Inputs, Plan, device, seen
+from .runs import Inputs, RunConfig, device, seen
 from .words import UsageError
 
 
@@ -22,7 +22,7 @@ def sources(args: Namespace) -> tuple[VAE, Part, Inputs | None]:
     """The model of a run, and the rows that the command line names: by default those that fit evaluated on, and with
     them what fit read."""
     vae, folder = loaded(args), expanded(args.run)
-    plan = Plan.read(folder) if (folder / "run.json").exists() else None
+    plan = RunConfig.read(folder) if (folder / "run.json").exists() else None
     if args.data is not None:
         train, test = train_and_test(args.data, vae.seed if plan is None else plan.seed_of_rows)
         part = (test or train) if plan is None else seen(plan, test or train, 1)
@@ -50,4 +50,4 @@ def what_fit_read(args: Namespace) -> Inputs:
         raise ValueError(
             f"{printable(folder)} does not say what it was fitted to (it has no run.json): give the rows from Python"
         )
-    return Inputs(Plan.read(folder))
+    return Inputs(RunConfig.read(folder))

@@ -26,7 +26,7 @@ ACROSS = 20
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CommandResult:
     """What a verb has to say: as text, as JSON, and as an exit code."""
 
     text: str
@@ -40,9 +40,9 @@ def say(args: Namespace, text: str) -> None:
         print(printable_lines(text), file=sys.stderr, flush=True)
 
 
-def written(args: Namespace, path: Path, rows: int, what: str) -> Outcome:
+def written(args: Namespace, path: Path, rows: int, what: str) -> CommandResult:
     """What a verb says that wrote a file."""
-    return Outcome(f"{what}: {printable(path)}", {"run": args.run, "output": str(path), "rows": rows})
+    return CommandResult(f"{what}: {printable(path)}", {"run": args.run, "output": str(path), "rows": rows})
 
 
 def chosen(output: str | None, default: Path, *kinds: str) -> Path:

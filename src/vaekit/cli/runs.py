@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from .. import storage
-from ..data import Stored, datasets
+from ..data import LazyRows, datasets
 from ..data.frames import container_of, take
 from ..estimators import VAE
 from ..likelihoods import Bernoulli
@@ -35,7 +35,7 @@ CHECKPOINT = ("state.safetensors", "best.safetensors")
 
 
 @dataclass(frozen=True)
-class Plan:
+class RunConfig:
     """What is fitted to what: the content of `run.json`.
 
     data, test: as on the command line, files by their whole path. settings: every entry of
@@ -56,7 +56,7 @@ class Plan:
     spent: dict[str, float] | None = None
 
     @classmethod
-    def make(cls, data: str, test: str | None, given: dict[str, Any]) -> Plan:
+    def make(cls, data: str, test: str | None, given: dict[str, Any]) -> RunConfig:
         settings = {name: given.get(name, setting.default) for name, setting in SETTINGS.items()}
         if isinstance(settings["validation"], str):
             settings["validation"] = _whole(settings["validation"])
@@ -67,7 +67,7 @@ class Plan:
         return cls(data, test and _whole(test), settings, over=given.get("over") or [], **beside)
 
     @classmethod
-    def read(cls, folder: Path) -> Plan:
+    def read(cls, folder: Path) -> RunConfig:
         """The plan of a run. Raises FileNotFoundError where there is none, StorageError where it is damaged."""
         path = folder / "run.json"
         try:
@@ -93,7 +93,7 @@ class Plan:
         """What the rows were chosen, split and binarised by."""
         return self.settings["seed"] if self.rows_seed is None else self.rows_seed
 
-    def of_member(self, **settings: Any) -> Plan:
+    def of_member(self, **settings: Any) -> RunConfig:
         """The plan of one of several models that were trained together on these rows, with settings of its own."""
         return replace(
             self, settings={**self.settings, "seeds": None, **settings}, over=[], rows_seed=self.seed_of_rows
@@ -116,19 +116,19 @@ class Plan:
         )
 
 
-def remembered(args: Namespace, *words: str) -> Plan:
+def remembered(args: Namespace, *words: str) -> RunConfig:
     """The plan of the run to go on with. Raises UsageError where settings or these words are given beside it."""
     also = [name for name in SETTINGS if name in args] + [name for name in words if getattr(args, name)]
     if also:
         named = ", ".join("DATA" if name == "data" else f"--{name.replace('_', '-')}" for name in also)
         raise UsageError(f"--resume goes on with what {printable(args.resume)} remembers: leave out {named}")
-    return Plan.read(expanded(args.resume))
+    return RunConfig.read(expanded(args.resume))
 
 
 class Inputs:
     """The arrays of a plan, as the model sees them."""
 
-    def __init__(self, plan: Plan):
+    def __init__(self, plan: RunConfig):
         self.plan = plan
         train, test = inputs.train_and_test(plan.data, plan.seed_of_rows)
         if plan.test is not None:
@@ -166,7 +166,7 @@ class Inputs:
         self.train, self.test, self.validation = (seen(plan, p, i) for i, p in enumerate((train, test, held)))
 
     @property
-    def held_rows(self) -> NDArray | Stored | None:
+    def held_rows(self) -> NDArray | LazyRows | None:
         return None if self.validation is None else self.validation.x
 
     @property
@@ -199,13 +199,13 @@ class Inputs:
         return Part(self.train.x, None, f"the training rows of {self.train.name}: no others were kept", beside)
 
 
-def seen(plan: Plan, part: Part | None, stream: int) -> Part | None:
+def seen(plan: RunConfig, part: Part | None, stream: int) -> Part | None:
     """A part as the model sees it: with `--binarise static`, grey levels are drawn once, by seed + stream."""
     if part is None or plan.settings["binarise"] != "static":
         return part
     if container_of(part.x):
         raise ValueError(f"--binarise is of grey levels, and {part.name} is a table: leave it out")
-    if isinstance(part.x, Stored):
+    if isinstance(part.x, LazyRows):
         raise ValueError(
             f"--binarise static draws all of {part.name} once, in memory, and it is larger than is read whole: pass "
             "--binarise dynamic"
@@ -251,7 +251,7 @@ def is_finished(folder: Path) -> bool:
     return (folder / "model.safetensors").exists() and (folder / "metrics.json").exists()
 
 
-def place(plan: Plan, output: str | None, overwrite: bool) -> Path:
+def place(plan: RunConfig, output: str | None, overwrite: bool) -> Path:
     """The folder of a new run. Raises FileExistsError where a run would be overwritten unasked."""
     if output is None:
         return _unused(plan)
@@ -282,7 +282,7 @@ def clear(folder: Path) -> None:
             parent.rmdir()
 
 
-def _unused(plan: Plan) -> Path:
+def _unused(plan: RunConfig) -> Path:
     data = plan.data.partition(":")[0] if inputs.is_built_in(plan.data) else Path(plan.data).stem
     name = "-".join(filter(None, (data, plan.settings["recipe"], "sweep" if plan.over else None)))
     number = 1

@@ -17,8 +17,8 @@ from ..sweeps import sweep as trained
 from ..training.display import display_for
 from . import INTERRUPTED
 from .arguments import SETTINGS
-from .outputs import Outcome, say
-from .runs import Inputs, Plan, as_json, place, remembered, resume_command
+from .outputs import CommandResult, say
+from .runs import Inputs, RunConfig, as_json, place, remembered, resume_command
 from .settings import kinds, value
 from .words import UsageError
 
@@ -29,7 +29,7 @@ FIXED = (
 """Settings that all members have in common: of their rows, their seeds, and where and how fast they train."""
 
 
-def sweep(args: Namespace) -> Outcome:
+def sweep(args: Namespace) -> CommandResult:
     """Trains every combination with every seed; each member becomes a run of its own in the sweep's folder."""
     plan = _new(args) if args.resume is None else _remembered(args)
     over, seeds = swept(plan), plan.settings["seeds"] or 1
@@ -59,20 +59,20 @@ def sweep(args: Namespace) -> Outcome:
     return _told(result, folder)
 
 
-def _new(args: Namespace) -> Plan:
+def _new(args: Namespace) -> RunConfig:
     if args.data is None or not args.over:
         raise UsageError("expected DATA and --over NAME=A,B,..., or --resume RUN; see `vaekit sweep --help`")
-    return Plan.make(args.data, args.test, vars(args))
+    return RunConfig.make(args.data, args.test, vars(args))
 
 
-def _remembered(args: Namespace) -> Plan:
+def _remembered(args: Namespace) -> RunConfig:
     plan = remembered(args, "data", "over", "output", "test")
     if not plan.over:
         raise ValueError(f"{printable(args.resume)} is no sweep: go on with `{resume_command(Path(args.resume))}`")
     return plan
 
 
-def _place(plan: Plan, output: str | None) -> Path:
+def _place(plan: RunConfig, output: str | None) -> Path:
     """The folder of a new sweep. Raises FileExistsError where it holds a run or a sweep."""
     folder = place(plan, output, overwrite=True)
     if (folder / "run.json").exists() or (folder / "config.json").exists():
@@ -89,7 +89,7 @@ def _clear(folder: Path) -> None:
             folder.rmdir()
 
 
-def _tell_members(plan: Plan, result: Sweep, folder: Path) -> None:
+def _tell_members(plan: RunConfig, result: Sweep, folder: Path) -> None:
     """Writes what each member was fitted to, so that it is a run like any other."""
     for row, vae in zip(result.rows, result.vaes):
         if vae is not None:
@@ -98,26 +98,26 @@ def _tell_members(plan: Plan, result: Sweep, folder: Path) -> None:
             )
 
 
-def _settings(plan: Plan, settings: dict[str, Any]) -> dict[str, Any]:
+def _settings(plan: RunConfig, settings: dict[str, Any]) -> dict[str, Any]:
     """Swept settings as `run.json` holds them: a recipe's as `--set` has them."""
     own = [f"{n.removeprefix('recipe__')}={v}" for n, v in settings.items() if n.startswith("recipe__")]
     others = {n: v for n, v in settings.items() if not n.startswith("recipe__")}
     return {**others, "set": [*plan.settings["set"], *own]}
 
 
-def _told(result: Sweep, folder: Path) -> Outcome:
+def _told(result: Sweep, folder: Path) -> CommandResult:
     record = as_json({"run": str(folder), **result.to_dict()})
     if result.ended == "interrupted":
         command = resume_command(folder, "sweep")
-        return Outcome(f"{result}\ngo on with: {command}", {**record, "resume": command}, INTERRUPTED)
+        return CommandResult(f"{result}\ngo on with: {command}", {**record, "resume": command}, INTERRUPTED)
     result.report().save(folder / "report.html")
-    return Outcome(f"{result}\nreport: {printable(folder / 'report.html')}\nsweep: {printable(folder)}", record)
+    return CommandResult(f"{result}\nreport: {printable(folder / 'report.html')}\nsweep: {printable(folder)}", record)
 
 
 # -- what is swept ---------------------------------------------------------------------------------
 
 
-def swept(plan: Plan) -> dict[str, list[Any]]:
+def swept(plan: RunConfig) -> dict[str, list[Any]]:
     """The values to sweep over, by the names that `vaekit.sweep` has for them.
 
     Raises ValueError for unknown names, with the nearest, for values of another kind, and for a name given twice.
@@ -139,7 +139,7 @@ def swept(plan: Plan) -> dict[str, list[Any]]:
     return over
 
 
-def _recipes(plan: Plan) -> list[str]:
+def _recipes(plan: RunConfig) -> list[str]:
     """The recipes whose settings may be swept."""
     several = [text.partition("=")[2].split(",") for text in plan.over if text.startswith("recipe=")]
     return [name for names in several for name in names] or list(filter(None, [plan.settings["recipe"]]))

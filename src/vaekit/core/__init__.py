@@ -3,10 +3,10 @@
 from .component import COMPONENTS, Component, is_trainable, trainable_copy, type_name
 from .generators import LocalDraws, OwnGlobals, may_draw
 from .isolation import importing, isolated, public, public_methods, without_warnings
-from .messages import Batch, Draw, Pass, Scope, Terms, batch_mean, prefixed, weighted_mean
-from .noise import Noise, Recorder, Source, Still, Tape
+from .messages import Batch, ForwardContext, LatentSample, LossOutput, VAEOutput, batch_mean, prefixed, weighted_mean
+from .noise import Noise, Recorder, ReplayNoise, Source, ZeroNoise
 from .peers import ALONE, Alone, Peers, peers_of
-from .record import Bound, record, static
+from .record import FunctionalModule, record, static
 from .schedule import Cycle, Hyper, Ramp, hyper
 
 __all__ = [
@@ -14,23 +14,23 @@ __all__ = [
     "COMPONENTS",
     "Alone",
     "Batch",
-    "Bound",
+    "FunctionalModule",
     "Component",
     "Cycle",
-    "Draw",
+    "LatentSample",
     "Hyper",
     "LocalDraws",
     "Noise",
     "OwnGlobals",
-    "Pass",
+    "VAEOutput",
     "Peers",
     "Ramp",
     "Recorder",
-    "Scope",
+    "ForwardContext",
     "Source",
-    "Still",
-    "Tape",
-    "Terms",
+    "ZeroNoise",
+    "ReplayNoise",
+    "LossOutput",
     "batch_mean",
     "hyper",
     "importing",

@@ -61,7 +61,7 @@ class Component(nn.Module):
             )
         return {n: getattr(self, n) for n in names}
 
-    def settled(self, **sizes: Any) -> Self:
+    def resolve_shapes(self, **sizes: Any) -> Self:
         """This part with its open sizes filled in: itself where none is open, rebuilt otherwise.
 
         Sizes that the part does not take are ignored. Raises ValueError where a size is already fixed to another

@@ -33,7 +33,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Scope:
+class ForwardContext:
     """What a part may call but does not own: how a VampPrior reaches the encoder without sharing a submodule.
 
     encode: what the encoder reads -> evidence. posterior: what the encoder reads -> q, set by the owning Latent.
@@ -51,12 +51,12 @@ class Scope:
     peers: Peers = ALONE
 
     @classmethod
-    def of(cls, noise: Noise) -> Scope:
+    def of(cls, noise: Noise) -> ForwardContext:
         return cls(noise.randn, noise.rand, peers=peers_of(noise))
 
 
 @record
-class Draw:
+class LatentSample:
     """One draw of the latent variables per row.
 
     z: (B, *Z). log_ratio: (B,) = log p - log q on the space drawn from, so that exp(log_lik + log_ratio) is an
@@ -86,11 +86,11 @@ class Draw:
 
 
 @record
-class Pass:
+class VAEOutput:
     """One trip through the model: the draw, log p(x | z) per row (B,), the distribution p(x | z), and log p(x | z) per
     cell (B, *cells), 0 where the mask is."""
 
-    draw: Draw
+    draw: LatentSample
     log_lik: Tensor
     px: Any
     cells: Tensor | None = None
@@ -102,7 +102,7 @@ class Pass:
 
 
 @record
-class Terms:
+class LossOutput:
     """What an objective returns: a loss per player, metrics to be logged, new values of buffers."""
 
     losses: dict[str, Tensor]

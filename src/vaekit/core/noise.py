@@ -51,7 +51,7 @@ class Source:
         self.generator.set_state(value.cpu().clone())  # torch reads a view from the beginning of its storage
 
 
-class Still:
+class ZeroNoise:
     """The noise that is none: every draw becomes its distribution's centre, so that predictions are deterministic."""
 
     def __init__(self, like: Source):
@@ -84,7 +84,7 @@ class Recorder:
         return self._note("rand", shape)
 
 
-class Tape:
+class ReplayNoise:
     """Replays recorded numbers in order. Raises ValueError when asked for another shape than was recorded."""
 
     def __init__(self, tape: Sequence[Tensor]):

@@ -37,7 +37,7 @@ def record(cls: type[T]) -> type[T]:
 
 
 @record
-class Bound:
+class FunctionalModule:
     """A module's forward bound to the parameters it is called with: a network that a record can hold.
 
     The parameters are leaves, so that detaching a distribution also holds the networks inside it.
@@ -47,10 +47,10 @@ class Bound:
     module: nn.Module = static()
 
     @classmethod
-    def of(cls, module: nn.Module) -> Bound:
+    def of(cls, module: nn.Module) -> FunctionalModule:
         return cls({**dict(module.named_parameters()), **dict(module.named_buffers())}, module)
 
-    def held(self) -> Bound:
+    def held(self) -> FunctionalModule:
         """The same with its parameters held fixed: no gradient reaches them."""
         return replace(self, parameters={n: p.detach() for n, p in self.parameters.items()})
 

@@ -8,5 +8,5 @@ from .column import UnknownValueWarning as UnknownValueWarning
 from .schema import Schema as Schema
 from .series import padded as padded
 from .series import unpadded as unpadded
-from .stored import Stored as Stored
+from .stored import LazyRows as LazyRows
 from .stored import Stream as Stream

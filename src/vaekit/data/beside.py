@@ -22,7 +22,7 @@ def as_context(context: object) -> NDArray | Tensor:
 
 
 @dataclass(frozen=True)
-class Beside:
+class Covariates:
     """Labels and context of as many rows, each None where it is not given.
 
     context: classes (N,), or numbers (N, C), which are standardised, or images (N, H, W), (N, C, H, W) or
@@ -33,7 +33,7 @@ class Beside:
     context: NDArray | Tensor | None = None
 
     @classmethod
-    def of(cls, rows: int, labels: object = None, context: object = None) -> Beside:
+    def of(cls, rows: int, labels: object = None, context: object = None) -> Covariates:
         own = cls(
             None if labels is None else unmasked(labels),
             None if context is None else as_context(context),
@@ -43,10 +43,10 @@ class Beside:
                 raise ValueError(f"expected a {name} for each of the {rows} rows, got {len(given)}")
         return own
 
-    def __getitem__(self, index: Tensor) -> Beside:
+    def __getitem__(self, index: Tensor) -> Covariates:
         """Those of some rows."""
         at = index.numpy()
-        return Beside(
+        return Covariates(
             *(g if g is None else g[index if isinstance(g, Tensor) else at] for g in (self.labels, self.context))
         )
 
@@ -68,7 +68,7 @@ class Beside:
         return {"context": encoded_context(self.context, spec), "label": label}
 
 
-NOTHING = Beside()
+NOTHING = Covariates()
 """What stands beside rows that come alone."""
 
 

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..core import importing, public
 from .frames import container_of, table_digest
-from .stored import Stored
+from .stored import LazyRows
 
 Labelled = tuple[NDArray, NDArray]
 
@@ -203,7 +203,7 @@ def binarise(x: ArrayLike, seed: int = 0) -> NDArray:
 
 
 @public
-def digest(x: ArrayLike | Stored) -> str:
+def digest(x: ArrayLike | LazyRows) -> str:
     """SHA-256 (hexadecimal) of the dtype, shape and values of an array: its name in a report.
 
     The same on machines of either byte order and for any memory layout, and for rows in memory or stored, which are
@@ -211,11 +211,11 @@ def digest(x: ArrayLike | Stored) -> str:
     """
     if container_of(x) is not None:
         return table_digest(x)
-    x = x if isinstance(x, Stored) else np.asarray(x)
+    x = x if isinstance(x, LazyRows) else np.asarray(x)
     if x.dtype.hasobject:
         raise ValueError(f"digest reads arrays of plain values, got dtype {x.dtype}: convert x to numbers first")
     dtype = x.dtype.newbyteorder("<")
     sha = hashlib.sha256(f"{dtype.str} {x.shape}".encode())
-    for part in x.pieces() if isinstance(x, Stored) else [x]:
+    for part in x.pieces() if isinstance(x, LazyRows) else [x]:
         sha.update(np.ascontiguousarray(part.astype(dtype, copy=False)).reshape(-1).view(np.uint8))
     return sha.hexdigest()

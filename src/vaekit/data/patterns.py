@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from .stored import Stored
+    from .stored import LazyRows
 
 LOOKED_AT = 2**21
 """Cells that patterns are taken from, at most: of more, rows at random."""
@@ -32,7 +32,7 @@ class Patterns:
     counts: tuple[int, ...]
 
     @classmethod
-    def of(cls, x: Tensor | Stored) -> Self:
+    def of(cls, x: Tensor | LazyRows) -> Self:
         """Those of rows (N, ...), where NaN marks a missing cell."""
         generator, cells = np.random.default_rng(0), math.prod(x.shape[1:])
         if len(x) > (most := max(1, LOOKED_AT // cells)):

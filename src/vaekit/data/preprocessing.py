@@ -14,13 +14,13 @@ from torch import Tensor
 from ..paths import names_file
 from .affine import UNSEEN
 from .annotated import annotated, beside_of
-from .beside import Beside, spread
+from .beside import Covariates, spread
 from .containers import collected
 from .frames import container_of, in_order
 from .labels import Classes
 from .rows import AbstractRows, as_rows
 from .spec import DataSpec, has_gaps, pieces
-from .stored import Stored, as_data
+from .stored import LazyRows, as_data
 from .unknown import Unknown
 
 
@@ -73,7 +73,7 @@ class Preprocessor:
         rows = self.placed(data, context, spec, device=device, check=check)
         return rows if unknown is None else replace(rows, unknown=unknown)
 
-    def data(self, x: object, gaps: bool = False) -> tuple[Tensor | Stored, str]:
+    def data(self, x: object, gaps: bool = False) -> tuple[Tensor | LazyRows, str]:
         """Checked rows in the data's units, of a table its cells, and the name of their type."""
         if self.spec.schema is not None:
             return self.spec.schema.rows_of(x, self.unknown), "float32"
@@ -81,7 +81,7 @@ class Preprocessor:
 
     def placed(
         self,
-        data: Tensor | Stored,
+        data: Tensor | LazyRows,
         context: object,
         spec: DataSpec,
         *,
@@ -90,7 +90,7 @@ class Preprocessor:
     ) -> AbstractRows:
         """Rows that `data` has checked, with their context, on a device."""
         self._warn_unseen(data, spec)
-        beside = Beside.of(len(data), context=spread(context, len(data), self.spec))
+        beside = Covariates.of(len(data), context=spread(context, len(data), self.spec))
         return as_rows(data, spec, device, beside).checked(check)
 
     def check_shape(self, got: tuple[int, ...]) -> None:
@@ -122,7 +122,7 @@ class Preprocessor:
     def _is_class(self, word: str) -> bool:
         return isinstance(self.spec.context, Classes) and word in self.spec.context.levels
 
-    def _warn_unseen(self, data: Tensor | Stored, spec: DataSpec) -> None:
+    def _warn_unseen(self, data: Tensor | LazyRows, spec: DataSpec) -> None:
         """Warn of values that differ from the only one that a column had in fit."""
         counts: Counter[int] = Counter()
         for part in pieces(data) if spec.constant else ():

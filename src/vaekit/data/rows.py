@@ -18,9 +18,9 @@ from torch import Tensor
 
 from ..core import Batch
 from ..paths import naming
-from .beside import NOTHING, Beside
+from .beside import NOTHING, Covariates
 from .spec import DataSpec
-from .stored import Stored
+from .stored import LazyRows
 from .unknown import unknown_cost
 
 Index = Tensor | slice
@@ -123,7 +123,7 @@ class StoredRows(AbstractRows):
     """Rows of a stored source, read ahead by a thread. x: (N, *shape). check: of x in the model's space. context,
     label: of all rows, in memory, as in `Rows`."""
 
-    x: Stored
+    x: LazyRows
     spec: DataSpec
     device: torch.device
     dtype: torch.dtype = torch.float32
@@ -190,10 +190,12 @@ def _at(beside: Tensor | None, index: Index) -> Tensor | None:
     return beside[index if isinstance(index, slice) else index.to(beside.device)]
 
 
-def as_rows(x: Tensor | Stored, spec: DataSpec, device: torch.device | str, beside: Beside = NOTHING) -> AbstractRows:
+def as_rows(
+    x: Tensor | LazyRows, spec: DataSpec, device: torch.device | str, beside: Covariates = NOTHING
+) -> AbstractRows:
     """Rows for a device, from memory or from where they are stored, with what is given beside them."""
     given = {n: None if t is None else t.to(device) for n, t in beside.encoded(spec).items()}
-    if not isinstance(x, Stored):
+    if not isinstance(x, LazyRows):
         return Rows(x.to(device), spec, **given)
     return StoredRows(x, spec, torch.device(device), **given)
 

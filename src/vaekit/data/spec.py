@@ -19,7 +19,7 @@ from .patterns import Patterns
 from .schema import Schema
 
 if TYPE_CHECKING:
-    from .stored import Stored
+    from .stored import LazyRows
 
 Kind = Literal["binary", "bytes", "unit", "real", "count", "table"]
 
@@ -48,12 +48,12 @@ PIECE = 2**17
 """Cells looked at at a time: what is inferred from data does not take a second copy of them."""
 
 
-def pieces(x: Tensor | Stored) -> Iterator[Tensor]:
+def pieces(x: Tensor | LazyRows) -> Iterator[Tensor]:
     """All rows in order, some at a time."""
     yield from x.split(max(1, PIECE // math.prod(x.shape[1:])))
 
 
-def values(x: Tensor | Stored) -> Iterator[Tensor]:
+def values(x: Tensor | LazyRows) -> Iterator[Tensor]:
     """All that the rows hold, some cells at a time, in no order."""
     yield from pieces(x) if isinstance(x, Tensor) else x.values(PIECE)
 
@@ -73,7 +73,7 @@ def has_gaps(x: Tensor) -> bool:
     return x.is_floating_point() and bool(x.min().isnan())
 
 
-def never_seen(x: Tensor | Stored) -> tuple[int, ...]:
+def never_seen(x: Tensor | LazyRows) -> tuple[int, ...]:
     """The cells of a row, counted in order, that are missing in every row."""
     empty = torch.ones(math.prod(x.shape[1:]), dtype=torch.bool)
     for part in pieces(x):
@@ -83,7 +83,7 @@ def never_seen(x: Tensor | Stored) -> tuple[int, ...]:
     return tuple(empty.nonzero().flatten().tolist())
 
 
-def whole_numbers(x: Tensor | Stored) -> bool:
+def whole_numbers(x: Tensor | LazyRows) -> bool:
     """Whether all that is not missing is a whole number, from 0 on."""
     ranges = [value_range(part) for part in values(x)]
     return all(seen is None or (seen[0] >= 0 and seen[2]) for seen in ranges)
@@ -135,7 +135,7 @@ class DataSpec:
         return replace(self, kind="real", dtype="float64", offset=offset, scale=scale, schema=None)
 
     @classmethod
-    def infer(cls, x: Tensor | Stored, dtype: str) -> DataSpec:
+    def infer(cls, x: Tensor | LazyRows, dtype: str) -> DataSpec:
         """What rows (N, ...) of checked values hold; `dtype` is their own. They are read once, and no further than to
         the first byte that tells levels, which are 0..255 whichever are met, from two values: 0 and 1, or 0 and 255 as
         black and white images have them. Images are images whatever their type, see `is_levels`."""
@@ -237,7 +237,9 @@ class DataSpec:
             return (self.shape[-1], *self.shape[:-1])
         return (1, *self.shape) if len(self.shape) == 2 and self.is_image else self.shape
 
-    def for_likelihood(self, support: str, x: Tensor | Stored, own_layout: bool = False, series: bool = False) -> Self:
+    def for_likelihood(
+        self, support: str, x: Tensor | LazyRows, own_layout: bool = False, series: bool = False
+    ) -> Self:
         """The spec that brings rows `x` into a likelihood's support.
 
         own_layout leaves the axes of images as they are. series:
@@ -262,7 +264,7 @@ class DataSpec:
         empty = never_seen(x) if self.missing and self.schema is None else ()
         return replace(self, offset=offset, scale=scale, constant=constant, empty=empty, channels_last=last)
 
-    def _affine(self, support: str, x: Tensor | Stored, series: bool) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    def _affine(self, support: str, x: Tensor | LazyRows, series: bool) -> tuple[tuple[float, ...], tuple[float, ...]]:
         if support == "unit":
             fits = dict.fromkeys(("binary", "unit", "bytes"), (0.0, self.top))
         elif support == "signed":
@@ -292,7 +294,9 @@ class DataSpec:
         offset, scale = fits[self.kind]
         return (offset,), (scale,)
 
-    def _standardisation(self, x: Tensor | Stored, series: bool = False) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    def _standardisation(
+        self, x: Tensor | LazyRows, series: bool = False
+    ) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation: of each column for flat rows and for series, of all cells otherwise."""
         columns = self.shape[-1] if len(self.shape) == 1 or (series and len(self.shape) == 2) else 1
         mean, deviation = mean_and_deviation(part.reshape(-1, columns) for part in pieces(x))

@@ -80,7 +80,7 @@ class Stream:
 
 
 @dataclass(frozen=True, eq=False)
-class Stored:
+class LazyRows:
     """Rows of a store, all of them or those of an ascending `index`: like an array (N, ...), but read when asked for.
 
     `x[rows]`, with a slice, a mask or ascending row numbers, is another such view; `np.asarray(x)` reads it whole.
@@ -110,7 +110,7 @@ class Stored:
     def nbytes(self) -> int:
         return len(self) * self.store.row_bytes
 
-    def __getitem__(self, rows: slice | NDArray | Tensor) -> Stored:
+    def __getitem__(self, rows: slice | NDArray | Tensor) -> LazyRows:
         index = np.arange(len(self))[rows] if isinstance(rows, slice) else np.asarray(rows)
         index = np.flatnonzero(index) if index.dtype == bool and index.shape == (len(self),) else index
         if index.ndim != 1 or index.dtype.kind not in "iu" or (index[1:] <= index[:-1]).any():
@@ -184,7 +184,7 @@ class Stored:
         return torch.from_numpy(order)
 
 
-def as_data(x: object, allow_missing: bool = True) -> tuple[Tensor | Stored, str]:
+def as_data(x: object, allow_missing: bool = True) -> tuple[Tensor | LazyRows, str]:
     """Rows (N, ...), in memory and checked, or stored and checked as they are read; and the name of their type.
 
     Raises as `as_tensor` and `stored` do.
@@ -193,14 +193,14 @@ def as_data(x: object, allow_missing: bool = True) -> tuple[Tensor | Stored, str
     return as_tensor(x, allow_missing) if source is None else (source, source.dtype.name)
 
 
-def stored(x: object, allow_missing: bool = True) -> Stored | None:
+def stored(x: object, allow_missing: bool = True) -> LazyRows | None:
     """The stored source that `x` is, or names; None for an array in memory.
 
     A memory-mapped array, a path (a `.npy`, `.parquet` or `.h5ad` file, a folder of images or of `.parquet` files), a
     scipy sparse matrix, an AnnData, a map-style torch `Dataset` or a `Stream`. Raises TypeError for an iterator that is
     not wrapped in a `Stream`, and what reading the source's shape and type raises.
     """
-    if isinstance(x, Stored):
+    if isinstance(x, LazyRows):
         return replace(x, allow_missing=allow_missing)
     if isinstance(x, (IterableDataset, Iterator)):
         raise TypeError(
@@ -221,7 +221,7 @@ def stored(x: object, allow_missing: bool = True) -> Stored | None:
         store = Items(x)
     else:
         store = None
-    return None if store is None else Stored(store, allow_missing=allow_missing)
+    return None if store is None else LazyRows(store, allow_missing=allow_missing)
 
 
 def _named(path: Path) -> Store:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .rows import AbstractRows
 from .spec import PIECE
-from .stored import Stored
+from .stored import LazyRows
 
 KEPT = 16_384
 """Fingerprints that are kept at most."""
@@ -82,12 +82,12 @@ class TrainedRows:
         return cls(numbers[2:], int(numbers[0]), float(numbers[1]) / 1e6)
 
 
-def fingerprints(x: Tensor | Stored) -> NDArray:
+def fingerprints(x: Tensor | LazyRows) -> NDArray:
     """(N,), whole numbers below 2^32: of the values of each row in fp64, whatever type they are held in."""
     return np.concatenate([_hashed(part) for part in _parts(x)] or [np.zeros(0, np.int64)])
 
 
-def _parts(x: Tensor | Stored) -> Iterator[NDArray]:
+def _parts(x: Tensor | LazyRows) -> Iterator[NDArray]:
     for part in x.split(max(1, min(CHUNK, PIECE // math.prod(x.shape[1:])))):
         values = part.flatten(1) if part.dim() > 1 else part.unsqueeze(1)
         yield values.cpu().double().numpy() + 0.0  # one zero, not two

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from ..core import Bound, Scope
+from ..core import ForwardContext, FunctionalModule
 
 LOG_2PI = math.log(2 * math.pi)
 
@@ -34,15 +34,15 @@ class Distribution:
     def log_prob(self, x: Tensor) -> Tensor:
         raise NotImplementedError
 
-    def draw(self, scope: Scope, rows: int | None = None) -> Tensor:
+    def draw(self, scope: ForwardContext, rows: int | None = None) -> Tensor:
         """One draw per row; `rows` is how many, for parameters without a batch dimension."""
         raise NotImplementedError
 
-    def draw_missing(self, scope: Scope) -> Tensor:
+    def draw_missing(self, scope: ForwardContext) -> Tensor:
         """One draw per row of cells that are known to be missing, where that says something of what they hold."""
         return self.draw(scope)
 
-    def draw_with_log_density(self, scope: Scope, rows: int | None = None) -> tuple[Tensor, Tensor]:
+    def draw_with_log_density(self, scope: ForwardContext, rows: int | None = None) -> tuple[Tensor, Tensor]:
         """A draw and its log-density (B,): a family that knows it without looking back from z says so here."""
         z = self.draw(scope, rows)
         return z, self.log_density(z)
@@ -80,7 +80,7 @@ class Distribution:
 
     def map(self, f: Callable[[Tensor], Tensor]) -> Self:
         """`f` on every parameter that has rows (networks inside the record are left as they are)."""
-        leaves, structure = pytree.tree_flatten(self, is_leaf=lambda leaf: isinstance(leaf, Bound))
+        leaves, structure = pytree.tree_flatten(self, is_leaf=lambda leaf: isinstance(leaf, FunctionalModule))
         return pytree.tree_unflatten([f(t) if isinstance(t, Tensor) else t for t in leaves], structure)
 
     def detach(self) -> Self:

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from ..core import Bound, Scope, record, static
+from ..core import ForwardContext, FunctionalModule, record, static
 from .base import Distribution
 from .levels import Categorical
 
@@ -20,7 +20,7 @@ class CodeGrid(Distribution):
     it only. log_prob takes one pass of the network, a draw as many as the grid has places.
     """
 
-    network: Bound
+    network: FunctionalModule
     grid: tuple[int, ...] = static()
     codes: int = static()
 
@@ -31,7 +31,7 @@ class CodeGrid(Distribution):
     def log_prob(self, x: Tensor) -> Tensor:
         return Categorical(self._logits(x)).log_prob(x)
 
-    def draw(self, scope: Scope, rows: int | None = None) -> Tensor:
+    def draw(self, scope: ForwardContext, rows: int | None = None) -> Tensor:
         """(rows, *grid), whole numbers; a place takes the code at which the sum of its probabilities passes u."""
         u = scope.rand((rows or 1, math.prod(self.grid)))
         place = torch.arange(u.shape[1], device=u.device)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..core import Scope, record, static
+from ..core import ForwardContext, record, static
 from .base import Distribution
 from .levels import gumbel_argmax
 
@@ -77,7 +77,7 @@ class WarpedLogistics(Distribution):
         log_width = (high - low).log() - self.log_scale
         return self.logits + log_between((low - self.loc) * rate, (high - self.loc) * rate, log_width)
 
-    def _score(self, scope: Scope) -> Tensor:
+    def _score(self, scope: ForwardContext) -> Tensor:
         """(B, D): a draw of y."""
         chosen = gumbel_argmax(self._weights(), scope).unsqueeze(-1)
         loc, log_scale = (t.gather(-1, chosen).squeeze(-1) for t in (self.loc, self.log_scale))
@@ -118,7 +118,7 @@ class WarpedLogistics(Distribution):
         u = unwarped(self.knots, self.scores, y)
         return u.exp() if self.positive else u
 
-    def draw(self, scope: Scope, rows: int | None = None) -> Tensor:
+    def draw(self, scope: ForwardContext, rows: int | None = None) -> Tensor:
         return self._values(self._score(scope))
 
     @property
@@ -204,7 +204,7 @@ class Ordinals(Distribution):
         logits = self.logits
         return logits.gather(-1, x.long().expand(logits.shape[:-1]).unsqueeze(-1)).squeeze(-1)
 
-    def draw(self, scope: Scope, rows: int | None = None) -> Tensor:
+    def draw(self, scope: ForwardContext, rows: int | None = None) -> Tensor:
         return gumbel_argmax(self.logits, scope).to(self.loc.dtype)
 
     @property

@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor
 
-from ..core import Scope, record, static
+from ..core import ForwardContext, record, static
 from .base import Distribution, broadcast, per_row
 from .unit import horner
 
@@ -35,7 +35,7 @@ class Poisson(Distribution):
         deviance = torch.where(x > 0, some * excess((rate - some) / some, rate / some), rate)
         return -stirling_rest(x) - deviance
 
-    def draw(self, scope: Scope, rows: int | None = None) -> Tensor:
+    def draw(self, scope: ForwardContext, rows: int | None = None) -> Tensor:
         return poisson_quantile(scope.rand(per_row(self.log_rate.shape, rows)), self.mean)
 
     @property
@@ -68,7 +68,7 @@ class NegativeBinomial(Distribution):
         combinations = stirling_rest(x + theta) - stirling_rest(theta) - stirling_rest(x)
         return combinations - torch.log1p(x / theta) - deviance
 
-    def draw(self, scope: Scope, rows: int | None = None) -> Tensor:
+    def draw(self, scope: ForwardContext, rows: int | None = None) -> Tensor:
         theta = bounded_exp(self.log_theta).expand(self._shape)
         gamma = draw_gamma(theta.expand(per_row(self._shape, rows)), scope)
         return poisson_quantile(scope.rand(gamma.shape), self.mean * gamma / theta)
@@ -111,7 +111,7 @@ class Multinomial(Distribution):
         surprise = torch.where(x > 0, some * ((some / words.clamp(min=1)).log() - log_p), 0.0)
         return stirling_rest(words.squeeze(1)) - (stirling_rest(x) + surprise).sum(1)
 
-    def draw(self, scope: Scope, rows: int | None = None) -> Tensor:
+    def draw(self, scope: ForwardContext, rows: int | None = None) -> Tensor:
         u = scope.rand((len(self.logits), self.total))
         below = self.logits.flatten(1).softmax(1).cumsum(1)
         words = torch.searchsorted(below, u * below[:, -1:]).clamp(max=below.shape[1] - 1)
@@ -161,7 +161,7 @@ def poisson_quantile(u: Tensor, rate: Tensor) -> Tensor:
     return high
 
 
-def draw_gamma(shape: Tensor, scope: Scope) -> Tensor:
+def draw_gamma(shape: Tensor, scope: ForwardContext) -> Tensor:
     """One gamma(shape, 1) per cell: the first accepted of a fixed number of proposals.
 
     Each is accepted with probability >= .95; that none is (below 1e-10), the first stands in.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..core import Bound, Scope, record
+from ..core import ForwardContext, FunctionalModule, record
 from .base import Distribution, sum_cells
 from .elementwise import Affine
 from .normal import Normal
@@ -22,7 +22,7 @@ class CouplingFlow(Distribution):
 
     base: Normal
     context: Tensor
-    layers: tuple[Bound, ...]
+    layers: tuple[FunctionalModule, ...]
 
     def _layer(self, index: int, z: Tensor) -> tuple[Tensor, Affine]:
         """The numbers of a layer, zero (the identity) for the dimensions that it keeps, and the map that reads them."""
@@ -33,10 +33,10 @@ class CouplingFlow(Distribution):
         numbers = self.layers[index](read) * moved.repeat(2)
         return numbers, Affine.of_layers((len(self.layers) + 1) // 2)
 
-    def draw(self, scope: Scope, rows: int | None = None) -> Tensor:
+    def draw(self, scope: ForwardContext, rows: int | None = None) -> Tensor:
         return self.draw_with_log_density(scope, rows)[0]
 
-    def draw_with_log_density(self, scope: Scope, rows: int | None = None) -> tuple[Tensor, Tensor]:
+    def draw_with_log_density(self, scope: ForwardContext, rows: int | None = None) -> tuple[Tensor, Tensor]:
         z = self.base.draw(scope, rows)
         log_q = sum_cells(self.base.log_prob(z), z.dim() - 1)
         for index in range(len(self.layers)):

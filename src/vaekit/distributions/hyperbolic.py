@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-from ..core import Scope, record, static
+from ..core import ForwardContext, record, static
 from .base import LOG_2PI, Distribution, per_row
 from .spherical import unit
 
@@ -76,10 +76,10 @@ class WrappedNormal(Distribution):
         bent = log_sinh_ratio(math.sqrt(self.c) * norm(y).squeeze(-1))
         return flat - (size - 1) * bent + size * (math.log(2) - there.log())
 
-    def draw(self, scope: Scope, rows: int | None = None) -> Tensor:
+    def draw(self, scope: ForwardContext, rows: int | None = None) -> Tensor:
         return self.draw_with_log_density(scope, rows)[0]
 
-    def draw_with_log_density(self, scope: Scope, rows: int | None = None) -> tuple[Tensor, Tensor]:
+    def draw_with_log_density(self, scope: ForwardContext, rows: int | None = None) -> tuple[Tensor, Tensor]:
         y = self.scale * scope.randn(per_row(self.loc.shape, rows))
         w, c = from_tangent(y, self.c), self.c
         along = (self.loc * w).sum(-1, keepdim=True)
@@ -110,7 +110,7 @@ class UniformBall(Distribution):
         volume = size / 2 * math.log(math.pi) - math.lgamma(size / 2 + 1) + size * math.log(self.radius)
         return torch.zeros_like(x[..., 0]) - volume
 
-    def draw(self, scope: Scope, rows: int | None = None) -> Tensor:
+    def draw(self, scope: ForwardContext, rows: int | None = None) -> Tensor:
         shape = per_row(self.zero.shape, rows)
         far = scope.rand((*shape[:-1], 1)) ** (1 / shape[-1])
         return self.radius * far * unit(scope.randn(shape))

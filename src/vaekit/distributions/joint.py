@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..core import Scope, record, static
+from ..core import ForwardContext, record, static
 from .base import Distribution
 
 
@@ -26,7 +26,7 @@ class Joint(Distribution):
         columns = x.split(self.sizes, -1)
         return torch.cat([part.log_prob(own) for part, own in zip(self.parts, columns, strict=True)], -1)
 
-    def draw(self, scope: Scope, rows: int | None = None) -> Tensor:
+    def draw(self, scope: ForwardContext, rows: int | None = None) -> Tensor:
         return self._beside(lambda part: part.draw(scope, rows))
 
     @property
@@ -46,7 +46,7 @@ class Joint(Distribution):
         each = zip(self.parts, x.split(self.sizes, -1), masks, strict=True)
         return torch.cat([part.log_cells(own, seen) for part, own, seen in each], -1)
 
-    def draw_missing(self, scope: Scope) -> Tensor:
+    def draw_missing(self, scope: ForwardContext) -> Tensor:
         return self._beside(lambda part: part.draw_missing(scope))
 
     @property

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from ..core import Bound, Scope, record, static
+from ..core import ForwardContext, FunctionalModule, record, static
 from .base import Distribution, per_row
 
 
@@ -20,13 +20,13 @@ class Judged(Distribution):
     apart = False
 
     centre: Tensor
-    loss: Callable[[Tensor, Tensor, Bound | None], Tensor] = static()
-    network: Bound | None = None
+    loss: Callable[[Tensor, Tensor, FunctionalModule | None], Tensor] = static()
+    network: FunctionalModule | None = None
 
     def log_prob(self, x: Tensor) -> Tensor:
         return -self.loss(self.centre, x, self.network)
 
-    def draw(self, scope: Scope, rows: int | None = None) -> Tensor:
+    def draw(self, scope: ForwardContext, rows: int | None = None) -> Tensor:
         """The centre itself."""
         return self.centre.expand(per_row(self.centre.shape, rows))
 

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from ..core import Scope, record
+from ..core import ForwardContext, record
 from .base import LOG_2PI, Distribution, closed_form, per_row
 from .normal import Normal
 
@@ -22,7 +22,7 @@ class Laplace(Distribution):
     def log_prob(self, x: Tensor) -> Tensor:
         return -(x - self.loc).abs() / self.scale - self.scale.log() - math.log(2)
 
-    def draw(self, scope: Scope, rows: int | None = None) -> Tensor:
+    def draw(self, scope: ForwardContext, rows: int | None = None) -> Tensor:
         u = scope.rand(per_row(self.loc.shape, rows)) - 0.5
         outside = (1 - 2 * u.abs()).clamp(min=torch.finfo(u.dtype).tiny)
         return self.loc - self.scale * u.sign() * outside.log()

@@ -6,12 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..core import Scope, record, static
+from ..core import ForwardContext, record, static
 from .base import Distribution, broadcast, per_row
 from .mixture import gumbel
 
 
-def gumbel_argmax(logits: Tensor, scope: Scope, rows: int | None = None) -> Tensor:
+def gumbel_argmax(logits: Tensor, scope: ForwardContext, rows: int | None = None) -> Tensor:
     """One index per leading cell, drawn with probabilities `softmax(logits)` over the last dimension."""
     return (logits + gumbel(scope.rand(per_row(logits.shape, rows)))).argmax(-1)
 
@@ -31,7 +31,7 @@ class Categorical(Distribution):
         chosen = self.logits.expand(*shape, self.logits.shape[-1]).gather(-1, index).squeeze(-1)
         return chosen - self.logits.logsumexp(-1)
 
-    def draw(self, scope: Scope, rows: int | None = None) -> Tensor:
+    def draw(self, scope: ForwardContext, rows: int | None = None) -> Tensor:
         return gumbel_argmax(self.logits, scope, rows).to(self.logits.dtype)
 
     @property
@@ -83,7 +83,7 @@ class DiscretisedLogisticMixture(Distribution):
         mass = below + above + torch.where(bottom | top, 0.0, width)
         return (self.logits.log_softmax(-1) + mass).logsumexp(-1)
 
-    def draw(self, scope: Scope, rows: int | None = None) -> Tensor:
+    def draw(self, scope: ForwardContext, rows: int | None = None) -> Tensor:
         chosen = gumbel_argmax(self.logits, scope, rows).unsqueeze(-1)
         u = scope.rand(chosen.shape)
         noise = torch.logit(u, torch.finfo(u.dtype).eps)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..core import Scope, record, static
+from ..core import ForwardContext, record, static
 from .base import Distribution
 from .counts import NegativeBinomial
 
@@ -31,7 +31,7 @@ class ZeroInflated(Distribution):
         counted = self.inner.log_prob(x) - F.softplus(self.logits)
         return torch.where(x > 0, counted, torch.logaddexp(-F.softplus(-self.logits), counted))
 
-    def draw(self, scope: Scope, rows: int | None = None) -> Tensor:
+    def draw(self, scope: ForwardContext, rows: int | None = None) -> Tensor:
         x = self.inner.draw(scope, rows)
         return torch.where(scope.rand(x.shape) < self.logits.sigmoid(), 0.0, x)
 
@@ -103,7 +103,7 @@ class Library(Distribution):
         px = self.at(self.own_library(x, mask))
         return px.log_prob(x) if mask is None else px.log_prob(torch.where(mask > 0, x, 0.0)) * mask
 
-    def draw(self, scope: Scope, rows: int | None = None) -> Tensor:
+    def draw(self, scope: ForwardContext, rows: int | None = None) -> Tensor:
         log_library = self.log_library
         if self.observed:
             log_library = log_library + self.spread * scope.randn(self.log_library.shape)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..core import Bound, Scope, record, static
+from ..core import ForwardContext, FunctionalModule, record, static
 from .base import Distribution, sum_cells
 from .elementwise import soft_clamp
 from .normal import Normal
@@ -24,12 +24,12 @@ class Marginal(Distribution):
     lower bound on average. scope: where the draws of u come from.
     """
 
-    encoder: Bound
-    decoder: Bound
+    encoder: FunctionalModule
+    decoder: FunctionalModule
     scale: Tensor
     shift: Tensor
     spread: Tensor
-    scope: Scope = static()
+    scope: ForwardContext = static()
 
     def _prior(self) -> Normal:
         return Normal(torch.zeros_like(self.shift), torch.ones_like(self.shift))
@@ -44,7 +44,7 @@ class Marginal(Distribution):
         u, log_q = q.draw_with_log_density(self.scope)
         return sum_cells(self._given(u).log_prob(x)) + self._prior().log_density(u) - log_q
 
-    def draw(self, scope: Scope, rows: int | None = None) -> Tensor:
+    def draw(self, scope: ForwardContext, rows: int | None = None) -> Tensor:
         u = self._prior().draw(scope, 1 if rows is None else rows)
         return self._given(u).draw(scope)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..core import Scope, record
+from ..core import ForwardContext, record
 from .base import Distribution
 
 
@@ -37,7 +37,7 @@ class Mixture(Distribution):
         """(..., K): the log-probability of each component given a row."""
         return self._each(x).log_softmax(-1)
 
-    def draw(self, scope: Scope, rows: int | None = None) -> Tensor:
+    def draw(self, scope: ForwardContext, rows: int | None = None) -> Tensor:
         n = rows if rows is not None else self.components.mean.shape[0]
         noise = gumbel(scope.rand((n, self.log_weights.shape[-1])))
         chosen = (self.log_weights + noise).argmax(1)

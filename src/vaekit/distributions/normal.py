@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..core import Scope, record
+from ..core import ForwardContext, record
 from .base import LOG_2PI, Distribution, closed_form, per_row
 
 
@@ -19,7 +19,7 @@ class Normal(Distribution):
     def log_prob(self, x: Tensor) -> Tensor:
         return -0.5 * ((x - self.loc) / self.scale).square() - self.scale.log() - 0.5 * LOG_2PI
 
-    def draw(self, scope: Scope, rows: int | None = None) -> Tensor:
+    def draw(self, scope: ForwardContext, rows: int | None = None) -> Tensor:
         return self.loc + self.scale * scope.randn(per_row(self.loc.shape, rows))
 
     @property
@@ -57,7 +57,7 @@ class MultivariateNormal(Distribution):
     def _log_det(self) -> Tensor:
         return self.scale_tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)
 
-    def draw(self, scope: Scope, rows: int | None = None) -> Tensor:
+    def draw(self, scope: ForwardContext, rows: int | None = None) -> Tensor:
         noise = scope.randn(per_row(self.loc.shape, rows))
         return self.loc + (self.scale_tril @ noise.unsqueeze(-1)).squeeze(-1)
 
@@ -100,7 +100,7 @@ class LowRankNormal(Distribution):
         distance = y.square().sum(-1) - within.square().sum(-1)
         return -0.5 * distance - self._log_det(lower) - 0.5 * self.loc.shape[-1] * LOG_2PI
 
-    def draw(self, scope: Scope, rows: int | None = None) -> Tensor:
+    def draw(self, scope: ForwardContext, rows: int | None = None) -> Tensor:
         shape = per_row(self.loc.shape, rows)
         own, shared = scope.randn(shape), scope.randn((*shape[:-1], self.factor.shape[-1]))
         return self.loc + self.scale * own + (self.factor @ shared.unsqueeze(-1)).squeeze(-1)
@@ -141,7 +141,7 @@ class AutoregressiveNormal(Distribution):
         apart = (x - self.alpha * self.before(x)).square() / self._variances
         return -0.5 * (apart + self._variances.log() + LOG_2PI).sum((-2, -1))
 
-    def draw(self, scope: Scope, rows: int | None = None) -> Tensor:
+    def draw(self, scope: ForwardContext, rows: int | None = None) -> Tensor:
         first, *others = (self._variances.sqrt() * scope.randn(per_row(self.zero.shape, rows))).unbind(-2)
         drawn = [first]
         for noise in others:
@@ -164,7 +164,7 @@ class Delta(Distribution):
     def log_prob(self, x: Tensor) -> Tensor:
         raise ValueError("a point mass has no density: use an objective that needs none")
 
-    def draw(self, scope: Scope, rows: int | None = None) -> Tensor:
+    def draw(self, scope: ForwardContext, rows: int | None = None) -> Tensor:
         return self.loc if rows is None else self.loc.expand(rows, *self.loc.shape)
 
     @property

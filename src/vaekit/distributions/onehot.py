@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..core import Scope, record, static
+from ..core import ForwardContext, record, static
 from .base import Distribution, closed_form, per_row, straight_through
 from .mixture import gumbel
 
@@ -28,7 +28,7 @@ class OneHot(Distribution):
         x = x.unflatten(-1, self.logits.shape[-2:])
         return (x * self.logits.log_softmax(-1)).sum(-1)
 
-    def draw(self, scope: Scope, rows: int | None = None) -> Tensor:
+    def draw(self, scope: ForwardContext, rows: int | None = None) -> Tensor:
         noisy = self.logits + gumbel(scope.rand(per_row(self.logits.shape, rows)))
         if self.temperature is None:
             return self._hard(noisy)

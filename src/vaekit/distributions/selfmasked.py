@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from ..core import Scope, record
+from ..core import ForwardContext, record
 from .base import Distribution
 from .mixture import gumbel
 from .normal import Normal
@@ -65,10 +65,10 @@ class SelfMaskedNormal(Distribution):
     def log_cells(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         return self.log_prob(x) if mask is None else torch.where(mask > 0, self.log_prob(x), self.log_missing)
 
-    def draw(self, scope: Scope, rows: int | None = None) -> Tensor:
+    def draw(self, scope: ForwardContext, rows: int | None = None) -> Tensor:
         return self._x.draw(scope, rows)
 
-    def draw_missing(self, scope: Scope) -> Tensor:
+    def draw_missing(self, scope: ForwardContext) -> Tensor:
         """One of 64 draws of x, with a chance in proportion to p(s = 0 | x)."""
         x = self.loc.unsqueeze(-1) + self.scale.unsqueeze(-1) * scope.randn((*self.loc.shape, CANDIDATES))
         keys = logsigmoid(-self.offset.unsqueeze(-1) - self.slope.unsqueeze(-1) * x) + gumbel(scope.rand(x.shape))

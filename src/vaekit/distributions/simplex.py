@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..core import Scope, record
+from ..core import ForwardContext, record
 from .base import LOG_2PI, Distribution, closed_form, per_row
 
 
@@ -39,10 +39,10 @@ class LogisticNormal(Distribution):
         common = (w * away).sum(-1, keepdim=True) / w.sum(-1, keepdim=True)
         return (w * (away - common).square()).sum(-1)
 
-    def draw(self, scope: Scope, rows: int | None = None) -> Tensor:
+    def draw(self, scope: ForwardContext, rows: int | None = None) -> Tensor:
         return self.draw_with_log_density(scope, rows)[0]
 
-    def draw_with_log_density(self, scope: Scope, rows: int | None = None) -> tuple[Tensor, Tensor]:
+    def draw_with_log_density(self, scope: ForwardContext, rows: int | None = None) -> tuple[Tensor, Tensor]:
         log_z = (self.loc + self.scale * scope.randn(per_row(self.loc.shape, rows))).log_softmax(-1)
         return log_z.exp(), self._log_density(log_z)
 

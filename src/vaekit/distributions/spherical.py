@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from ..core import Scope, record
+from ..core import ForwardContext, record
 from .base import Distribution, closed_form, per_row
 from .bessel import bessel, gamma_gap
 
@@ -40,7 +40,7 @@ class UniformSphere(Distribution):
     def log_prob(self, x: Tensor) -> Tensor:
         return torch.zeros_like(x[..., 0]) - log_area(self.zero.shape[-1])
 
-    def draw(self, scope: Scope, rows: int | None = None) -> Tensor:
+    def draw(self, scope: ForwardContext, rows: int | None = None) -> Tensor:
         return unit(scope.randn(per_row(self.zero.shape, rows)))
 
     @property
@@ -82,10 +82,10 @@ class Rotational(Distribution):
         profile = self.profile((x - self.loc).square().sum(-1) / 4)
         return profile - self.log_scale - log_area(self.loc.shape[-1])
 
-    def draw(self, scope: Scope, rows: int | None = None) -> Tensor:
+    def draw(self, scope: ForwardContext, rows: int | None = None) -> Tensor:
         return self.draw_with_log_density(scope, rows)[0]
 
-    def draw_with_log_density(self, scope: Scope, rows: int | None = None) -> tuple[Tensor, Tensor]:
+    def draw_with_log_density(self, scope: ForwardContext, rows: int | None = None) -> tuple[Tensor, Tensor]:
         size = self.loc.shape[-1]
         u = scope.rand(per_row(self.concentration.shape, rows))
         noise = scope.randn((*u.shape, size - 1))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from ..core import Bound, Scope, record, static
+from ..core import ForwardContext, FunctionalModule, record, static
 from .base import Distribution, sum_cells
 from .elementwise import Elementwise, soft_clamp
 from .normal import Normal
@@ -212,7 +212,7 @@ class Autoregressive:
     """
 
     context: Tensor
-    network: Bound
+    network: FunctionalModule
     elementwise: Elementwise = static()
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
@@ -270,10 +270,10 @@ class Flow(Distribution):
     base: Normal
     transforms: tuple[Transform, ...]
 
-    def draw(self, scope: Scope, rows: int | None = None) -> Tensor:
+    def draw(self, scope: ForwardContext, rows: int | None = None) -> Tensor:
         return self.draw_with_log_density(scope, rows)[0]
 
-    def draw_with_log_density(self, scope: Scope, rows: int | None = None) -> tuple[Tensor, Tensor]:
+    def draw_with_log_density(self, scope: ForwardContext, rows: int | None = None) -> tuple[Tensor, Tensor]:
         z = self.base.draw(scope, rows)
         log_q = sum_cells(self.base.log_prob(z), z.dim() - 1)
         for transform in self.transforms:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..core import Scope, record, static
+from ..core import ForwardContext, record, static
 from .base import Distribution, closed_form, per_row, straight_through
 
 SINHC = (1 / 6, -1 / 180, 1 / 2835, -1 / 37800, 1 / 467775, -691 / 3831077250, 2 / 127702575)
@@ -30,7 +30,7 @@ class Bernoulli(Distribution):
         # The fastest exact form of those tried on CPU, forward and backward together.
         return (x - 1) * self.logits + F.logsigmoid(self.logits)
 
-    def draw(self, scope: Scope, rows: int | None = None) -> Tensor:
+    def draw(self, scope: ForwardContext, rows: int | None = None) -> Tensor:
         u = scope.rand(per_row(self.logits.shape, rows))
         hard = (u < self.mean).to(self.logits.dtype)
         if self.temperature is None:
@@ -72,7 +72,7 @@ class ContinuousBernoulli(Distribution):
     def log_prob(self, x: Tensor) -> Tensor:
         return (x - 0.5) * self.logits - log_sinhc(self.logits / 2)
 
-    def draw(self, scope: Scope, rows: int | None = None) -> Tensor:
+    def draw(self, scope: ForwardContext, rows: int | None = None) -> Tensor:
         """The inverse of the cdf `expm1(l x) / expm1(l)` at one uniform per cell, reparameterised."""
         u = scope.rand(per_row(self.logits.shape, rows))
         eps = torch.finfo(u.dtype).eps

@@ -30,7 +30,7 @@ from ..training.callbacks import Callback, check_callbacks
 from ..training.config import VAEConfig
 from ..training.display import display_for
 from ..training.fitting import Display, Silent
-from ..training.history import CUT, Course
+from ..training.history import CUT, TrainingResult
 from ..training.jobs import Job, train_learner, train_prior
 from ..training.splitting import Split, split
 from ..training.stacks import train_seeds
@@ -267,7 +267,7 @@ def _trained(
     rows, held = parts.rows, parts.held
     if config.several_seeds:
         members = train_seeds(config, rows, held, job)
-        trained: list[tuple[Any, VAEConfig, Course]] = [(m.learner, m.config, m.course) for m in members]
+        trained: list[tuple[Any, VAEConfig, TrainingResult]] = [(m.learner, m.config, m.course) for m in members]
         trained[0] = (trained[0][0], config, trained[0][2])
     else:
         if before is None:

@@ -22,7 +22,7 @@ from .health import health as health
 from .independent import Independent as Independent
 from .likelihood import RowScores as RowScores
 from .likelihood import score_rows as score_rows
-from .metric import Figure as Figure
+from .metric import Metric as Metric
 from .protocol import Protocol as Protocol
 from .result import Evaluation as Evaluation
 from .rows import evaluate_rows as evaluate_rows
@@ -30,4 +30,4 @@ from .tables import TableJudgement as TableJudgement
 from .tables import judge_table as judge_table
 from .verdicts import Verdict as Verdict
 from .verdicts import diagnose as diagnose
-from .watch import Watch as Watch
+from .watch import ProgressMonitor as ProgressMonitor

@@ -9,16 +9,16 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ..core import Noise, Scope, Source, public
+from ..core import ForwardContext, Noise, Source, public
 from ..data.rows import AbstractRows
 from ..distributions import sum_cells
 from ..model import VAEModule
 from ..networks import evaluating
 from .likelihood import BUDGET
-from .metric import Figure
+from .metric import Metric
 from .observed import Observed
 from .result import Evaluation
-from .watch import Stopped, Watch
+from .watch import ProgressMonitor, Stopped
 
 PILOT = 4
 """Chains per row that only find the step sizes: what is measured must not decide how it is measured."""
@@ -49,7 +49,9 @@ class Annealing:
     steps: int = 10
     passed: Callable[[], None] = lambda: None
 
-    def forward(self, log: Density, z: Tensor, scope: Scope, sizes: Sequence[Tensor] | None) -> tuple[Tensor, list]:
+    def forward(
+        self, log: Density, z: Tensor, scope: ForwardContext, sizes: Sequence[Tensor] | None
+    ) -> tuple[Tensor, list]:
         """From z ~ p(z): log w (chains,), whose mean of exp is p(x), and the step sizes in use.
 
         sizes: of each temperature; None: found on the way.
@@ -66,7 +68,7 @@ class Annealing:
                 size = size * torch.exp(0.1 * (accepted - WANTED)).reshape(size.shape)
         return log_w, used
 
-    def backward(self, log: Density, z: Tensor, scope: Scope, sizes: Sequence[Tensor]) -> Tensor:
+    def backward(self, log: Density, z: Tensor, scope: ForwardContext, sizes: Sequence[Tensor]) -> Tensor:
         """From z ~ p(z | x): log w (chains,), whose mean of exp(-log w) is 1 / p(x)."""
         log_w = z.new_zeros(len(z), dtype=torch.float64)
         for t in reversed(range(1, len(self.betas))):
@@ -75,7 +77,7 @@ class Annealing:
             log_w = log_w + (self.betas[t] - self.betas[t - 1]) * log(z)[1].double()
         return log_w
 
-    def move(self, log: Density, z: Tensor, beta: float, size: Tensor, scope: Scope) -> tuple[Tensor, Tensor]:
+    def move(self, log: Density, z: Tensor, beta: float, size: Tensor, scope: ForwardContext) -> tuple[Tensor, Tensor]:
         """One trajectory (Neal 2011, arXiv:1206.1901), and the probability that it was accepted with."""
 
         def energy_and_force(z: Tensor) -> tuple[Tensor, Tensor]:
@@ -114,7 +116,7 @@ class _Rows:
         """Of each row, the copies of one row B apart."""
         return t if t is None else t.repeat(chains, *[1] * (t.dim() - 1))
 
-    def scope(self, chains: int) -> Scope:
+    def scope(self, chains: int) -> ForwardContext:
         return self.model.prior_scope(self.noise, self.model.read(self._copies(self.context, chains)))
 
     def densities(self, chains: int) -> Density:
@@ -170,7 +172,7 @@ def annealed(
     steps: int = 10,
     seed: int = 0,
     most: int | None = None,
-    watch: Watch | None = None,
+    watch: ProgressMonitor | None = None,
 ) -> Tensor:
     """(N,), nats: log p(x) of each row (of the first `most`) by annealed importance sampling, in the data's units.
 
@@ -185,7 +187,7 @@ def annealed(
     count = len(rows) if most is None else min(most, len(rows))
     what, passes = f"annealing {count:,} rows", 2 * betas * -(-count // size)
     some = rows.stream(slice(start, min(start + size, count)) for start in range(0, count, size))
-    with evaluating(model), (watch or Watch()).over(what, passes) as passed:
+    with evaluating(model), (watch or ProgressMonitor()).over(what, passes) as passed:
         anneal = Annealing(temperatures(betas), steps, passed)
         try:
             for batch in Observed(model, some):
@@ -207,9 +209,9 @@ class Bracket:
     upper: Tensor
 
     @property
-    def gap(self) -> Figure:
+    def gap(self) -> Metric:
         """How far the two are apart: what either may be wrong by on average."""
-        return Figure.mean(self.upper - self.lower, "nats", "upper less lower bound of log p(x)")
+        return Metric.mean(self.upper - self.lower, "nats", "upper less lower bound of log p(x)")
 
 
 @public
@@ -223,7 +225,7 @@ def bracket(
     steps: int = 10,
     seed: int = 0,
     context: Tensor | None = None,
-    watch: Watch | None = None,
+    watch: ProgressMonitor | None = None,
 ) -> Bracket:
     """Bidirectional Monte Carlo: log p(x) between two bounds, for rows drawn from the model, in the model's space.
 
@@ -239,12 +241,15 @@ def bracket(
     size = _at_once(model, math.prod(model.likelihood.shape), chains)
     parts = [min(size, rows - start) for start in range(0, rows, size)]
     given = [None] * len(parts) if context is None else context.split(size)
-    with evaluating(model), (watch or Watch()).over(f"bracketing {rows:,} rows", 3 * betas * len(parts)) as passed:
+    with (
+        evaluating(model),
+        (watch or ProgressMonitor()).over(f"bracketing {rows:,} rows", 3 * betas * len(parts)) as passed,
+    ):
         anneal = Annealing(temperatures(betas), steps, passed)
         try:
             for count, own in zip(parts, given):
                 z = model.generate(count, noise, own)
-                some = _Rows(model, model.decode(z, own).draw(Scope.of(noise)), None, own, noise)
+                some = _Rows(model, model.decode(z, own).draw(ForwardContext.of(noise)), None, own, noise)
                 sizes = some.sizes(anneal, chains)
                 below = some.lower(anneal, chains, sizes)
                 upper.append(anneal.backward(some.densities(1), z, some.scope(1), [s[:count] for s in sizes]))
@@ -265,7 +270,7 @@ def with_annealing(
     *,
     betas: int = 500,
     seed: int = 0,
-    watch: Watch | None = None,
+    watch: ProgressMonitor | None = None,
 ) -> Evaluation:
     """The evaluation with figures by annealing: of the first `ais` rows, and of so many rows of the model's own."""
     settings = {"betas": betas, "seed": seed, "watch": watch}
@@ -273,8 +278,8 @@ def with_annealing(
     if ais and not stopped:
         found = annealed(model, rows, most=ais, **settings)
         bound, what = evaluation.per_row["log_likelihood"][: len(found)], f"of the first {len(found):,} rows"
-        figures["ais"] = Figure.mean(found, "nats", f"log p(x) {what}, by annealed importance sampling")
-        figures["ais_gain"] = Figure.mean(
+        figures["ais"] = Metric.mean(found, "nats", f"log p(x) {what}, by annealed importance sampling")
+        figures["ais_gain"] = Metric.mean(
             found - bound, "nats", f"the same less the bound {what}, k = {evaluation.draws}"
         )
         stopped = len(found) < min(ais, len(rows))
@@ -286,7 +291,7 @@ def with_annealing(
         units = rows.spec.log_jacobian if model.likelihood.density else 0.0
         for name, values in (("below", both.lower), ("above", both.upper)):
             meaning = f"log p(x) of the model's own rows, whole ones, from {name}"
-            figures[f"bracket_{name}"] = Figure.mean(values + units, "nats", meaning)
+            figures[f"bracket_{name}"] = Metric.mean(values + units, "nats", meaning)
         figures["bracket_gap"] = both.gap
         stopped = len(both.lower) < bracketed
     if stopped and not evaluation.interrupted:

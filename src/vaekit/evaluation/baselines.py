@@ -26,14 +26,14 @@ from ..core import public
 from ..data.affine import differences
 from ..data.rows import AbstractRows
 from ..data.spec import DataSpec, has_gaps, pieces, values
-from ..data.stored import Stored, as_data
+from ..data.stored import LazyRows, as_data
 from ..likelihoods import Likelihood, Multinomial
-from ..likelihoods.judged import Judge
+from ..likelihoods.judged import ReconstructionLoss
 from ..printable import printable_lines
 from ..suggest import nearest
 from .independent import ROWS as FITTED
 from .independent import Independent
-from .metric import Figure, plain
+from .metric import Metric, plain
 from .simple_models import ProbabilisticPCA, by_chunks, chosen_mixture, factorised, of_library, xz_bits
 
 NAMES = ("factorised", "ppca", "mixture", "xz")
@@ -61,16 +61,16 @@ class Baselines:
     standard deviation of each column of a table, or of all cells.
     """
 
-    figures: dict[str, dict[str, Figure]]
+    figures: dict[str, dict[str, Metric]]
     measure: str | None
     rows: int
     described: dict[str, str]
     scale: tuple[float, ...]
 
-    def __getitem__(self, name: str) -> dict[str, Figure]:
+    def __getitem__(self, name: str) -> dict[str, Metric]:
         return self.figures[name]
 
-    def beside(self, name: str, described: str, figures: dict[str, Figure]) -> Self:
+    def beside(self, name: str, described: str, figures: dict[str, Metric]) -> Self:
         """The same with a model of one's own in the first line."""
         return replace(self, figures={name: figures, **self.figures}, described={name: described, **self.described})
 
@@ -95,7 +95,7 @@ class Baselines:
     __repr__ = __str__
 
 
-def _cell(figure: Figure | None) -> str:
+def _cell(figure: Metric | None) -> str:
     if figure is None:
         return "–"
     return f"{figure.value:.3f}" + ("" if figure.error is None else f" ± {figure.error:.3f}")
@@ -109,8 +109,8 @@ class _Rows:
     Rows of a sparse matrix stay as they are where they are scored by their totals, which is done some at a time.
     """
 
-    train: Tensor | Stored
-    test: Tensor | Stored
+    train: Tensor | LazyRows
+    test: Tensor | LazyRows
     spec: DataSpec
     measure: str | None
     latents: int
@@ -133,16 +133,16 @@ class _Rows:
         offset, scale = (torch.tensor(t, dtype=torch.float64) for t in (self.spec.offset, self.spec.scale))
         return (differences(x, offset) / scale).float()
 
-    def figures(self, log_p: Tensor, meaning: str) -> dict[str, Figure]:
+    def figures(self, log_p: Tensor, meaning: str) -> dict[str, Metric]:
         """Of log p (M,) of the test rows."""
-        found = {"log_likelihood": Figure.mean(log_p, "nats", meaning)}
+        found = {"log_likelihood": Metric.mean(log_p, "nats", meaning)}
         if self.measure in ("density", "probability") and not self.spec.missing:
             bits = -log_p / (self.test.shape[1] * math.log(2))
-            found["bits_per_dim"] = Figure.mean(bits, "bits", f"{meaning}, a {self.measure}, per dimension")
+            found["bits_per_dim"] = Metric.mean(bits, "bits", f"{meaning}, a {self.measure}, per dimension")
         return found
 
 
-Fit = tuple[dict[str, Figure], str]
+Fit = tuple[dict[str, Metric], str]
 """Figures on test rows, and the model in a few words."""
 
 
@@ -182,17 +182,17 @@ def _mixture(rows: _Rows) -> Fit:
 
 def _xz(rows: _Rows) -> Fit:
     bits = xz_bits(rows.test.numpy() if not rows.test.is_floating_point() else rows.test.long().numpy())
-    return {"bits_per_dim": Figure(bits, None, "bits", "length of a code, per dimension")}, "all test rows in one file"
+    return {"bits_per_dim": Metric(bits, None, "bits", "length of a code, per dimension")}, "all test rows in one file"
 
 
 def _noisy(rows: _Rows) -> str:
     return ", of x + uniform noise" if rows.dequantised else ""
 
 
-def reconstruction_error(apart: Tensor) -> Figure:
+def reconstruction_error(apart: Tensor) -> Metric:
     """The figure of what reconstructions of rows are off by, (M, ...), in standard deviations of the data."""
     lost = apart.double().flatten(1).square().mean(1)
-    return Figure.mean(lost, "of the variance", "mean squared error of the reconstruction")
+    return Metric.mean(lost, "of the variance", "mean squared error of the reconstruction")
 
 
 def measure_of(likelihood: Likelihood, spec: DataSpec) -> str | None:
@@ -200,7 +200,7 @@ def measure_of(likelihood: Likelihood, spec: DataSpec) -> str | None:
     have parts of several kinds, or None where it is none of them."""
     if likelihood.feature_widths is not None:
         return "mixed"
-    if isinstance(likelihood, (Judge, Multinomial)):
+    if isinstance(likelihood, (ReconstructionLoss, Multinomial)):
         return None  # a score that is no log p, and log p of rows that are one cell
     if likelihood.given_total:
         return TOTALS
@@ -221,8 +221,8 @@ FITS: dict[str, Callable[[_Rows], Fit]] = {
 
 @public
 def baselines(
-    x_train: ArrayLike | Stored,
-    x_test: ArrayLike | Stored,
+    x_train: ArrayLike | LazyRows,
+    x_test: ArrayLike | LazyRows,
     *,
     measure: str | None = "auto",
     latents: int = 20,
@@ -264,7 +264,7 @@ def independent_baseline(likelihood: Likelihood, train: AbstractRows, test: Abst
     """The one simple model of rows that have parts of several kinds: independent columns, each by its part of the
     likelihood, so that log p is of the same measure, whatever that is; see `Independent`."""
     log_p = Independent(likelihood, train, seed).log_p(test)
-    figures = {"log_likelihood": Figure.mean(log_p, "nats", "log p of independent columns, by the same likelihood")}
+    figures = {"log_likelihood": Metric.mean(log_p, "nats", "log p of independent columns, by the same likelihood")}
     described = {"factorised": "each column alone, by its part of the likelihood"}
     return Baselines({"factorised": figures}, "mixed", min(len(train), FITTED), described, ())
 
@@ -279,9 +279,9 @@ def _read(x_train: object, x_test: object, measure: str | None, latents: int, se
     spec = DataSpec.infer(train, dtype)
     if measure in ("density", TOTALS) or (measure != "cross-entropy" and spec.top > 255):
         spec = spec.without_images()
-    sparse = measure == TOTALS and all(isinstance(t, Stored) and len(t.shape) == 2 for t in (train, test))
+    sparse = measure == TOTALS and all(isinstance(t, LazyRows) and len(t.shape) == 2 for t in (train, test))
     if not sparse:
-        train, test = (torch.from_numpy(np.asarray(t)) if isinstance(t, Stored) else t.cpu() for t in (train, test))
+        train, test = (torch.from_numpy(np.asarray(t)) if isinstance(t, LazyRows) else t.cpu() for t in (train, test))
     spec = spec.with_missing() if any(has_gaps(part) for part in values(test)) else spec
     if spec.missing and measure in ("probability", TOTALS):
         spec = spec.for_likelihood("count", train)  # floats only because no whole number can be missing

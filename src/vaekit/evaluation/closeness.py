@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from .columns import Columns
-from .metric import Figure
+from .metric import Metric
 
 PAIRS = 2**22
 """Distances that are held at a time."""
@@ -66,7 +66,7 @@ def _rounded(values: NDArray) -> NDArray:
     return np.ascontiguousarray(np.float32(short))
 
 
-def closeness(synthetic: Columns, learned: Columns, held: Columns, seed: int = 0) -> dict[str, tuple[Figure, Figure]]:
+def closeness(synthetic: Columns, learned: Columns, held: Columns, seed: int = 0) -> dict[str, tuple[Metric, Metric]]:
     """Figures of synthetic rows, each beside its floor: what it is for rows that were held out, (M, D), which no model
     has seen."""
     generator = np.random.default_rng(seed)
@@ -80,13 +80,13 @@ def closeness(synthetic: Columns, learned: Columns, held: Columns, seed: int = 0
     nearer = (to_learned < to_held - SAME) + 0.5 * (np.abs(to_learned - to_held) <= SAME)
     side = "rows nearer to a learned row than to as many held-out ones, a tie counting half"
     return {
-        "distance": tuple(Figure.mean(torch.from_numpy(t), "", far) for t in apart),
-        "nearer": (Figure.mean(torch.from_numpy(nearer), "", side), Figure(0.5, None, "", side)),
+        "distance": tuple(Metric.mean(torch.from_numpy(t), "", far) for t in apart),
+        "nearer": (Metric.mean(torch.from_numpy(nearer), "", side), Metric(0.5, None, "", side)),
         "copied": equal,
     }
 
 
-def share(which: NDArray, meaning: str) -> Figure:
+def share(which: NDArray, meaning: str) -> Metric:
     """The share of rows, and its standard error."""
     p = float(which.mean())
-    return Figure(p, math.sqrt(p * (1 - p) / len(which)), "", meaning)
+    return Metric(p, math.sqrt(p * (1 - p) / len(which)), "", meaning)

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from ..core import public
-from .metric import Figure
+from .metric import Metric
 from .samples import distances
 
 ROUNDS = 300
@@ -128,7 +128,7 @@ def _shortest_path(
 
 
 @public
-def cluster_accuracy(clusters: ArrayLike, labels: ArrayLike) -> Figure:
+def cluster_accuracy(clusters: ArrayLike, labels: ArrayLike) -> Metric:
     """The share of rows whose cluster is that of their class under the best one-to-one assignment of clusters to
     classes (Yang et al. 2010). Rows of clusters that are left over count as wrong."""
     table = contingency(clusters, labels)
@@ -137,7 +137,7 @@ def cluster_accuracy(clusters: ArrayLike, labels: ArrayLike) -> Figure:
     class_of = np.full(len(table), -1)
     class_of[rows] = columns
     told = class_of[np.unique(np.asarray(clusters), return_inverse=True)[1]]
-    return Figure.mean(torch.from_numpy(told == index), "", "accuracy of clusters under the best assignment to classes")
+    return Metric.mean(torch.from_numpy(told == index), "", "accuracy of clusters under the best assignment to classes")
 
 
 @public

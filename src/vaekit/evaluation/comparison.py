@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .metric import Figure, plain, table
+from .metric import Metric, plain, table
 from .protocol import Protocol, short
 from .result import Evaluation
 
@@ -23,7 +23,7 @@ ALIKE = {
 class Comparison:
     """Differences first less second on the same rows, with the standard errors of these differences."""
 
-    figures: dict[str, Figure]
+    figures: dict[str, Metric]
     protocol: Protocol
 
     def __getitem__(self, name: str) -> float:
@@ -54,7 +54,7 @@ def compare(first: Evaluation, second: Evaluation) -> Comparison:
         told = (f"{n} ({short(getattr(a, n))}; {short(getattr(b, n))}): {ALIKE[n]}" for n in apart)
         raise ValueError(f"these evaluations differ in more than the model: {'. '.join(told)}")
     figures = {
-        name: Figure.mean(values - second.per_row[name], first.figures[name].unit, first.figures[name].meaning)
+        name: Metric.mean(values - second.per_row[name], first.figures[name].unit, first.figures[name].meaning)
         for name, values in first.per_row.items()
         if name in second.per_row
     }

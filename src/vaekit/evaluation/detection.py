@@ -17,7 +17,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from ..core import Batch, Source, Still, public, public_methods
+from ..core import Batch, Source, ZeroNoise, public, public_methods
 from ..data.arrays import unmasked
 from ..data.rows import AbstractRows
 from ..data.spec import DataSpec
@@ -26,7 +26,7 @@ from ..model import VAEModule
 from ..networks import evaluating
 from .disentanglement import ranks
 from .likelihood import score_rows
-from .metric import Figure
+from .metric import Metric
 
 SMOOTHING = 1.5
 """Pixels, the standard deviation of the kernel by which an image's error is smoothed."""
@@ -37,7 +37,7 @@ CHUNK = 1024
 
 
 @public
-def roc_auc(scores: ArrayLike, odd: ArrayLike) -> Figure:
+def roc_auc(scores: ArrayLike, odd: ArrayLike) -> Metric:
     """The chance that an odd row has a higher score than a normal one, a tie counting half, and its standard error.
 
     scores: (N,). odd: (N,), true for odd rows. The area under the ROC curve is that chance over all pairs, exactly; its
@@ -57,7 +57,7 @@ def roc_auc(scores: ArrayLike, odd: ArrayLike) -> Figure:
     above = (overall[positive] - ranks(values[positive])) / n
     below = 1 - (overall[~positive] - ranks(values[~positive])) / m
     error = math.sqrt(above.var(ddof=1) / m + below.var(ddof=1) / n)
-    return Figure(float(above.mean()), error, "", "area under the ROC curve, odd rows against normal ones")
+    return Metric(float(above.mean()), error, "", "area under the ROC curve, odd rows against normal ones")
 
 
 @public
@@ -100,7 +100,7 @@ def chimeras(x: ArrayLike, seed: int = 0) -> NDArray:
 
 
 @public
-def told_apart(normal: Mapping[str, ArrayLike], odd: Mapping[str, ArrayLike]) -> dict[str, Figure]:
+def told_apart(normal: Mapping[str, ArrayLike], odd: Mapping[str, ArrayLike]) -> dict[str, Metric]:
     """By score, how well it tells normal rows from odd ones, such as chimeras; the best first."""
     labels = {name: np.repeat([0, 1], [len(normal[name]), len(odd[name])]) for name in normal}
     found = {name: roc_auc(np.concatenate([normal[name], odd[name]]), labels[name]) for name in normal}
@@ -137,7 +137,7 @@ class Detector:
     seed: int
     entropy: float
     codes: NDArray
-    on_chimeras: dict[str, Figure]
+    on_chimeras: dict[str, Metric]
 
     @classmethod
     def of(
@@ -176,14 +176,14 @@ class Detector:
         """The scores that need no normal rows, and codes (N, D)."""
         s = score_rows(self.model, rows, draws=self.draws, seed=self.seed)
         own = {"elbo": -s.elbo, "bound": -s.bound, "distortion": s.distortion, "rate": s.rate}
-        still = Still(Source.like(self.model))
+        still = ZeroNoise(Source.like(self.model))
         with evaluating(self.model):
             parts = [self._errors(batch, still, rows.spec) for batch in rows.batches(CHUNK)]
         codes, *errors = (torch.cat(t).double().cpu().numpy() for t in zip(*parts))
         named = dict(zip(("error", "relative_error", "smooth_error"), errors))
         return {n: t.double().numpy() for n, t in own.items()} | named, codes
 
-    def _errors(self, batch: Batch, still: Still, spec: DataSpec) -> list[Tensor]:
+    def _errors(self, batch: Batch, still: ZeroNoise, spec: DataSpec) -> list[Tensor]:
         z = self.model.infer(batch, still).z
         error = batch.x - self.model.decode(z, batch.context).mean
         error = error if batch.mask is None else error * batch.mask

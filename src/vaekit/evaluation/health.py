@@ -18,8 +18,8 @@ from ..networks import evaluating
 from ..objectives import Objective
 from ..objectives.base import code_use
 from .likelihood import BUDGET, CODE_USE
-from .look import Look, for_the_elbo
-from .metric import Figure, plain, table
+from .look import Diagnostics, for_the_elbo
+from .metric import Metric, plain, table
 from .verdicts import Verdict, diagnose
 
 ROWS = 1000
@@ -33,7 +33,7 @@ class Health:
     """figures and what they come to, verdicts; left_out: why a figure is not there. rows: how many were looked at, on:
     which, "held-out" or "training"."""
 
-    figures: dict[str, Figure]
+    figures: dict[str, Metric]
     verdicts: tuple[Verdict, ...]
     rows: int
     on: str
@@ -105,7 +105,7 @@ def health(
         raise ValueError(f"health is looked for in at least {FEWEST} rows, got {len(rows)}: pass more")
     cells = math.prod(rows.spec.shape)
     with evaluating(model):
-        look = Look(model, objective, _few(rows, seed, most), Source.like(model, seed))
+        look = Diagnostics(model, objective, _few(rows, seed, most), Source.like(model, seed))
         figures, left_out = {**look.rate_and_distortion(), **look.decoder()}, {}
         for name, measured in look.measures().items():
             found = measured(figures) if look.finite else "the codes of some rows are not finite"
@@ -131,7 +131,7 @@ def _ending(history: Sequence[Mapping[str, Any]], ended: str | None) -> dict[str
     return found | ({"rolled_back": float(back[-1])} if back else {})
 
 
-def _steps(history: Sequence[Mapping[str, Any]], model: VAEModule, objective: Objective | None) -> dict[str, Figure]:
+def _steps(history: Sequence[Mapping[str, Any]], model: VAEModule, objective: Objective | None) -> dict[str, Metric]:
     """The share of steps that were left out, in all and lately, and how much of a warm-up was still to come."""
     if not history or "step" not in history[-1]:
         return {}
@@ -140,12 +140,12 @@ def _steps(history: Sequence[Mapping[str, Any]], model: VAEModule, objective: Ob
     if taken and "skipped" in last:
         late = history[-1 - max(1, len(history) // 5)] if len(history) > 1 else {"step": 0, "skipped": 0}
         share = max(0.0, (last["skipped"] - late.get("skipped", 0)) / max(1, taken - late["step"]))
-        found["skipped"] = Figure(last["skipped"] / taken, None, "", "share of the steps that were left out")
-        found["skipped_lately"] = Figure(share, None, "", "the same over the last fifth of the epochs")
+        found["skipped"] = Metric(last["skipped"] / taken, None, "", "share of the steps that were left out")
+        found["skipped_lately"] = Metric(share, None, "", "the same over the last fifth of the epochs")
     parts = [*model.modules(), *([] if objective is None else objective.modules())]
     longest = max((part.steps for part in parts if isinstance(part, Ramp)), default=0)
     if longest > taken:
-        left = Figure(1 - taken / longest, None, "", f"share of a warm-up of {longest:,} steps that was still to come")
+        left = Metric(1 - taken / longest, None, "", f"share of a warm-up of {longest:,} steps that was still to come")
         found["warm_up_left"] = left
     return found
 
@@ -158,12 +158,12 @@ def _few(rows: AbstractRows, seed: int, most: int) -> Iterator[Batch]:
     return rows.stream(index.split(size))
 
 
-def _code_use(usage: Sequence[Tensor]) -> dict[str, Figure]:
+def _code_use(usage: Sequence[Tensor]) -> dict[str, Metric]:
     """Perplexity and unused codes of the shares that codes were used by."""
-    return {name: Figure(float(value), None, *CODE_USE[name]) for name, value in code_use(usage).items()}
+    return {name: Metric(float(value), None, *CODE_USE[name]) for name, value in code_use(usage).items()}
 
 
-def _course(history: Sequence[Mapping[str, Any]], ended: str | None, kept: int | None, cells: int) -> dict[str, Figure]:
+def _course(history: Sequence[Mapping[str, Any]], ended: str | None, kept: int | None, cells: int) -> dict[str, Metric]:
     """How training went: what it still gained at its end, and what of its gain held-out rows do not have."""
     own, held = _curve(history, ""), _curve(history, "val_")
     found, watched = {}, held or own
@@ -172,22 +172,22 @@ def _course(history: Sequence[Mapping[str, Any]], ended: str | None, kept: int |
         gained, last, before = _gain(watched), watched[-late:], watched[-2 * late : -late]
         brought = (sum(last) - sum(before)) / late**2
         meaning = "of all gained since the first epoch, what each of the last ones brought"
-        found["rising"] = Figure(brought / gained if gained > 0 else 0.0, None, "", meaning)
+        found["rising"] = Metric(brought / gained if gained > 0 else 0.0, None, "", meaning)
     if watched and watched[-1] < watched[0]:
         fallen = (watched[0] - watched[-1]) / max(cells, abs(watched[0]))
-        found["fallen"] = Figure(fallen, None, "", "loss of ELBO since the first epoch, as a share of its size then")
+        found["fallen"] = Metric(fallen, None, "", "loss of ELBO since the first epoch, as a share of its size then")
     if own and held:
         place = (kept or len(own)) - 1
         gap, gained = own[place] - held[place], _gain(own)
-        found["overfit_gap"] = Figure(gap, None, "nats", "the ELBO in training less that of held-out rows, as logged")
+        found["overfit_gap"] = Metric(gap, None, "nats", "the ELBO in training less that of held-out rows, as logged")
         if gained > 0:
-            found["lost"] = Figure(gap / gained, None, "", "the same as a share of what training gained")
+            found["lost"] = Metric(gap / gained, None, "", "the same as a share of what training gained")
     return found
 
 
 def _stall(
-    history: Sequence[Mapping[str, Any]], kept: int | None, objective: Objective | None, figures: Mapping[str, Figure]
-) -> dict[str, Figure]:
+    history: Sequence[Mapping[str, Any]], kept: int | None, objective: Objective | None, figures: Mapping[str, Metric]
+) -> dict[str, Metric]:
     """The share of epochs in which the model was no better than independent cells.
 
     Those are as far from the final model on the rows of the history as on the rows that are looked at.
@@ -198,7 +198,7 @@ def _stall(
         return {}
     level = watched[(kept or len(watched)) - 1] + figures["behind"].value
     share = sum(value <= level for value in watched) / len(watched)
-    return {"stalled": Figure(share, None, "", "share of the epochs in which it was no better than independent cells")}
+    return {"stalled": Metric(share, None, "", "share of the epochs in which it was no better than independent cells")}
 
 
 def _curve(

@@ -8,7 +8,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from ..core import Batch, Scope, Source, importing
+from ..core import Batch, ForwardContext, Source, importing
 from ..data.rows import AbstractRows
 from ..distributions import sum_cells
 from ..likelihoods import Likelihood, Mixed
@@ -45,7 +45,7 @@ class Independent:
 
     def _begin(self, likelihood: Likelihood, seed: int) -> None:
         own = copy.deepcopy(likelihood).double().cpu()
-        self.likelihood, self.scope = own, Scope.of(Source(seed, dtype=torch.float64))
+        self.likelihood, self.scope = own, ForwardContext.of(Source(seed, dtype=torch.float64))
         self.parameters = torch.zeros(own.in_shape, dtype=torch.float64, requires_grad=True)
 
     def _read(self, batch: Batch) -> tuple[Tensor, Tensor | None]:

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 from torch.nn.modules.conv import _ConvNd
 
-from ..core import Batch, Noise, Pass, Source, public
+from ..core import Batch, Noise, Source, VAEOutput, public
 from ..data.rows import AbstractRows
 from ..model import VAEModule
 from ..networks import evaluating
 from ..training.compiled import Program, State
-from ..training.pace import ours, worth_compiling
+from ..training.pace import is_traceable, worth_compiling
 from .observed import Observed
-from .watch import Stopped, Watch
+from .watch import ProgressMonitor, Stopped
 
 CODE_USE = {
     "perplexity": ("codes", "how many codes are in use, if all were used alike; a mean over the codebooks"),
@@ -56,7 +56,7 @@ class RowScores:
 Weighed = tuple[Tensor, Tensor, Tensor, Tensor | None, tuple[Tensor, ...]]
 
 
-def _weigh(draws: int, model: Callable[..., Pass], state: State, batch: Batch, noise: Noise) -> Weighed:
+def _weigh(draws: int, model: Callable[..., VAEOutput], state: State, batch: Batch, noise: Noise) -> Weighed:
     """log w, log p(x | z), rate, each (S, B), the closed KL of the first draw (B, units), and the use of codes; what a
     `Program` runs."""
     rows, out = len(batch.x), model(batch, noise, draws=draws)
@@ -100,7 +100,7 @@ class Scorer:
         convolutions on a CPU gain nothing by it."""
         if len(self._trials) < 3:
             self._trials.append(seconds)
-            if len(self._trials) == 3 and not self.convolves and ours(self.model):
+            if len(self._trials) == 3 and not self.convolves and is_traceable(self.model):
                 seconds = min(self._trials) * self.passes
                 self.compiled = worth_compiling(seconds, lambda: self.program.eager(batch, Source.like(self.model)))
 
@@ -108,7 +108,7 @@ class Scorer:
 @public
 @torch.no_grad()
 def score_rows(
-    model: VAEModule, rows: AbstractRows, *, draws: int = 100, seed: int = 0, watch: Watch | None = None
+    model: VAEModule, rows: AbstractRows, *, draws: int = 100, seed: int = 0, watch: ProgressMonitor | None = None
 ) -> RowScores:
     """Scores every row, in bounded memory, in the data's units.
 
@@ -119,7 +119,7 @@ def score_rows(
     """
     if draws < 1:
         raise ValueError(f"draws={draws}: expected at least one draw per row")
-    noise, weigh, watch = Source.like(model, seed), Scorer(model, rows, draws), watch or Watch()
+    noise, weigh, watch = Source.like(model, seed), Scorer(model, rows, draws), watch or ProgressMonitor()
     observed = Observed(model, rows.batches(weigh.rows))
     parts: list[list[Tensor]] = [[], [], [], [], [], []]
     used: list[Tensor] = []

@@ -10,20 +10,20 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from ..core import Batch, Draw, Noise, Pass, Scope, Source, Still
+from ..core import Batch, ForwardContext, LatentSample, Noise, Source, VAEOutput, ZeroNoise
 from ..distributions import Distribution, Joint, Normal, kl, sum_cells
 from ..latents import Latent
 from ..latents import Normal as NormalPosterior
 from ..latents.posteriors import LEAST_LOG_VARIANCE, MOST_LOG_VARIANCE
 from ..latents.quantised import Quantised
 from ..likelihoods import Autoregressive, Gaussian, Likelihood, Mixed
-from ..likelihoods.judged import Judge
+from ..likelihoods.judged import ReconstructionLoss
 from ..model import VAEModule
 from ..networks import Network
 from ..objectives import ELBO, IWAE, ExpertIWAE, Objective
 from . import aggregate
 from .independent import Independent
-from .metric import Figure
+from .metric import Metric
 from .observed import Observed
 from .verdicts import ACTIVE
 
@@ -39,19 +39,19 @@ FLOOR = 1.05
 """A scale below this many times its minimum counts as being there."""
 
 
-class Look:
+class Diagnostics:
     """One pass over a few rows: codes, their costs, and what the decoder makes of them."""
 
     def __init__(self, model: VAEModule, objective: Objective | None, batches: Iterator[Batch], noise: Noise):
-        self.model, self.objective, self.noise, self.scope = model, objective, noise, Scope.of(noise)
-        still = Still(Source.like(model))
+        self.model, self.objective, self.noise, self.scope = model, objective, noise, ForwardContext.of(noise)
+        still = ZeroNoise(Source.like(model))
         self.batches: list[Batch] = []
-        self.draws: list[Draw] = []
+        self.draws: list[LatentSample] = []
         log_lik, means, scales = [], [], []
         self.log_variances: list[Tensor] = []
         for batch in Observed(model, batches):
             with _log_variances(model.latent) as seen:
-                out: Pass = model(batch, noise)
+                out: VAEOutput = model(batch, noise)
             self.log_variances += seen
             self.batches.append(batch)
             self.draws.append(out.draw)
@@ -72,7 +72,7 @@ class Look:
     def finite(self) -> bool:
         return bool(self.z.isfinite().all() & self.means.isfinite().all())
 
-    def measures(self) -> dict[str, Callable[[dict[str, Figure]], dict[str, Figure] | str]]:
+    def measures(self) -> dict[str, Callable[[dict[str, Metric]], dict[str, Metric] | str]]:
         """What not every latent allows: each gives figures, from those before, or the reason why there are none."""
         return {
             "active_units": self.units,
@@ -83,19 +83,21 @@ class Look:
             "without_latent": self.without_latent,
         }
 
-    def rate_and_distortion(self) -> dict[str, Figure]:
-        found = {"distortion": Figure.mean(-self.log_lik, "nats", "-E log p(x | z), in the model's space")}
+    def rate_and_distortion(self) -> dict[str, Metric]:
+        found = {"distortion": Metric.mean(-self.log_lik, "nats", "-E log p(x | z), in the model's space")}
         if self.rate is not None:
-            found["rate"] = Figure.mean(self.rate, "nats", "KL(q(z | x) || p(z))")
+            found["rate"] = Metric.mean(self.rate, "nats", "KL(q(z | x) || p(z))")
         return found
 
-    def without_latent(self, figures: dict[str, Figure]) -> dict[str, Figure] | str:
+    def without_latent(self, figures: dict[str, Metric]) -> dict[str, Metric] | str:
         """How far behind independent cells, fitted to half of the rows, the model is on the other half.
 
         By the ELBO where that is what was trained for, else by the distortion, which bounds it: no rate is negative.
         """
         likelihood = self.model.likelihood
-        if isinstance(likelihood, (Judge, Autoregressive)) or any(isinstance(m, Network) for m in likelihood.modules()):
+        if isinstance(likelihood, (ReconstructionLoss, Autoregressive)) or any(
+            isinstance(m, Network) for m in likelihood.modules()
+        ):
             return f"{type(likelihood).__name__} has no independent model of cells"
         size = BASELINE_ROWS
         x = torch.cat([b.x for b in self.batches])[:size].cpu().double()
@@ -106,8 +108,8 @@ class Look:
         log_p = alone.log_p_of_cells(x[scored], None if mask is None else mask[scored])
         own = self.log_lik[:size][scored]
         own = own - self.rate[:size][scored] if self.rate is not None and for_the_elbo(self.objective) else own
-        behind = Figure.mean(log_p - own, "nats", "log p of independent cells less the ELBO")
-        return {"without_latent": Figure.mean(log_p, "nats", "log p of independent cells"), "behind": behind}
+        behind = Metric.mean(log_p - own, "nats", "log p of independent cells less the ELBO")
+        return {"without_latent": Metric.mean(log_p, "nats", "log p of independent cells"), "behind": behind}
 
     def _log_lik(self, z: Tensor, batch: Batch) -> Tensor:
         """(B,), nats: log p(x | z) of these rows and other codes."""
@@ -115,32 +117,32 @@ class Look:
         px, _ = self.model.likelihood.fitted(self.model.decode(z, batch.context), x, batch.mask, self.scope)
         return sum_cells(px.log_cells(x, batch.mask)).cpu().double()
 
-    def decoder(self) -> dict[str, Figure]:
+    def decoder(self) -> dict[str, Metric]:
         """Whether it reads z, and what its scale came to."""
         others = self.z.roll(1, 0).split([len(b.x) for b in self.batches])
         loss = self.log_lik - torch.cat([self._log_lik(z, b) for z, b in zip(others, self.batches)])
-        found = {"read": Figure.mean(loss, "nats", "distortion more with the code of another row")}
+        found = {"read": Metric.mean(loss, "nats", "distortion more with the code of another row")}
         if self.scales:
             scale, at_floor = torch.stack(self.scales).unbind(1)
-            found["decoder_scale"] = Figure(
+            found["decoder_scale"] = Metric(
                 float(scale.mean()), None, "", "mean scale of p(x | z), in the model's space"
             )
-            found["decoder_scale_clamped"] = Figure(float(at_floor.max()), None, "", "share of them at their minimum")
+            found["decoder_scale_clamped"] = Metric(float(at_floor.max()), None, "", "share of them at their minimum")
         return found
 
-    def units(self, figures: dict[str, Figure]) -> dict[str, Figure] | str:
+    def units(self, figures: dict[str, Metric]) -> dict[str, Metric] | str:
         found = {}
         if self.kl is not None:
             active = float((self.kl.mean(0) > ACTIVE).sum())
             meaning = f"units with a mean KL above {ACTIVE} nats"
-            found["active_units"] = Figure(active, None, f"of {self.kl.shape[1]}", meaning)
+            found["active_units"] = Metric(active, None, f"of {self.kl.shape[1]}", meaning)
         if self.model.latent.space != "codes":
             active = float(aggregate.active_units(self.means))
             meaning = "dimensions whose posterior means vary by more than 0.01 (Burda et al.)"
-            found["active_means"] = Figure(active, None, f"of {self.means.shape[1]}", meaning)
+            found["active_means"] = Metric(active, None, f"of {self.means.shape[1]}", meaning)
         return found or "codes are choices, and their cost is not told unit by unit"
 
-    def information(self, figures: dict[str, Figure]) -> dict[str, Figure] | str:
+    def information(self, figures: dict[str, Metric]) -> dict[str, Metric] | str:
         """I(x; z) under q and KL(q(z) || p(z)), each between two bounds."""
         latent = self.model.latent
         if isinstance(latent, Quantised):
@@ -151,15 +153,15 @@ class Look:
             return f"q(z | x) of a {type(latent).__name__} cannot be evaluated at the code of another row"
         low, high = aggregate.mutual_information(log_q)
         rate, rows = figures["rate"].value, len(low)
-        below = replace(Figure.mean(low, "nats", f"I(x; z) at least; log {rows:,} = {math.log(rows):.2f} at most"))
+        below = replace(Metric.mean(low, "nats", f"I(x; z) at least; log {rows:,} = {math.log(rows):.2f} at most"))
         above = max(0.0, min(float(high.mean()), rate))
         found = {
             "information": below,
-            "information_at_most": Figure(max(above, below.value), None, "nats", "I(x; z) at most"),
+            "information_at_most": Metric(max(above, below.value), None, "nats", "I(x; z) at most"),
         }
         if not any(getattr(m, "estimates", False) for m in latent.modules()):
-            least = Figure(max(0.0, rate - above), None, "nats", "KL(q(z) || p(z)) at least: rate less information")
-            found |= {"gap_at_least": least, "gap_at_most": Figure(rate - below.value, None, "nats", "at most")}
+            least = Metric(max(0.0, rate - above), None, "nats", "KL(q(z) || p(z)) at least: rate less information")
+            found |= {"gap_at_least": least, "gap_at_most": Metric(rate - below.value, None, "nats", "at most")}
         return found
 
     def _pairs(self) -> Tensor:
@@ -173,7 +175,7 @@ class Look:
             columns.append(torch.cat(found))
         return torch.cat(columns, 1)
 
-    def holes(self, figures: dict[str, Figure]) -> dict[str, Figure] | str:
+    def holes(self, figures: dict[str, Metric]) -> dict[str, Metric] | str:
         if self.model.latent.space == "codes":
             return "codes are choices: between them there is no space for holes"
         prior = [self.model.generate(len(b.x), self.noise, b.context) for b in self.batches]
@@ -181,13 +183,13 @@ class Look:
         empty, stray = aggregate.holes(codes, prior)
         mmd, spread = aggregate.discrepancy(codes, prior)
         return {
-            "spread": Figure(_ratio(codes, prior), None, "", "standard deviation of the codes, of the prior's as 1"),
-            "mmd": Figure(mmd, spread, "", "MMD^2 of q(z) and the prior ± its spread where they are one"),
-            "holes": Figure(empty, None, "", "share of the prior's draws with no code near"),
-            "strays": Figure(stray, None, "", "share of the codes with no draw of the prior near"),
+            "spread": Metric(_ratio(codes, prior), None, "", "standard deviation of the codes, of the prior's as 1"),
+            "mmd": Metric(mmd, spread, "", "MMD^2 of q(z) and the prior ± its spread where they are one"),
+            "holes": Metric(empty, None, "", "share of the prior's draws with no code near"),
+            "strays": Metric(stray, None, "", "share of the codes with no draw of the prior near"),
         }
 
-    def slope(self, figures: dict[str, Figure]) -> dict[str, Figure] | str:
+    def slope(self, figures: dict[str, Metric]) -> dict[str, Metric] | str:
         """-dD/dR where the posterior's scale is changed: the beta that it has been trained for, at an optimum."""
         parts = [] if self.objective is None else self.objective.modules()
         if any(isinstance(part, (IWAE, ExpertIWAE)) and part.k > 1 for part in parts):
@@ -199,7 +201,7 @@ class Look:
         saved = float(r_narrow - r_wide)
         if saved < 1e-3:
             return "q(z | x) is the prior, so that its scale changes nothing"
-        return {"slope": Figure(float(d_wide - d_narrow) / saved, None, "", "nats of distortion for a nat of rate")}
+        return {"slope": Metric(float(d_wide - d_narrow) / saved, None, "", "nats of distortion for a nat of rate")}
 
     def _scaled(self, factor: float) -> tuple[Tensor, Tensor]:
         """The mean distortion and rate where q's scale is so many times what it is, at the same noise."""
@@ -212,13 +214,13 @@ class Look:
             distortion.append(-self._log_lik(z, batch))
         return torch.cat(distortion).mean(), torch.cat(rate).cpu().double().mean()
 
-    def clamped(self, figures: dict[str, Figure]) -> dict[str, Figure] | str:
+    def clamped(self, figures: dict[str, Metric]) -> dict[str, Metric] | str:
         if not self.log_variances:
             return "no part of the latent is a posterior of independent normals"
         found = torch.cat(self.log_variances)
         clamped = (found < LEAST_LOG_VARIANCE + 1e-3) | (found > MOST_LOG_VARIANCE - 1e-3)
         meaning = f"share of log-variances at {LEAST_LOG_VARIANCE:g} or {MOST_LOG_VARIANCE:g}"
-        return {"log_variance_clamped": Figure(float(clamped.float().mean()), None, "", meaning)}
+        return {"log_variance_clamped": Metric(float(clamped.float().mean()), None, "", meaning)}
 
 
 def _ratio(codes: Tensor, prior: Tensor) -> float:

@@ -25,14 +25,14 @@ from .baselines import Baselines, baselines, independent_baseline, measure_of, r
 from .cost import MOST, affordable_draws
 from .health import FEWEST, Health
 from .health import health as health_of
-from .metric import Figure
+from .metric import Metric
 from .observed import Observed
 from .result import Evaluation
 from .rows import evaluate_rows
 from .samples import Features, Judgement, judge
 from .tables import TableJudgement
 from .tables import judge_table as judge_tables
-from .watch import Watch
+from .watch import ProgressMonitor
 
 WITHOUT_GAPS = (
     "this model keeps no patterns of gaps, so that the new rows are whole: column_pairs, missing_cells and told_apart "
@@ -97,7 +97,7 @@ def evaluate(
     notes += [] if trained is None else [trained]
     simple = None if against is None else _baselines(fitted, x, against)  # refuses what does not compare at once
     with interruptible() as asked:
-        watch = Watch(asked, fitted.config.verbose)
+        watch = ProgressMonitor(asked, fitted.config.verbose)
         own = evaluate_rows(model, rows, draws=draws, seed=own_seed, notes=notes, watch=watch)
         own = replace(own, on=on, health=rows_health(fitted, rows, own_seed, on=on) if len(rows) >= FEWEST else None)
         own = with_annealing(own, model, rows, ais, bracket, betas=betas, seed=own_seed, watch=watch)
@@ -192,7 +192,7 @@ def annealed(
     """
     rows, settings = fitted.rows(x, context), {"chains": chains, "betas": betas, "steps": steps}
     with interruptible() as asked:
-        watch = Watch(asked, fitted.config.verbose)
+        watch = ProgressMonitor(asked, fitted.config.verbose)
         return annealed_rows(fitted.module, rows, **settings, seed=fitted.seed_or(seed), watch=watch).numpy()
 
 
@@ -234,7 +234,7 @@ def _explained(fitted: FittedVAE, x: object) -> NDArray:
 @public
 def probe(
     fitted: FittedVAE, x: object, y: object, test: object, y_test: object, seed: int | None = None
-) -> dict[str, Figure]:
+) -> dict[str, Metric]:
     """Measure how well the codes predict classes, by two probes and by clustering.
 
     Codes of two numbers are also judged by whether they keep neighbours. See `vaekit.evaluation.representation`, which

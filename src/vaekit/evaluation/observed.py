@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ..core import Batch, Scope, Source
+from ..core import Batch, ForwardContext, Source
 from ..model import VAEModule
 
 BINARISATION = 0
@@ -44,7 +44,7 @@ class Observed:
     def __init__(self, model: VAEModule, batches: Iterable[Batch]):
         self.likelihood, self.batches = model.likelihood, batches
         device = next(model.parameters()).device
-        self.scope, self.changed, self.sha = Scope.of(RowNoise(BINARISATION, device)), False, hashlib.sha256()
+        self.scope, self.changed, self.sha = ForwardContext.of(RowNoise(BINARISATION, device)), False, hashlib.sha256()
         self.floors: list[Tensor | None] = []
 
     def __iter__(self) -> Iterator[Batch]:

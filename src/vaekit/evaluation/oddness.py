@@ -15,7 +15,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from ..core import Batch, Source, Still, public
+from ..core import Batch, Source, ZeroNoise, public
 from ..data.rows import AbstractRows
 from ..model import VAEModule
 from ..networks import evaluating
@@ -168,7 +168,7 @@ def _cells(model: VAEModule, rows: AbstractRows, score: str, draws: int, seed: i
     parts = []
     with evaluating(model):
         if score == "error":
-            still = Still(Source.like(model))
+            still = ZeroNoise(Source.like(model))
             for batch in rows.batches(1024):
                 apart = (batch.x - model.decode(model.infer(batch, still).z, batch.context).mean).square()
                 parts.append((apart if batch.mask is None else apart * batch.mask).flatten(1).double().cpu())

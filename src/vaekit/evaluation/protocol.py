@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..data.rows import AbstractRows
 from ..data.spec import pieces
-from ..data.stored import Stored
+from ..data.stored import LazyRows
 from ..likelihoods import Likelihood
 
 
@@ -74,7 +74,7 @@ class Protocol:
         return "\n".join(textwrap.wrap(words, 96, initial_indent="  ", subsequent_indent="    "))
 
 
-def _digest(x: Tensor | Stored) -> str:
+def _digest(x: Tensor | LazyRows) -> str:
     """SHA-256 of the values in fp64, whatever type they are held in."""
     sha = hashlib.sha256(str(tuple(x.shape)).encode())
     for part in pieces(x):

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..core import public
 from .clusters import adjusted_rand_index, as_codes, cluster_accuracy, kmeans, normalised_mutual_information
 from .disentanglement import linear_probabilities
-from .metric import Figure
+from .metric import Metric
 from .samples import distances
 
 
@@ -41,8 +41,8 @@ def _same_width(z: NDArray, z_test: NDArray) -> None:
         raise ValueError(f"codes have {z.shape[1]} numbers, test codes {z_test.shape[1]}: take both from one model")
 
 
-def _right(told: NDArray, y: NDArray, meaning: str) -> Figure:
-    return Figure.mean(torch.from_numpy(told == y), "", meaning)
+def _right(told: NDArray, y: NDArray, meaning: str) -> Metric:
+    return Metric.mean(torch.from_numpy(told == y), "", meaning)
 
 
 # -- probes ----------------------------------------------------------------------------------------
@@ -51,7 +51,7 @@ def _right(told: NDArray, y: NDArray, meaning: str) -> Figure:
 @public
 def linear_probe(
     codes: ArrayLike, labels: ArrayLike, test_codes: ArrayLike, test_labels: ArrayLike, penalty: float = 1e-3
-) -> Figure:
+) -> Metric:
     """The accuracy on test rows of multinomial logistic regression, `log p(y | z) = W z + b - log sum exp`.
 
     On standardised codes, `mean cross-entropy + penalty |W|^2` at its minimum. The error is over test rows. Raises
@@ -68,7 +68,7 @@ def linear_probe(
 @public
 def neighbour_probe(
     codes: ArrayLike, labels: ArrayLike, test_codes: ArrayLike, test_labels: ArrayLike, k: int = 10
-) -> Figure:
+) -> Metric:
     """The accuracy on test rows of the vote of the k nearest training codes; of a tie the first class wins.
 
     Codes are taken as they are: distances are Euclidean. The error is over test rows.
@@ -88,7 +88,7 @@ def neighbour_probe(
 @public
 def ridge_probe(
     codes: ArrayLike, values: ArrayLike, test_codes: ArrayLike, test_values: ArrayLike, penalty: float = 1e-3
-) -> Figure:
+) -> Metric:
     """`R^2 = 1 - sum (v - v')^2 / sum (v - mean v)^2` on test rows, of ridge regression of values (N,) or (N, F).
 
     On standardised codes, `mean |v - W z - b|^2 + penalty |W|^2` at its minimum; of several values, the mean of their
@@ -112,7 +112,7 @@ def ridge_probe(
     share = lost.mean(0) / spread.mean(0)
     influence = ((lost - share * spread) / spread.mean(0)).mean(1)
     error = float(influence.std(ddof=1) / np.sqrt(len(influence)))
-    return Figure(float(1 - share.mean()), error, "", "R^2 of a linear regression on the codes")
+    return Metric(float(1 - share.mean()), error, "", "R^2 of a linear regression on the codes")
 
 
 # -- maps ------------------------------------------------------------------------------------------
@@ -149,7 +149,7 @@ def continuity(x: ArrayLike, points: ArrayLike, k: int = 5) -> float:
 
 
 @public
-def map_figures(x: ArrayLike, points: ArrayLike, k: int = 5, most: int = 2000) -> dict[str, Figure]:
+def map_figures(x: ArrayLike, points: ArrayLike, k: int = 5, most: int = 2000) -> dict[str, Metric]:
     """Both of these, of the first `most` rows (N, ...) and their places on a map (N, 2), by name."""
     x, points = np.asarray(x)[:most], np.asarray(points)[:most]
     among = f"of {k} among {len(x):,} rows"
@@ -157,7 +157,7 @@ def map_figures(x: ArrayLike, points: ArrayLike, k: int = 5, most: int = 2000) -
         "trustworthiness": (trustworthiness(x, points, k), f"neighbours on the map are so in the data, {among}"),
         "continuity": (continuity(x, points, k), f"neighbours in the data are so on the map, {among}"),
     }
-    return {name: Figure(value, None, "", meaning) for name, (value, meaning) in kept.items()}
+    return {name: Metric(value, None, "", meaning) for name, (value, meaning) in kept.items()}
 
 
 def _apart(rows: object, k: int = 5) -> bool:
@@ -177,7 +177,7 @@ def representation(
     seed: int = 0,
     *,
     test: ArrayLike | None = None,
-) -> dict[str, Figure]:
+) -> dict[str, Metric]:
     """Every figure of codes with labels, by name: the two probes, trained on `codes`, and k-means of the test codes
     into as many clusters as there are classes.
 
@@ -192,7 +192,7 @@ def representation(
         "linear_probe": linear_probe(codes, labels, test_codes, test_labels),
         "neighbour_probe": neighbour_probe(codes, labels, test_codes, test_labels),
         "cluster_accuracy": cluster_accuracy(found, y_test),
-        "cluster_information": Figure(shared, None, "", "normalised mutual information of clusters and classes"),
-        "cluster_rand": Figure(ari, None, "", "adjusted Rand index of clusters and classes, 0 at chance"),
+        "cluster_information": Metric(shared, None, "", "normalised mutual information of clusters and classes"),
+        "cluster_rand": Metric(ari, None, "", "adjusted Rand index of clusters and classes, 0 at chance"),
         **kept,
     }

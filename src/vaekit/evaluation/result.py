@@ -12,7 +12,7 @@ from torch import Tensor
 from ..printable import printable_lines
 from .baselines import Baselines
 from .health import Health
-from .metric import Figure, plain, table
+from .metric import Metric, plain, table
 from .protocol import Protocol
 
 
@@ -28,12 +28,12 @@ class Evaluation:
     where most of them are rows that the model was trained on.
     """
 
-    figures: dict[str, Figure]
+    figures: dict[str, Metric]
     rows: int
     draws: int
     kl_per_unit: list[float] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    spread: dict[str, Figure] = field(default_factory=dict)
+    spread: dict[str, Metric] = field(default_factory=dict)
     seeds: int = 1
     protocol: Protocol | None = None
     health: Health | None = None
@@ -52,7 +52,7 @@ class Evaluation:
             diverged
         )
         means = {
-            name: Figure.mean(torch.tensor([e[name] for e in every], dtype=torch.float64), f.unit, "over the seeds")
+            name: Metric.mean(torch.tensor([e[name] for e in every], dtype=torch.float64), f.unit, "over the seeds")
             for name, f in self.figures.items()
         }
         return replace(self, spread=means, seeds=len(every), notes=[*self.notes, *left_out])

@@ -12,11 +12,11 @@ from ..data.rows import AbstractRows
 from ..model import VAEModule
 from ..objectives.base import code_use
 from .likelihood import CODE_USE, LOW, RowScores, score_rows
-from .metric import Figure
+from .metric import Metric
 from .protocol import Protocol
 from .result import Evaluation
 from .verdicts import ACTIVE
-from .watch import Watch
+from .watch import ProgressMonitor
 
 
 @public
@@ -27,7 +27,7 @@ def evaluate_rows(
     draws: int = 100,
     seed: int = 0,
     notes: Sequence[str] = (),
-    watch: Watch | None = None,
+    watch: ProgressMonitor | None = None,
 ) -> Evaluation:
     """A model's figures on held-out rows: ELBO and its parts, the importance-weighted bound, bits per dimension.
 
@@ -36,7 +36,7 @@ def evaluate_rows(
     scores = score_rows(model, rows, draws=draws, seed=seed, watch=watch)
     caveat, done = model.likelihood.caveat(rows.batch(slice(0, 256)).x, rows.spec.integer), len(scores.bound)
     each = _columns(model, rows, scores, caveat)
-    figures = {name: Figure.mean(*column) for name, column in each.items()}
+    figures = {name: Metric.mean(*column) for name, column in each.items()}
     per_row = {name: column[0].double() for name, column in each.items() if name in PAIRED}
     notes = [*notes, *_notes(model, scores, caveat, figures)]
     if done < len(rows):
@@ -44,9 +44,9 @@ def evaluate_rows(
     units = [] if scores.kl is None else scores.kl.double().mean(0).tolist()
     if units:
         active = float(sum(kl > ACTIVE for kl in units))
-        figures["active_units"] = Figure(active, None, f"of {len(units)}", f"units with a mean KL above {ACTIVE} nats")
+        figures["active_units"] = Metric(active, None, f"of {len(units)}", f"units with a mean KL above {ACTIVE} nats")
     for name, value in code_use(scores.usage).items():
-        figures[name] = Figure(float(value), None, *CODE_USE[name])
+        figures[name] = Metric(float(value), None, *CODE_USE[name])
     made = {"scored": done, "binarised": scores.observed, "draws": draws, "seed": seed}
     protocol = Protocol.of(rows, model.likelihood, caveat, **made)
     return Evaluation(
@@ -82,7 +82,7 @@ def _columns(
     return {**columns, **floor}
 
 
-def _notes(model: VAEModule, scores: RowScores, caveat: str | None, figures: dict[str, Figure]) -> Iterator[str]:
+def _notes(model: VAEModule, scores: RowScores, caveat: str | None, figures: dict[str, Metric]) -> Iterator[str]:
     """What has to be said with the figures."""
     if model.latent.ratio == "none":
         yield "the posterior is a point mass: there is no rate and no bound of log p(x)"

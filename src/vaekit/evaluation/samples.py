@@ -19,7 +19,7 @@ from ..core import LocalDraws, public
 from ..data.arrays import unmasked
 from .disentanglement import linear_probabilities
 from .forest import Forest
-from .metric import Figure, plain
+from .metric import Metric, plain
 
 PAIRS = 2**24
 """Distances that are held at a time."""
@@ -198,8 +198,8 @@ class Judgement:
     a table; `to_dict` for machines. by: what rows were compared by. rows: made, test.
     """
 
-    samples: dict[str, Figure]
-    floor: dict[str, Figure]
+    samples: dict[str, Metric]
+    floor: dict[str, Metric]
     by: str
     rows: tuple[int, int]
 
@@ -245,7 +245,7 @@ def judge(
     some = test[generator.permutation(len(test))[: len(made)]]
     share = copied(made, training, some)
     error = math.sqrt(share * (1 - share) / len(made))
-    given_back = Figure(share, error, "", "closer to a training row than all but 1% of test rows are")
+    given_back = Metric(share, error, "", "closer to a training row than all but 1% of test rows are")
     return Judgement(
         {**_scores(by.of(made), of_test, by.name, k, seed), "copied": given_back},
         {**_scores(by.of(real), of_test, by.name, k, seed), "copied": replace(given_back, value=0.01, error=None)},
@@ -254,17 +254,17 @@ def judge(
     )
 
 
-def _scores(made: ArrayLike, real: ArrayLike, by: str, k: int, seed: int) -> dict[str, Figure]:
+def _scores(made: ArrayLike, real: ArrayLike, by: str, k: int, seed: int) -> dict[str, Metric]:
     near = neighbourhoods(made, real, k)
     few = np.asarray(made)[:FEW]  # as many of the real ones are drawn: those that come first may be of a kind
     told = classifier_test(few, real, seed=seed)
     error = math.sqrt(told * (1 - told) / (2 * min(len(few), len(np.asarray(real)))))
     return {
-        "precision": Figure(near.precision, None, "", "made rows that lie among real ones"),
-        "recall": Figure(near.recall, None, "", "real rows that lie among made ones"),
-        "density": Figure(near.density, None, "", "real neighbourhoods that a made row lies in, of those expected"),
-        "coverage": Figure(near.coverage, None, "", "real rows with a made row nearby"),
-        "kernel_distance": Figure(*kernel_distance(made, real, seed=seed), "", f"squared MMD on {by}"),
-        "frechet_distance": Figure(frechet_distance(made, real), None, "", f"Fréchet distance on {by}"),
-        "classifier_test": Figure(told, error, "", "accuracy of a classifier that tells made from real; .5 is best"),
+        "precision": Metric(near.precision, None, "", "made rows that lie among real ones"),
+        "recall": Metric(near.recall, None, "", "real rows that lie among made ones"),
+        "density": Metric(near.density, None, "", "real neighbourhoods that a made row lies in, of those expected"),
+        "coverage": Metric(near.coverage, None, "", "real rows with a made row nearby"),
+        "kernel_distance": Metric(*kernel_distance(made, real, seed=seed), "", f"squared MMD on {by}"),
+        "frechet_distance": Metric(frechet_distance(made, real), None, "", f"Fréchet distance on {by}"),
+        "classifier_test": Metric(told, error, "", "accuracy of a classifier that tells made from real; .5 is best"),
     }

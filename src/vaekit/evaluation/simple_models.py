@@ -17,7 +17,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from ..data.stored import Stored
+from ..data.stored import LazyRows
 from ..distributions import Library, NegativeBinomial
 from .clusters import kmeans
 
@@ -173,16 +173,16 @@ def chosen_mixture(x: Tensor, seed: int = 0) -> GaussianMixture:
     return GaussianMixture.fit(x, components, full, seed=seed)
 
 
-def _parts(x: Tensor | Stored) -> Iterator[Tensor]:
+def _parts(x: Tensor | LazyRows) -> Iterator[Tensor]:
     """All rows in order, some at a time."""
     yield from x.split(min(CHUNK, max(1, CELLS // x.shape[1])))
 
 
-def _sum(x: Tensor | Stored, f: Callable[[Tensor], Tensor]) -> Tensor:
+def _sum(x: Tensor | LazyRows, f: Callable[[Tensor], Tensor]) -> Tensor:
     return sum(f(part.double()) for part in _parts(x))
 
 
-def by_chunks(x: Tensor | Stored, f: Callable[[Tensor], Tensor]) -> Tensor:
+def by_chunks(x: Tensor | LazyRows, f: Callable[[Tensor], Tensor]) -> Tensor:
     """f of some rows of x at a time, in fp64."""
     return torch.cat([f(part.double()) for part in _parts(x)])
 
@@ -190,7 +190,7 @@ def by_chunks(x: Tensor | Stored, f: Callable[[Tensor], Tensor]) -> Tensor:
 # -- independent columns ---------------------------------------------------------------------------
 
 
-def factorised(x_train: Tensor | Stored, kind: str) -> Callable[[Tensor], Tensor]:
+def factorised(x_train: Tensor | LazyRows, kind: str) -> Callable[[Tensor], Tensor]:
     """log p of cells under a model of independent columns, fitted to rows (N, D): (B, D) -> (B, D).
 
     kind, of all columns:
@@ -218,7 +218,7 @@ def factorised(x_train: Tensor | Stored, kind: str) -> Callable[[Tensor], Tensor
     return _cells_there(lambda x: -0.5 * ((2 * math.pi * variance).log() + (x - mean).square() / variance))
 
 
-def of_library(x_train: Tensor | Stored) -> Callable[[Tensor], Tensor]:
+def of_library(x_train: Tensor | LazyRows) -> Callable[[Tensor], Tensor]:
     """log p of counts given their rows' totals, under a model without a code, fitted to rows (N, D): (B, D) -> (B, D).
 
     Independent columns, negative binomial around `l p`, l a row's total and p the column's share of all counts, of an
@@ -262,7 +262,7 @@ def _cells_there(log_p: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor
     return of
 
 
-def _levels(x: Tensor | Stored, levels: int) -> Callable[[Tensor], Tensor]:
+def _levels(x: Tensor | LazyRows, levels: int) -> Callable[[Tensor], Tensor]:
     counts = torch.zeros(x.shape[1], levels, dtype=torch.float64)
     columns = torch.arange(x.shape[1])
     for part in _parts(x):

@@ -13,7 +13,7 @@ from ..printable import printable, printable_lines
 from .closeness import closeness
 from .columns import Columns, Name, as_columns
 from .likeness import column_shapes, missing_rates, pair_trends, spread
-from .metric import Figure, known, plain
+from .metric import Metric, known, plain
 from .usefulness import learned_target, needs_sklearn, two_sample_test
 
 MOST = 20_000
@@ -35,8 +35,8 @@ class TableJudgement:
     floor_pairs: (D, D), of each two. synthetic_columns, real_columns: what was compared, for pictures.
     """
 
-    synthetic: dict[str, Figure]
-    floor: dict[str, Figure]
+    synthetic: dict[str, Metric]
+    floor: dict[str, Metric]
     names: tuple[Name, ...]
     shapes: NDArray
     floor_shapes: NDArray
@@ -155,7 +155,7 @@ def _as_many(generator: np.random.Generator, made: Columns, learned: Columns, he
     return [t[generator.permutation(len(t))[:m]] for t, m in ((made, n), (learned, n), (held, MOST))]
 
 
-def _likeness(table: Columns, real: Columns, gaps: bool, seed: int) -> tuple[dict[str, Figure], NDArray, NDArray]:
+def _likeness(table: Columns, real: Columns, gaps: bool, seed: int) -> tuple[dict[str, Metric], NDArray, NDArray]:
     """The figures of `likeness` with their errors, and shapes and pairs by themselves.
 
     gaps: whether cells are missing in any of the tables. Synthetic and real rows then have the same figures.
@@ -165,7 +165,7 @@ def _likeness(table: Columns, real: Columns, gaps: bool, seed: int) -> tuple[dic
     scores |= {"column_pairs": lambda a, b: _mean(pair_trends(a, b))} if len(real.names) > 1 else {}
     scores |= {"missing_cells": lambda a, b: _mean(missing_rates(a, b))} if gaps else {}
     figures = {
-        name: Figure(score(table, real), spread(score, table, real, seed), "", MEANING[name])
+        name: Metric(score(table, real), spread(score, table, real, seed), "", MEANING[name])
         for name, score in scores.items()
     }
     return figures, shapes, pairs

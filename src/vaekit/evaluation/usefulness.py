@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..core import importing, without_warnings
 from .columns import Columns
 from .detection import roc_auc
-from .metric import Figure
+from .metric import Metric
 
 FOLDS = 5
 MOST = 20_000
@@ -102,7 +102,7 @@ class _Learner:
 # -- told apart ------------------------------------------------------------------------------------------
 
 
-def two_sample_test(synthetic: Columns, real: Columns, seed: int = 0) -> Figure:
+def two_sample_test(synthetic: Columns, real: Columns, seed: int = 0) -> Metric:
     """How well a classifier tells synthetic rows from real ones it has not learned from: the area under the ROC curve,
     by five-fold cross-validation over as many rows of each; .5 where nothing tells them apart, 1 where all does.
 
@@ -126,7 +126,7 @@ def two_sample_test(synthetic: Columns, real: Columns, seed: int = 0) -> Figure:
             scores[test] = _ranked(fitted.probabilities(x[test])[:, 1])
         told.append(roc_auc(scores, y))
     best = max(told, key=lambda f: f.value)
-    return Figure(best.value, best.error, "", "ROC-AUC of a classifier that tells synthetic from real rows; .5 is best")
+    return Metric(best.value, best.error, "", "ROC-AUC of a classifier that tells synthetic from real rows; .5 is best")
 
 
 def _ranked(scores: NDArray) -> NDArray:
@@ -137,7 +137,7 @@ def _ranked(scores: NDArray) -> NDArray:
 # -- learned from ----------------------------------------------------------------------------------------
 
 
-def learned_target(table: Columns, test: Columns, target: int, seed: int = 0) -> Figure:
+def learned_target(table: Columns, test: Columns, target: int, seed: int = 0) -> Metric:
     """What can be learned from a table of the column in this place, by real test rows: for levels the area under the
     ROC curve, over classes each against the rest a mean, for numbers R^2; a mean over linear or logistic regression, a
     random forest and gradient-boosted histograms.
@@ -161,7 +161,7 @@ def learned_target(table: Columns, test: Columns, target: int, seed: int = 0) ->
         rows = generator.integers(len(y_test), size=len(y_test))
         again.append(np.mean([score(s[rows], y_test[rows]) for s in told]))
     error = float(np.nanstd(again, ddof=1))
-    return Figure(float(found), error, "", f"{of} on real test rows, mean of three models trained on these")
+    return Metric(float(found), error, "", f"{of} on real test rows, mean of three models trained on these")
 
 
 def _told(table: Columns, y: NDArray, test: Columns, levels: tuple | None, seed: int) -> list[NDArray]:

@@ -27,7 +27,7 @@ class Stopped(Exception):
     """Ctrl-C was pressed during a pass."""
 
 
-class Watch:
+class ProgressMonitor:
     """Watches work that consists of many passes. stop: is set by Ctrl-C. shown: whether to print on stderr."""
 
     def __init__(self, stop: Event | None = None, shown: bool = False):
@@ -44,7 +44,7 @@ class Watch:
 
 
 class _Work:
-    def __init__(self, what: str, passes: int, watch: Watch):
+    def __init__(self, what: str, passes: int, watch: ProgressMonitor):
         self.what, self.passes, self.watch, self.done = what, passes, watch, 0
         self.clock, self.fastest, self.bar = time.perf_counter(), float("inf"), None
 

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils import _pytree as pytree
 
-from ..core import Noise, Source, Still, public
+from ..core import Noise, Source, ZeroNoise, public
 from ..fitted import CHUNK, FittedVAE
 
 
@@ -26,7 +26,7 @@ def encode(fitted: FittedVAE, x: object, context: object = None) -> NDArray:
     -------
     ndarray of shape (N, latent numbers)
     """
-    return encoded(fitted, x, context, Still(Source.like(fitted.module)))
+    return encoded(fitted, x, context, ZeroNoise(Source.like(fitted.module)))
 
 
 def encoded(fitted: FittedVAE, x: object, context: object, noise: Noise) -> NDArray:
@@ -53,7 +53,7 @@ def predict_proba(fitted: FittedVAE, x: object, context: object = None) -> NDArr
     ndarray of shape (N, classes)
         In the order of `classes_`.
     """
-    still = Still(Source.like(fitted.module))
+    still = ZeroNoise(Source.like(fitted.module))
     rows = fitted.rows(x, context)
     return fitted.gather(rows, lambda batch: fitted.module.infer(batch, still).classes.exp()).numpy()
 
@@ -98,7 +98,7 @@ def posterior(fitted: FittedVAE, x: object, context: object = None) -> torch.dis
         If the posterior is neither normal nor categorical.
     """
     model, rows = fitted.module, fitted.rows(x, context)
-    still = Still(Source.like(model))
+    still = ZeroNoise(Source.like(model))
     with torch.no_grad():
         chunks = [model.infer(batch, still).q for batch in rows.batches(CHUNK)]
     if not hasattr(chunks[0], "to_torch"):

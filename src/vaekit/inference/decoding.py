@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core import Batch, Source, Still, public
+from ..core import Batch, Source, ZeroNoise, public
 from ..data.arrays import from_array, unmasked
-from ..data.beside import Beside, spread
+from ..data.beside import Covariates, spread
 from ..data.containers import framed, indexed
 from ..data.frames import joined
 from ..data.gaps import with_unknown
@@ -86,7 +86,7 @@ def in_units(fitted: FittedVAE, cells: Tensor) -> Any:
 
 def contexts(fitted: FittedVAE, context: object, rows: int) -> Iterator[Tensor | None]:
     """The context of rows to be decoded, as the model reads it, chunk by chunk."""
-    read = Beside.of(rows, context=context).encoded(fitted.spec)["context"]
+    read = Covariates.of(rows, context=context).encoded(fitted.spec)["context"]
     return repeat(None) if read is None else iter(read.to(fitted.device).split(CHUNK))
 
 
@@ -191,7 +191,7 @@ def _at_library(
     fitted: FittedVAE, x: object, context: object, f: Callable[[Library, Tensor], Tensor], under: object = None
 ) -> Tensor:
     """f of p(x | z) at the center of q(z | x), and the log libraries of the rows."""
-    model, still, seen = fitted.module, Still(Source.like(fitted.module)), fitted.rows(x, context)
+    model, still, seen = fitted.module, ZeroNoise(Source.like(fitted.module)), fitted.rows(x, context)
     given: Iterator[Tensor | None] = repeat(None)
     if under is not None:
         other = spread(fitted.preprocessor.aligned(x, under)[1], len(seen), fitted.spec)

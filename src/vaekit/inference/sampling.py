@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..core import Scope, Source, public
+from ..core import ForwardContext, Source, public
 from ..data.beside import sampled
 from ..data.frames import joined
 from ..data.gaps import partial_cells, partial_row, with_given
@@ -85,7 +85,7 @@ def sample(
     with torch.no_grad():
         for start, own in zip(range(0, n, CHUNK), known):
             px = model.decode(model.generate(min(CHUNK, n - start), noise, own), own)
-            x = point_estimate(fitted, px) if take_mean else finite(fitted, px.draw(Scope.of(noise)))
+            x = point_estimate(fitted, px) if take_mean else finite(fitted, px.draw(ForwardContext.of(noise)))
             absent = None if holes is None else holes[start : start + len(x)]
             rows.append(fitted.spec.decode(*_with_missing(fitted, x, absent, seed, start)))
     return joined(rows)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core import Source, Still, public
+from ..core import Source, ZeroNoise, public
 from ..data.beside import spread
 from ..fitted import FittedVAE
 from ..tasks import walks
@@ -119,7 +119,7 @@ def _centre(fitted: FittedVAE, context: object = None) -> Tensor:
     """(1, latent numbers): the prior's centre."""
     model, own = fitted.module, next(_each_context(fitted, context, 1))
     with torch.no_grad():
-        return model.generate(1, Still(Source.like(model)), own).flatten(1)
+        return model.generate(1, ZeroNoise(Source.like(model)), own).flatten(1)
 
 
 def _each_context(fitted: FittedVAE, context: object, rows: int) -> Iterator[Tensor | None]:

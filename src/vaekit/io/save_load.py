@@ -28,7 +28,7 @@ from ..recipes import RECIPES, Recipe
 from ..storage import StorageError
 from ..training import Learner
 from ..training.config import VAEConfig
-from ..training.history import ENDED, Course, timeless
+from ..training.history import ENDED, TrainingResult, timeless
 from ..training.learner import COUNTERS
 from ..typecheck import check_arguments, fits, shown
 
@@ -347,7 +347,7 @@ def _check_agreement(learner: Learner, spec: DataSpec) -> None:
         raise ValueError(f"the model explains rows of {tuple(shape)}, the data have rows of {spec.model_shape}")
 
 
-def _course(path: Path, config: dict[str, Any], fitted: dict[str, Any], verify: bool) -> Course:
+def _course(path: Path, config: dict[str, Any], fitted: dict[str, Any], verify: bool) -> TrainingResult:
     """How the training went, from the weights' metadata and `history.jsonl`."""
     weights, lines = path / "model.safetensors", path / "history.jsonl"
     if verify and config.get("weights_sha256") != storage.file_digest(weights):
@@ -364,7 +364,7 @@ def _course(path: Path, config: dict[str, Any], fitted: dict[str, Any], verify: 
     for record in history:
         if not all(fits(v, float | str | None) for v in record.values()):
             raise StorageError(f"{lines} has a record {shown(record)}: it is damaged; remove it")
-    return Course(history, best_epoch=best, ended=ended, spent=spent)
+    return TrainingResult(history, best_epoch=best, ended=ended, spent=spent)
 
 
 def _told(error: Exception) -> str:

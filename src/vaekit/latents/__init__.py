@@ -22,7 +22,7 @@ from .hyperbolic import UniformBall as UniformBall
 from .hyperbolic import WrappedNormal as WrappedNormal
 from .labelled import Labelled as Labelled
 from .ladder import Ladder as Ladder
-from .ladder import Rung as Rung
+from .ladder import LadderLevel as LadderLevel
 from .latent import AbstractLatent as AbstractLatent
 from .latent import Latent as Latent
 from .posteriors import Binary as Binary

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .. import distributions as dist
-from ..core import Scope
+from ..core import ForwardContext
 from ..distributions.mixture import gumbel
 
 LEAST = 1e-3
@@ -15,7 +15,7 @@ LEAST = 1e-3
 
 @torch.no_grad()
 def fit_mixture(
-    codes: Tensor, components: int, scope: Scope, full: bool = False, starts: int = 10, rounds: int = 100
+    codes: Tensor, components: int, scope: ForwardContext, full: bool = False, starts: int = 10, rounds: int = 100
 ) -> dist.Mixture:
     """The most likely of `starts` mixtures of normals, diagonal or of full covariance: k-means++ (Arthur &
     Vassilvitskii 2007), 20 rounds of k-means, `rounds` of expectation and maximisation. codes: (N, D)."""
@@ -24,7 +24,7 @@ def fit_mixture(
     return max(tries, key=lambda mixture: float(mixture.log_prob(codes).mean()))
 
 
-def _k_means(codes: Tensor, components: int, scope: Scope) -> Tensor:
+def _k_means(codes: Tensor, components: int, scope: ForwardContext) -> Tensor:
     """(N, components): one-hot, the nearest centre of each row."""
     centres = codes[(scope.rand((1,)) * len(codes)).long()]
     for _ in range(components - 1):

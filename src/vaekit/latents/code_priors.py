@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from .. import distributions as dist
-from ..core import Bound, Scope
+from ..core import ForwardContext, FunctionalModule
 from .priors import Prior
 
 
@@ -101,8 +101,8 @@ class _OverCodes(Prior):
     grid: tuple[int, ...] | None
     codes: int | None
 
-    def forward(self, scope: Scope, above: Tensor | None = None) -> dist.CodeGrid:
-        return dist.CodeGrid(Bound.of(self.network), self.grid, self.codes)
+    def forward(self, scope: ForwardContext, above: Tensor | None = None) -> dist.CodeGrid:
+        return dist.CodeGrid(FunctionalModule.of(self.network), self.grid, self.codes)
 
 
 class PixelPrior(_OverCodes):

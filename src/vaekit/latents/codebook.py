@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..core import Scope, prefixed
+from ..core import ForwardContext, prefixed
 from .priors import Prior
 from .quantised import Gradient, Quantised, Rounded, carried
 
@@ -55,7 +55,7 @@ class Codebook(Quantised):
     def lookup(self, indices: Tensor) -> Tensor:
         return self._one_hot(indices.squeeze(-1)) @ self.book
 
-    def quantise(self, vectors: Tensor, scope: Scope | None = None) -> Rounded:
+    def quantise(self, vectors: Tensor, scope: ForwardContext | None = None) -> Rounded:
         chosen = self.nearest(vectors)
         quantised = chosen @ self.book
         commitment = self.commitment * (vectors - quantised).square().sum((1, 2))
@@ -63,7 +63,7 @@ class Codebook(Quantised):
         straight = carried(vectors, quantised, self.gradient)
         return Rounded(straight, chosen.argmax(-1, keepdim=True), commitment, updates)
 
-    def _updates(self, vectors: Tensor, chosen: Tensor, scope: Scope) -> dict[str, Tensor]:
+    def _updates(self, vectors: Tensor, chosen: Tensor, scope: ForwardContext) -> dict[str, Tensor]:
         rows = torch.ones_like(vectors[:, 0, 0]) if scope.weight is None else scope.weight
         weighted = (chosen * rows.reshape(-1, 1, 1)).flatten(0, 1)
         all_of = scope.peers.total
@@ -76,7 +76,7 @@ class Codebook(Quantised):
         count = torch.where(dead, 1.0, count)
         return {"book": book, "count": count, "total": torch.where(dead.unsqueeze(1), fresh, total)}
 
-    def _random_vectors(self, vectors: Tensor, rows: Tensor, scope: Scope) -> Tensor:
+    def _random_vectors(self, vectors: Tensor, rows: Tensor, scope: ForwardContext) -> Tensor:
         """(codes, size): for each code the vector of a random position of a random row, by the rows' weights.
 
         The rows are those of all processes, chosen by the first one's noise.
@@ -90,12 +90,12 @@ class Codebook(Quantised):
         return peers.total(torch.where(here.any(1, keepdim=True), found, 0.0))
 
     @torch.no_grad()
-    def prepare(self, inputs: Tensor, evidence: Tensor, scope: Scope, above: Tensor | None = None) -> None:
+    def prepare(self, inputs: Tensor, evidence: Tensor, scope: ForwardContext, above: Tensor | None = None) -> None:
         """k-means of the sample."""
         self.start(self._vectors(evidence), scope)
 
     @torch.no_grad()
-    def start(self, vectors: Tensor, scope: Scope) -> None:
+    def start(self, vectors: Tensor, scope: ForwardContext) -> None:
         """k-means (Lloyd, 10 rounds) of vectors (B, positions, size), from random ones of them."""
         rows = torch.ones_like(vectors[:, 0, 0])
         self.book.copy_(self._random_vectors(vectors, rows, scope))
@@ -137,7 +137,7 @@ class ResidualCodebook(Quantised):
     def lookup(self, indices: Tensor) -> Tensor:
         return sum(book.lookup(i) for book, i in zip(self.books, indices.split(1, -1)))
 
-    def quantise(self, vectors: Tensor, scope: Scope | None = None) -> Rounded:
+    def quantise(self, vectors: Tensor, scope: ForwardContext | None = None) -> Rounded:
         left, levels = vectors, []
         for book in self.books:
             levels.append(book.quantise(left, scope))
@@ -150,13 +150,13 @@ class ResidualCodebook(Quantised):
             updates,
         )
 
-    def log_prior(self, z: Tensor, scope: Scope, above: Tensor | None = None) -> Tensor:
+    def log_prior(self, z: Tensor, scope: ForwardContext, above: Tensor | None = None) -> Tensor:
         if self.prior is not None and self.depth > 1:
             raise ValueError("log p(z) of a ResidualCodebook is not told from z: several sums of codes may give it")
         return super().log_prior(z, scope, above)
 
     @torch.no_grad()
-    def prepare(self, inputs: Tensor, evidence: Tensor, scope: Scope, above: Tensor | None = None) -> None:
+    def prepare(self, inputs: Tensor, evidence: Tensor, scope: ForwardContext, above: Tensor | None = None) -> None:
         """k-means of the sample, then of what it leaves, and so on."""
         left = self._vectors(evidence)
         for book in self.books:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import distributions as dist
-from ..core import Bound, Scope
+from ..core import ForwardContext, FunctionalModule
 from ..distributions.elementwise import Affine, Elementwise, Spline, Standardise, soft_clamp
 from ..distributions.transforms import Autoregressive, Inverted, Placed, Planar, Radial, Sylvester, Transform
 from .posteriors import Posterior, log_variance
@@ -181,7 +181,7 @@ class InverseAutoregressive(_Masked):
 
     def transforms(self, rest: Tensor) -> tuple[Transform, ...]:
         layer = Affine.of_layers(self.layers, gated=True)
-        return tuple(Autoregressive(rest, Bound.of(n), layer) for n in self.networks)
+        return tuple(Autoregressive(rest, FunctionalModule.of(n), layer) for n in self.networks)
 
 
 class MaskedAutoregressive(_Masked):
@@ -192,7 +192,7 @@ class MaskedAutoregressive(_Masked):
 
     def transforms(self, rest: Tensor) -> tuple[Transform, ...]:
         layer = Standardise(Affine.of_layers(self.layers))
-        return tuple(Inverted(Autoregressive(rest, Bound.of(n), layer)) for n in self.networks)
+        return tuple(Inverted(Autoregressive(rest, FunctionalModule.of(n), layer)) for n in self.networks)
 
 
 class SplineFlow(FlowPosterior):
@@ -215,7 +215,7 @@ class SplineFlow(FlowPosterior):
         return self.context
 
     def transforms(self, rest: Tensor) -> tuple[Transform, ...]:
-        return tuple(Autoregressive(rest, Bound.of(n), Spline(self.bins)) for n in self.networks)
+        return tuple(Autoregressive(rest, FunctionalModule.of(n), Spline(self.bins)) for n in self.networks)
 
 
 def splines(part: str, bins: int) -> Spline:
@@ -250,16 +250,16 @@ class FlowPrior(Prior):
     def _elementwise(self) -> Elementwise:
         return Spline(self.bins) if self.bins else Standardise(Affine.of_layers(self.layers, shift=PRIOR_SHIFT))
 
-    def forward(self, scope: Scope, above: Tensor | None = None) -> dist.Flow:
+    def forward(self, scope: ForwardContext, above: Tensor | None = None) -> dist.Flow:
         base, scale = (
             dist.Normal(self.zero, torch.ones_like(self.zero)),
             soft_clamp(self.log_scale, -LOG_SCALE, LOG_SCALE),
         )
-        layers = (Inverted(Autoregressive(self.zero, Bound.of(n), self._elementwise)) for n in self.networks)
+        layers = (Inverted(Autoregressive(self.zero, FunctionalModule.of(n), self._elementwise)) for n in self.networks)
         return dist.Flow(base, (*layers, Placed(self.loc, scale.exp())))
 
     @torch.no_grad()
-    def start(self, codes: Tensor, scope: Scope) -> None:
+    def start(self, codes: Tensor, scope: ForwardContext) -> None:
         """loc and scale become the mean and the standard deviation of the codes."""
         codes = codes[:, : self.size]
         log_scale = codes.std(0).clamp_min(1e-6).log().clamp(0.99 * -LOG_SCALE, 0.99 * LOG_SCALE)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 from torch.special import entr
 
-from ..core import Scope, batch_mean
+from ..core import ForwardContext, batch_mean
 from .priors import Prior
 from .quantised import Quantised, Rounded, carried
 
@@ -73,7 +73,7 @@ class FiniteScalar(Quantised):
         """Numbers to between the outermost levels, which are whole numbers apart from one another."""
         return self.reach * torch.tanh(vectors + torch.atanh(self.offset / self.reach)) - self.offset
 
-    def quantise(self, vectors: Tensor, scope: Scope | None = None) -> Rounded:
+    def quantise(self, vectors: Tensor, scope: ForwardContext | None = None) -> Rounded:
         bounded = self.bound(vectors)
         level = bounded.detach().round()
         index = ((level + self.width) * self.weight).sum(-1, keepdim=True)
@@ -119,7 +119,7 @@ class LookupFree(Quantised):
     def codes(self) -> int:
         return 2**self.size
 
-    def quantise(self, vectors: Tensor, scope: Scope | None = None) -> Rounded:
+    def quantise(self, vectors: Tensor, scope: ForwardContext | None = None) -> Rounded:
         positive = (vectors.detach() > 0).to(vectors.dtype)
         codes, index = 2 * positive - 1, (positive * self.weight).sum(-1, keepdim=True).long()
         penalty = self.commitment * (vectors - codes).square().sum((1, 2))
@@ -127,7 +127,7 @@ class LookupFree(Quantised):
             penalty = penalty + self.entropy * self.unevenness(vectors, scope)
         return Rounded(carried(vectors, codes, "straight"), index, penalty)
 
-    def unevenness(self, vectors: Tensor, scope: Scope) -> Tensor:
+    def unevenness(self, vectors: Tensor, scope: ForwardContext) -> Tensor:
         """(B,), nats: the entropies of a row's bits, less those of the bits of all rows and positions together."""
         logits = 4 * vectors / self.temperature
         p = torch.sigmoid(logits)

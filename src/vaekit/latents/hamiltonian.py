@@ -8,17 +8,17 @@ import torch
 from torch import Tensor, nn
 from torch.func import grad
 
-from ..core import Draw, Scope, prefixed
+from ..core import ForwardContext, LatentSample, prefixed
 from ..distributions.base import sum_cells
 from ..distributions.elementwise import soft_clamp
-from .latent import AbstractLatent, Around
+from .latent import AbstractLatent, LatentWrapper
 
 KICK = 10.0
 """Soft bound on the change of momentum in half a step, in standard deviations of the momentum. The change depends on z
 alone, so the map keeps its volume and its inverse whatever the bound; a step that is short enough never meets it."""
 
 
-class Hamiltonian(Around):
+class Hamiltonian(LatentWrapper):
     """Any latent, its draw moved by `steps` leapfrog steps on U(z) = -log p(x, z).
 
     Caterini et al. 2018, arXiv:1805.11328. The map is volume preserving up to the tempering, which cancels, so that
@@ -67,7 +67,9 @@ class Hamiltonian(Around):
         root = math.sqrt(self.tempering)
         return 1 / ((1 - 1 / root) * (k / self.steps) ** 2 + 1 / root)
 
-    def infer(self, evidence: Tensor, scope: Scope, above: Tensor | None = None, held: Tensor | None = None) -> Draw:
+    def infer(
+        self, evidence: Tensor, scope: ForwardContext, above: Tensor | None = None, held: Tensor | None = None
+    ) -> LatentSample:
         start = self.inner.infer(evidence, scope, above, held)
 
         def log_joint(z: Tensor) -> Tensor:
@@ -88,4 +90,4 @@ class Hamiltonian(Around):
         kinetic = 0.5 * sum_cells(noise.square() - momentum.square())
         change = self.inner.log_prior(z, scope, above) - self.inner.log_prior(start.z, scope, above)
         ratio, updates = start.log_ratio + change + kinetic, prefixed("inner", start.updates)
-        return Draw(z, ratio, p=start.p, penalty=start.penalty, updates=updates)
+        return LatentSample(z, ratio, p=start.p, penalty=start.penalty, updates=updates)

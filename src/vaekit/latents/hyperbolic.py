@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .. import distributions as dist
-from ..core import Scope
+from ..core import ForwardContext
 from ..distributions.hyperbolic import FARTHEST, from_tangent, norm
 from .posteriors import Posterior
 from .priors import Prior
@@ -59,7 +59,7 @@ class _InBall(Prior):
 class StandardWrappedNormal(_InBall):
     """The wrapped normal of scale 1 around the origin of the Poincaré ball."""
 
-    def forward(self, scope: Scope, above: Tensor | None = None) -> dist.WrappedNormal:
+    def forward(self, scope: ForwardContext, above: Tensor | None = None) -> dist.WrappedNormal:
         return dist.WrappedNormal(self.zero, torch.ones_like(self.zero), self.curvature or 1.0)
 
 
@@ -69,5 +69,5 @@ class UniformBall(_InBall):
     It thins out less than a `WrappedNormal` does, so that importance weights vary much where codes lie near the edge.
     """
 
-    def forward(self, scope: Scope, above: Tensor | None = None) -> dist.UniformBall:
+    def forward(self, scope: ForwardContext, above: Tensor | None = None) -> dist.UniformBall:
         return dist.UniformBall(self.zero, (self.curvature or 1.0) ** -0.5)

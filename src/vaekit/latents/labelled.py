@@ -7,12 +7,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ..core import Draw, Scope
-from .latent import Around, Latent
+from ..core import ForwardContext, LatentSample
+from .latent import Latent, LatentWrapper
 from .posteriors import Categorical
 
 
-class Labelled(Around):
+class Labelled(LatentWrapper):
     """A class y that labels tell: `q(y | x)` is a classifier, and a known label takes the place of its draw.
 
     Kingma et al. 2014, arXiv:1406.5298. inner: a latent of one categorical variable. In a row whose label is known (in
@@ -41,7 +41,9 @@ class Labelled(Around):
     def hard(self) -> bool | None:
         return self.inner.hard
 
-    def infer(self, evidence: Tensor, scope: Scope, above: Tensor | None = None, held: Tensor | None = None) -> Draw:
+    def infer(
+        self, evidence: Tensor, scope: ForwardContext, above: Tensor | None = None, held: Tensor | None = None
+    ) -> LatentSample:
         draw = self.inner.infer(evidence, scope, above, held)
         if scope.label is None:
             return draw

@@ -9,7 +9,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from ..core import Bound, Component, Draw, Scope, prefixed
+from ..core import Component, ForwardContext, FunctionalModule, LatentSample, prefixed
 from ..networks.network import LowPrecision
 from .latent import AbstractLatent, Ratio
 
@@ -22,7 +22,7 @@ def pairs(read: Callable[[Tensor, Tensor], Tensor], inputs: Tensor, above: Tenso
     return read(left, right).unflatten(0, (rows, count))
 
 
-class Rung(AbstractLatent, LowPrecision):
+class LadderLevel(AbstractLatent, LowPrecision):
     """A latent with a network of its own that reads the evidence and the codes above.
 
     The network gives the evidence of the latent inside: `infer` is `latent.infer(network([evidence, above]))`.
@@ -65,7 +65,7 @@ class Rung(AbstractLatent, LowPrecision):
     def hard(self) -> bool | None:
         return self.latent.hard
 
-    def settled(
+    def resolve_shapes(
         self,
         *,
         inputs_shape: tuple[int, ...] | None = None,
@@ -73,16 +73,16 @@ class Rung(AbstractLatent, LowPrecision):
         width: int | None = None,
         **sizes: object,
     ) -> Self:
-        latent = self.latent.settled(inputs_shape=inputs_shape, above=above)
+        latent = self.latent.resolve_shapes(inputs_shape=inputs_shape, above=above)
         network = self.network
         if isinstance(network, Component) and width is not None:
-            network = network.settled(in_shape=(width + (above or 0),), out_shape=latent.evidence_shape)
+            network = network.resolve_shapes(in_shape=(width + (above or 0),), out_shape=latent.evidence_shape)
         return self if latent is self.latent and network is self.network else type(self)(latent, network)
 
     def _read(self, network: Callable[[Tensor], Tensor], evidence: Tensor, above: Tensor | None) -> Tensor:
         return self.through(network, evidence if above is None else torch.cat([evidence, above], 1))
 
-    def _scope(self, scope: Scope, above: Tensor | None) -> Scope:
+    def _scope(self, scope: ForwardContext, above: Tensor | None) -> ForwardContext:
         def encode(inputs: Tensor) -> Tensor:
             evidence = scope.encode(inputs)
             if above is None:
@@ -96,20 +96,22 @@ class Rung(AbstractLatent, LowPrecision):
 
         return replace(scope, encode=encode)
 
-    def infer(self, evidence: Tensor, scope: Scope, above: Tensor | None = None, held: Tensor | None = None) -> Draw:
+    def infer(
+        self, evidence: Tensor, scope: ForwardContext, above: Tensor | None = None, held: Tensor | None = None
+    ) -> LatentSample:
         if held is not None:
             # What is above stays live: the chain q(z2) q(z1 | z2) is differentiated through z2, not through weights.
-            held = self._read(Bound.of(self.network).held(), held, above)
+            held = self._read(FunctionalModule.of(self.network).held(), held, above)
         draw = self.latent.infer(self._read(self.network, evidence, above), self._scope(scope, above), above, held)
         return replace(draw, updates=prefixed("latent", draw.updates))
 
-    def generate(self, rows: int, scope: Scope, above: Tensor | None = None) -> Tensor:
+    def generate(self, rows: int, scope: ForwardContext, above: Tensor | None = None) -> Tensor:
         return self.latent.generate(rows, self._scope(scope, above), above)
 
-    def log_prior(self, z: Tensor, scope: Scope, above: Tensor | None = None) -> Tensor:
+    def log_prior(self, z: Tensor, scope: ForwardContext, above: Tensor | None = None) -> Tensor:
         return self.latent.log_prior(z, self._scope(scope, above), above)
 
-    def prepare(self, inputs: Tensor, evidence: Tensor, scope: Scope, above: Tensor | None = None) -> None:
+    def prepare(self, inputs: Tensor, evidence: Tensor, scope: ForwardContext, above: Tensor | None = None) -> None:
         self.latent.prepare(inputs, self._read(self.network, evidence, above), self._scope(scope, above), above)
 
     def generative(self) -> list[str]:
@@ -123,7 +125,7 @@ class Ladder(AbstractLatent):
     rung. z: the codes of all rungs side by side, the top first; kl: one number per rung.
     """
 
-    def __init__(self, rungs: Sequence[Rung], width: int = 128):
+    def __init__(self, rungs: Sequence[LadderLevel], width: int = 128):
         super().__init__()
         if not rungs:
             raise ValueError("Ladder([]): expected at least one rung")
@@ -154,7 +156,7 @@ class Ladder(AbstractLatent):
         return max((r.ratio for r in self.rungs), key=["exact", "bound", "none"].index)
 
     @property
-    def _told(self) -> Rung | None:
+    def _told(self) -> LadderLevel | None:
         """The rung whose classes are the hierarchy's: the labelled one, else the first that has any."""
         return next((r for r in self.rungs if r.labelled), next((r for r in self.rungs if r.classes), None))
 
@@ -176,24 +178,26 @@ class Ladder(AbstractLatent):
         kinds = {r.hard for r in self.rungs}
         return kinds.pop() if len(kinds) == 1 else None
 
-    def settled(
+    def resolve_shapes(
         self, *, inputs_shape: tuple[int, ...] | None = None, above: int | None = None, **sizes: object
     ) -> Self:
         rungs = []
         for rung in self.rungs:
-            rungs.append(rung.settled(inputs_shape=inputs_shape, above=above, width=self.width))
+            rungs.append(rung.resolve_shapes(inputs_shape=inputs_shape, above=above, width=self.width))
             above = (above or 0) + rung.shape[0]
         return self if all(a is b for a, b in zip(rungs, self.rungs)) else type(self)(rungs, self.width)
 
-    def infer(self, evidence: Tensor, scope: Scope, above: Tensor | None = None, held: Tensor | None = None) -> Draw:
-        draws: list[Draw] = []
+    def infer(
+        self, evidence: Tensor, scope: ForwardContext, above: Tensor | None = None, held: Tensor | None = None
+    ) -> LatentSample:
+        draws: list[LatentSample] = []
         for rung in self.rungs:
             draws.append(rung.infer(evidence, scope, above, held))
             above = below(above, draws[-1].z)
         closed, ratios, densities = [d.kl for d in draws], [d.log_ratio for d in draws], [d.log_q for d in draws]
         told = [d.classes for d, rung in zip(draws, self.rungs) if rung is self._told]
         penalties = [d.penalty for d in draws if d.penalty is not None]
-        return Draw(
+        return LatentSample(
             z=torch.cat([d.z for d in draws], 1),
             log_ratio=None if any(r is None for r in ratios) else sum(ratios),
             kl=None if any(k is None for k in closed) else torch.stack([k.sum(1) for k in closed], 1),
@@ -204,21 +208,21 @@ class Ladder(AbstractLatent):
             log_q=None if any(q is None for q in densities) else sum(densities),
         )
 
-    def generate(self, rows: int, scope: Scope, above: Tensor | None = None) -> Tensor:
+    def generate(self, rows: int, scope: ForwardContext, above: Tensor | None = None) -> Tensor:
         codes = []
         for rung in self.rungs:
             codes.append(rung.generate(rows, scope, above))
             above = below(above, codes[-1])
         return torch.cat(codes, 1)
 
-    def log_prior(self, z: Tensor, scope: Scope, above: Tensor | None = None) -> Tensor:
+    def log_prior(self, z: Tensor, scope: ForwardContext, above: Tensor | None = None) -> Tensor:
         total = 0.0
         for rung, code in zip(self.rungs, z.split(self.sizes, 1)):
             total = total + rung.log_prior(code, scope, above)
             above = below(above, code)
         return total
 
-    def prepare(self, inputs: Tensor, evidence: Tensor, scope: Scope, above: Tensor | None = None) -> None:
+    def prepare(self, inputs: Tensor, evidence: Tensor, scope: ForwardContext, above: Tensor | None = None) -> None:
         for rung in self.rungs:
             rung.prepare(inputs, evidence, scope, above)
             above = below(above, rung.infer(evidence, scope, above).z)

@@ -8,7 +8,7 @@ from typing import Literal, Self
 from torch import Tensor
 
 from .. import distributions as dist
-from ..core import Bound, Component, Draw, Scope, prefixed
+from ..core import Component, ForwardContext, FunctionalModule, LatentSample, prefixed
 from ..distributions import kl
 from .posteriors import Categorical, Posterior
 from .priors import GaussianMixture, Prior
@@ -45,7 +45,9 @@ class AbstractLatent(Component):
         """Of what the decoder reads, per row."""
         return self.shape
 
-    def infer(self, evidence: Tensor, scope: Scope, above: Tensor | None = None, held: Tensor | None = None) -> Draw:
+    def infer(
+        self, evidence: Tensor, scope: ForwardContext, above: Tensor | None = None, held: Tensor | None = None
+    ) -> LatentSample:
         """One draw from q(z | evidence, above) per row.
 
         `held` is the evidence with q's parameters held fixed: given, log q is evaluated from it (and from the
@@ -53,11 +55,11 @@ class AbstractLatent(Component):
         """
         raise NotImplementedError
 
-    def generate(self, rows: int, scope: Scope, above: Tensor | None = None) -> Tensor:
+    def generate(self, rows: int, scope: ForwardContext, above: Tensor | None = None) -> Tensor:
         """(rows, *shape): draws from the prior."""
         raise NotImplementedError
 
-    def log_prior(self, z: Tensor, scope: Scope, above: Tensor | None = None) -> Tensor:
+    def log_prior(self, z: Tensor, scope: ForwardContext, above: Tensor | None = None) -> Tensor:
         """(B,), nats: log p(z | above)."""
         raise NotImplementedError
 
@@ -65,13 +67,13 @@ class AbstractLatent(Component):
         """(B, *emitted_shape): what the decoder reads of z: itself, but on a sphere, or where the latent is a path."""
         return z
 
-    def settled(
+    def resolve_shapes(
         self, *, inputs_shape: tuple[int, ...] | None = None, above: int | None = None, **sizes: object
     ) -> Self:
         """Settles open sizes: inputs_shape is what the encoder reads, above how many numbers stand above."""
         return self
 
-    def prepare(self, inputs: Tensor, evidence: Tensor, scope: Scope, above: Tensor | None = None) -> None:
+    def prepare(self, inputs: Tensor, evidence: Tensor, scope: ForwardContext, above: Tensor | None = None) -> None:
         """Sees, once before the first step, rows of what the encoder reads and of what it says of them."""
 
     def generative(self) -> list[str]:
@@ -79,7 +81,7 @@ class AbstractLatent(Component):
         return []
 
 
-class Around(AbstractLatent):
+class LatentWrapper(AbstractLatent):
     """What changes the draws of another latent, `inner`, and leaves the rest to it."""
 
     inner: AbstractLatent
@@ -96,20 +98,20 @@ class Around(AbstractLatent):
     def emitted_shape(self) -> tuple[int, ...]:
         return self.inner.emitted_shape
 
-    def settled(self, **sizes: object) -> Self:
-        inner = self.inner.settled(**sizes)
+    def resolve_shapes(self, **sizes: object) -> Self:
+        inner = self.inner.resolve_shapes(**sizes)
         return self if inner is self.inner else type(self)(**{**self.arguments(), "inner": inner})
 
-    def generate(self, rows: int, scope: Scope, above: Tensor | None = None) -> Tensor:
+    def generate(self, rows: int, scope: ForwardContext, above: Tensor | None = None) -> Tensor:
         return self.inner.generate(rows, scope, above)
 
     def emit(self, z: Tensor, above: Tensor | None = None) -> Tensor:
         return self.inner.emit(z, above)
 
-    def log_prior(self, z: Tensor, scope: Scope, above: Tensor | None = None) -> Tensor:
+    def log_prior(self, z: Tensor, scope: ForwardContext, above: Tensor | None = None) -> Tensor:
         return self.inner.log_prior(z, scope, above)
 
-    def prepare(self, inputs: Tensor, evidence: Tensor, scope: Scope, above: Tensor | None = None) -> None:
+    def prepare(self, inputs: Tensor, evidence: Tensor, scope: ForwardContext, above: Tensor | None = None) -> None:
         self.inner.prepare(inputs, evidence, scope, above)
 
     def generative(self) -> list[str]:
@@ -159,7 +161,7 @@ class Latent(AbstractLatent):
     def hard(self) -> bool:
         return self.posterior.hard
 
-    def settled(
+    def resolve_shapes(
         self, *, inputs_shape: tuple[int, ...] | None = None, above: int | None = None, **sizes: object
     ) -> Self:
         if self.prior.over_codes:
@@ -167,23 +169,25 @@ class Latent(AbstractLatent):
             raise ValueError(
                 f"{prior} is a prior over the codes of a codebook, and {posterior} has none: pass FlowPrior() or so"
             )
-        prior = self.prior.settled(**self.posterior.shared, inputs_shape=inputs_shape, above=above)
+        prior = self.prior.resolve_shapes(**self.posterior.shared, inputs_shape=inputs_shape, above=above)
         return self if prior is self.prior else type(self)(self.posterior, prior)
 
-    def _prior(self, scope: Scope, above: Tensor | None) -> object:
+    def _prior(self, scope: ForwardContext, above: Tensor | None) -> object:
         return self.prior(replace(scope, posterior=lambda inputs: self.posterior(scope.encode(inputs))), above)
 
-    def infer(self, evidence: Tensor, scope: Scope, above: Tensor | None = None, held: Tensor | None = None) -> Draw:
+    def infer(
+        self, evidence: Tensor, scope: ForwardContext, above: Tensor | None = None, held: Tensor | None = None
+    ) -> LatentSample:
         q, p = self.posterior(evidence), self._prior(scope, above)
         if not self.posterior.has_density:
-            return Draw(q.draw(scope), None, None, q, p)
+            return LatentSample(q.draw(scope), None, None, q, p)
         if held is None:
             z, log_q = q.draw_with_log_density(scope)
         else:
             z = q.draw(scope)
-            log_q = Bound.of(self.posterior).held()(held).log_density(z)
+            log_q = FunctionalModule.of(self.posterior).held()(held).log_density(z)
         updates, classes = prefixed("posterior", self.posterior.updates()), self._log_classes(q, p, z)
-        return Draw(z, p.log_density(z) - log_q, kl(q, p), q, p, updates=updates, classes=classes, log_q=log_q)
+        return LatentSample(z, p.log_density(z) - log_q, kl(q, p), q, p, updates=updates, classes=classes, log_q=log_q)
 
     def _log_classes(self, q: dist.Distribution, p: dist.Distribution, z: Tensor) -> Tensor | None:
         """(B, classes): log q(class | x). Of a mixture it is p(component | z), for which training has no use."""
@@ -191,7 +195,7 @@ class Latent(AbstractLatent):
             return None if self.training else p.log_responsibilities(z)
         return None if self.classes is None else q.logits.squeeze(-2).log_softmax(-1)
 
-    def generate(self, rows: int, scope: Scope, above: Tensor | None = None) -> Tensor:
+    def generate(self, rows: int, scope: ForwardContext, above: Tensor | None = None) -> Tensor:
         p = self._prior(scope, above)
         own_per_row = self.prior.reads_above and above is not None
         return p.draw(scope) if own_per_row else p.draw(scope, rows)
@@ -199,10 +203,10 @@ class Latent(AbstractLatent):
     def emit(self, z: Tensor, above: Tensor | None = None) -> Tensor:
         return self.posterior.emit(z)
 
-    def log_prior(self, z: Tensor, scope: Scope, above: Tensor | None = None) -> Tensor:
+    def log_prior(self, z: Tensor, scope: ForwardContext, above: Tensor | None = None) -> Tensor:
         return self._prior(scope, above).log_density(z)
 
-    def prepare(self, inputs: Tensor, evidence: Tensor, scope: Scope, above: Tensor | None = None) -> None:
+    def prepare(self, inputs: Tensor, evidence: Tensor, scope: ForwardContext, above: Tensor | None = None) -> None:
         self.prior.prepare(inputs, scope)
         if self.prior.begins == "fitted":
             self.prior.start(self.posterior(evidence).mean, scope)

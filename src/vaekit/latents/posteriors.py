@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import distributions as dist
-from ..core import Bound, Component, Hyper, hyper
+from ..core import Component, FunctionalModule, Hyper, hyper
 from ..distributions.elementwise import soft_clamp
 
 Draws = Literal["relaxed", "straight-through", "hard"]
@@ -343,4 +343,4 @@ class Coupling(Posterior):
     def forward(self, evidence: Tensor) -> dist.CouplingFlow:
         mu, log_var, context = evidence.split([self.size, self.size, self.context], -1)
         base = dist.Normal(mu, (0.5 * log_variance(log_var)).exp())
-        return dist.CouplingFlow(base, context, tuple(Bound.of(n) for n in self.networks))
+        return dist.CouplingFlow(base, context, tuple(FunctionalModule.of(n) for n in self.networks))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import distributions as dist
-from ..core import Component, Scope
+from ..core import Component, ForwardContext
 from ..distributions.elementwise import soft_clamp
 from ..networks.network import LowPrecision
 from .clustering import fit_mixture
@@ -39,13 +39,13 @@ class Prior(Component):
     estimates = False
     over_codes = False
 
-    def forward(self, scope: Scope, above: Tensor | None = None) -> dist.Distribution:
+    def forward(self, scope: ForwardContext, above: Tensor | None = None) -> dist.Distribution:
         raise NotImplementedError
 
-    def prepare(self, inputs: Tensor, scope: Scope) -> None:
+    def prepare(self, inputs: Tensor, scope: ForwardContext) -> None:
         pass
 
-    def start(self, codes: Tensor, scope: Scope) -> None:
+    def start(self, codes: Tensor, scope: ForwardContext) -> None:
         """Sees codes (N, D), a ladder's top first: of a trained model, before it is trained on them alone."""
 
 
@@ -59,7 +59,7 @@ class StandardNormal(Prior):
         self.size = size
         self.register_buffer("zero", torch.zeros(size or 0), persistent=False)
 
-    def forward(self, scope: Scope, above: Tensor | None = None) -> dist.Normal:
+    def forward(self, scope: ForwardContext, above: Tensor | None = None) -> dist.Normal:
         return dist.Normal(self.zero, torch.ones_like(self.zero))
 
 
@@ -73,7 +73,7 @@ class StandardLaplace(Prior):
         self.size = size
         self.register_buffer("zero", torch.zeros(size or 0), persistent=False)
 
-    def forward(self, scope: Scope, above: Tensor | None = None) -> dist.Laplace:
+    def forward(self, scope: ForwardContext, above: Tensor | None = None) -> dist.Laplace:
         return dist.Laplace(self.zero, torch.ones_like(self.zero))
 
 
@@ -101,7 +101,7 @@ class AutoregressivePrior(Prior):
             raise ValueError(f"AutoregressivePrior(rate={rate}): expected fewer nats, which codes in float32 can hold")
         self.register_buffer("alpha", torch.tensor(alpha), persistent=False)
 
-    def forward(self, scope: Scope, above: Tensor | None = None) -> dist.AutoregressiveNormal:
+    def forward(self, scope: ForwardContext, above: Tensor | None = None) -> dist.AutoregressiveNormal:
         return dist.AutoregressiveNormal(self.zero, self.alpha)
 
 
@@ -126,7 +126,7 @@ class UniformCategorical(Prior):
         self.variables, self.categories = variables, categories
         self.register_buffer("zero", torch.zeros(variables or 0, categories or 0), persistent=False)
 
-    def forward(self, scope: Scope, above: Tensor | None = None) -> dist.OneHot:
+    def forward(self, scope: ForwardContext, above: Tensor | None = None) -> dist.OneHot:
         return dist.OneHot(self.zero)
 
 
@@ -145,7 +145,7 @@ class BinaryPrior(Prior):
         else:
             self.register_buffer("logits", start, persistent=False)
 
-    def forward(self, scope: Scope, above: Tensor | None = None) -> dist.Bernoulli:
+    def forward(self, scope: ForwardContext, above: Tensor | None = None) -> dist.Bernoulli:
         return dist.Bernoulli(self.logits)
 
 
@@ -172,7 +172,7 @@ class GaussianMixture(Prior):
         if covariance == "full":
             self.lower = nn.Parameter(torch.zeros(components, size or 0, size or 0))
 
-    def forward(self, scope: Scope, above: Tensor | None = None) -> dist.Mixture:
+    def forward(self, scope: ForwardContext, above: Tensor | None = None) -> dist.Mixture:
         scale = self.log_scale.clamp(-LOG_SCALE, LOG_SCALE).exp()
         if self.covariance == "full":
             parts = dist.MultivariateNormal(self.loc, scale.diag_embed() + self.lower.tril(-1))
@@ -181,7 +181,7 @@ class GaussianMixture(Prior):
         return dist.Mixture(parts, self.logits.log_softmax(-1))
 
     @torch.no_grad()
-    def start(self, codes: Tensor, scope: Scope) -> None:
+    def start(self, codes: Tensor, scope: ForwardContext) -> None:
         """The most likely mixture of the codes; see `fit_mixture`."""
         full = self.covariance == "full"
         mixture = fit_mixture(codes[:, : self.size], self.components, scope, full)
@@ -211,13 +211,13 @@ class VampPrior(Prior):
         self.inputs_shape = None if inputs_shape is None else tuple(inputs_shape)
         self.pseudo_inputs = nn.Parameter(torch.rand(components, *(self.inputs_shape or (0,))))
 
-    def forward(self, scope: Scope, above: Tensor | None = None) -> dist.Mixture:
+    def forward(self, scope: ForwardContext, above: Tensor | None = None) -> dist.Mixture:
         q = scope.posterior(self.pseudo_inputs)
         uniform = torch.full((self.components,), -math.log(self.components), device=q.mean.device, dtype=q.mean.dtype)
         return dist.Mixture(q, uniform)
 
     @torch.no_grad()
-    def prepare(self, inputs: Tensor, scope: Scope) -> None:
+    def prepare(self, inputs: Tensor, scope: ForwardContext) -> None:
         self.pseudo_inputs.copy_(some_rows(inputs, self.components, scope))
 
 
@@ -241,7 +241,7 @@ class ExemplarPrior(Prior):
         self.register_buffer("exemplars", torch.rand(components, *(self.inputs_shape or (0,))))
         self.log_scale = nn.Parameter(torch.zeros(()))
 
-    def forward(self, scope: Scope, above: Tensor | None = None) -> dist.Mixture:
+    def forward(self, scope: ForwardContext, above: Tensor | None = None) -> dist.Mixture:
         mean = scope.posterior(self.exemplars).mean
         uniform = torch.full((self.components,), -math.log(self.components), device=mean.device, dtype=mean.dtype)
         return dist.Mixture(
@@ -249,11 +249,11 @@ class ExemplarPrior(Prior):
         )
 
     @torch.no_grad()
-    def prepare(self, inputs: Tensor, scope: Scope) -> None:
+    def prepare(self, inputs: Tensor, scope: ForwardContext) -> None:
         self.exemplars.copy_(some_rows(inputs, self.components, scope))
 
 
-def some_rows(inputs: Tensor, count: int, scope: Scope) -> Tensor:
+def some_rows(inputs: Tensor, count: int, scope: ForwardContext) -> Tensor:
     """`count` random rows, all different while there are enough of them."""
     order = scope.rand((len(inputs),)).argsort()
     return inputs[order].repeat(-(-count // len(inputs)), *[1] * (inputs.dim() - 1))[:count]
@@ -275,7 +275,7 @@ class Conditional(Prior, LowPrecision):
     def space(self) -> str:
         return self.family.space
 
-    def settled(self, *, above: int | None = None, **sizes: object) -> Self:
+    def resolve_shapes(self, *, above: int | None = None, **sizes: object) -> Self:
         if above is None:
             raise ValueError(
                 "Conditional reads the codes above it or the context, and there are none here: put it on a lower "
@@ -283,8 +283,8 @@ class Conditional(Prior, LowPrecision):
             )
         if not isinstance(self.network, Component):
             return self
-        network = self.network.settled(in_shape=(above,), out_shape=(self.family.n_in,))
+        network = self.network.resolve_shapes(in_shape=(above,), out_shape=(self.family.n_in,))
         return self if network is self.network else type(self)(network, self.family)
 
-    def forward(self, scope: Scope, above: Tensor | None = None) -> dist.Distribution:
+    def forward(self, scope: ForwardContext, above: Tensor | None = None) -> dist.Distribution:
         return self.family(soft_clamp(self.through(self.network, above), -EVIDENCE, EVIDENCE))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ..core import Draw, Scope, batch_mean, prefixed, record
+from ..core import ForwardContext, LatentSample, batch_mean, prefixed, record
 from .latent import AbstractLatent, Ratio
 from .priors import Prior
 
@@ -68,7 +68,7 @@ class Quantised(AbstractLatent):
     positions: int | tuple[int, ...] | None
     prior: Prior | None
 
-    def quantise(self, vectors: Tensor, scope: Scope | None = None) -> Rounded:
+    def quantise(self, vectors: Tensor, scope: ForwardContext | None = None) -> Rounded:
         """Vectors (B, P, size) to the codes that stand for them; without a scope, none of what learning needs."""
         raise NotImplementedError
 
@@ -90,7 +90,7 @@ class Quantised(AbstractLatent):
         places = self.positions if isinstance(self.positions, tuple) else (self.positions or 1,)
         return (*places[:-1], places[-1] * self.depth)
 
-    def settled(self, *, map_size: tuple[int, ...] | None = None, **sizes: object) -> Self:
+    def resolve_shapes(self, *, map_size: tuple[int, ...] | None = None, **sizes: object) -> Self:
         """Open positions take the size of the encoder's map, where it has one; the prior that of the grid."""
         same = self if self.positions is not None or map_size is None else self._with(positions=tuple(map_size))
         if self.prior is None:
@@ -100,7 +100,7 @@ class Quantised(AbstractLatent):
                 f"{type(self).__name__} takes a prior over its codes, PixelPrior() or TransformerPrior(), and "
                 f"{type(self.prior).__name__} is none"
             )
-        prior = self.prior.settled(grid=same.grid, codes=self.codes)
+        prior = self.prior.resolve_shapes(grid=same.grid, codes=self.codes)
         return same if prior is self.prior else same._with(prior=prior)
 
     def _with(self, **changed: object) -> Self:
@@ -121,11 +121,13 @@ class Quantised(AbstractLatent):
         """(B, positions * depth): the codes of each position, whole numbers."""
         return self.quantise(self._vectors(evidence)).indices.flatten(1)
 
-    def infer(self, evidence: Tensor, scope: Scope, above: Tensor | None = None, held: Tensor | None = None) -> Draw:
+    def infer(
+        self, evidence: Tensor, scope: ForwardContext, above: Tensor | None = None, held: Tensor | None = None
+    ) -> LatentSample:
         vectors = self._vectors(evidence)
         out = self.quantise(vectors, scope)
         kl = self._cost(out.indices.flatten(1), vectors, scope, above)
-        return Draw(
+        return LatentSample(
             self._laid_out(out.codes),
             -kl.sum(1),
             kl,
@@ -134,13 +136,13 @@ class Quantised(AbstractLatent):
             usage=self._usage(out, scope),
         )
 
-    def _cost(self, indices: Tensor, like: Tensor, scope: Scope, above: Tensor | None) -> Tensor:
+    def _cost(self, indices: Tensor, like: Tensor, scope: ForwardContext, above: Tensor | None) -> Tensor:
         """(B, N), nats: -log p of each index, given those before it."""
         if self.prior is None:
             return torch.full_like(indices, math.log(self.codes), dtype=like.dtype)
         return -self.prior(scope, above).log_prob(indices.reshape(-1, *self.grid)).flatten(1)
 
-    def _usage(self, out: Rounded, scope: Scope) -> tuple[Tensor, ...]:
+    def _usage(self, out: Rounded, scope: ForwardContext) -> tuple[Tensor, ...]:
         """For each of the `depth`, (codes,): the share of the positions of all processes' rows that took each code."""
         rows, positions, depth = out.indices.shape
         place = (out.indices + self.codes * torch.arange(depth, device=out.indices.device)).flatten(1)
@@ -148,14 +150,14 @@ class Quantised(AbstractLatent):
         counts = none.scatter_add(1, place, torch.ones_like(place, dtype=none.dtype))
         return (batch_mean(counts, scope.weight, scope.peers) / positions).unflatten(0, (depth, -1)).unbind(0)
 
-    def generate(self, rows: int, scope: Scope, above: Tensor | None = None) -> Tensor:
+    def generate(self, rows: int, scope: ForwardContext, above: Tensor | None = None) -> Tensor:
         if self.prior is None:
             drawn = (scope.rand((rows, math.prod(self.grid))) * self.codes).long()
         else:
             drawn = self.prior(scope, above).draw(scope, rows)
         return self._laid_out(self.lookup(drawn.reshape(rows, -1, self.depth)))
 
-    def log_prior(self, z: Tensor, scope: Scope, above: Tensor | None = None) -> Tensor:
+    def log_prior(self, z: Tensor, scope: ForwardContext, above: Tensor | None = None) -> Tensor:
         vectors = self._vectors(z)
         return -self._cost(self.quantise(vectors).indices.flatten(1), vectors, scope, above).sum(1)
 

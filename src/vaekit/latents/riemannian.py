@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import grad
 
-from ..core import Component, Draw, Scope, prefixed, record, static
+from ..core import Component, ForwardContext, LatentSample, prefixed, record, static
 from ..distributions.elementwise import soft_clamp
 from .hamiltonian import KICK, Hamiltonian
 from .latent import AbstractLatent, Latent
@@ -153,11 +153,11 @@ class Metric(Component):
         place = torch.eye((size or 0) ** 2)[below * (size or 0) + across]
         self.register_buffer("place", place, persistent=False)
 
-    def settled(self, *, evidence: int | None = None, **sizes: object) -> Self:
-        metric = super().settled(**sizes)
+    def resolve_shapes(self, *, evidence: int | None = None, **sizes: object) -> Self:
+        metric = super().resolve_shapes(**sizes)
         if not isinstance(self.network, Component) or metric.size is None or evidence is None:
             return metric
-        network = self.network.settled(in_shape=(evidence,), out_shape=(metric.size * (metric.size + 1) // 2,))
+        network = self.network.resolve_shapes(in_shape=(evidence,), out_shape=(metric.size * (metric.size + 1) // 2,))
         return metric if network is self.network else type(self)(**{**metric.arguments(), "network": network})
 
     def forward(self, codes: Tensor, evidence: Tensor) -> Curvature:
@@ -169,7 +169,7 @@ class Metric(Component):
         return Curvature(codes, lower @ lower.mT / self.centres, self.width, self.floor)
 
     @torch.no_grad()
-    def prepare(self, inputs: Tensor, scope: Scope) -> None:
+    def prepare(self, inputs: Tensor, scope: ForwardContext) -> None:
         self.rows.copy_(some_rows(inputs, self.centres, scope))
 
 
@@ -202,20 +202,22 @@ class RiemannianHamiltonian(Hamiltonian):
         super().__init__(inner, steps, step_size, tempering, maximum_step)
         self.metric, self.iterations = metric, iterations
 
-    def settled(self, **sizes: object) -> Self:
-        inner = self.inner.settled(**sizes)
+    def resolve_shapes(self, **sizes: object) -> Self:
+        inner = self.inner.resolve_shapes(**sizes)
         own = {"inputs_shape": sizes.get("inputs_shape"), "size": self.shape[0], "evidence": self.evidence_shape[0]}
-        metric = self.metric.settled(**own)
+        metric = self.metric.resolve_shapes(**own)
         if inner is self.inner and metric is self.metric:
             return self
         return type(self)(**{**self.arguments(), "inner": inner, "metric": metric})
 
-    def curvature(self, scope: Scope) -> Curvature:
+    def curvature(self, scope: ForwardContext) -> Curvature:
         """The metric as it is now, around the codes of its rows."""
         evidence = scope.encode(self.metric.rows)
         return self.metric(self.inner.posterior(evidence).mean, evidence)
 
-    def infer(self, evidence: Tensor, scope: Scope, above: Tensor | None = None, held: Tensor | None = None) -> Draw:
+    def infer(
+        self, evidence: Tensor, scope: ForwardContext, above: Tensor | None = None, held: Tensor | None = None
+    ) -> LatentSample:
         start, curvature = self.inner.infer(evidence, scope, above, held), self.curvature(scope)
 
         def minus_energy(z: Tensor) -> Tensor:
@@ -235,6 +237,6 @@ class RiemannianHamiltonian(Hamiltonian):
         log_ratio = start.log_ratio + change + kinetic + log_det
         return replace(start, z=z, log_ratio=log_ratio, kl=None, q=None, updates=prefixed("inner", start.updates))
 
-    def prepare(self, inputs: Tensor, evidence: Tensor, scope: Scope, above: Tensor | None = None) -> None:
+    def prepare(self, inputs: Tensor, evidence: Tensor, scope: ForwardContext, above: Tensor | None = None) -> None:
         super().prepare(inputs, evidence, scope, above)
         self.metric.prepare(inputs, scope)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import distributions as dist
-from ..core import Bound, Scope
+from ..core import ForwardContext, FunctionalModule
 from ..networks import MLP
 from .posteriors import LOG_SCALES
 from .priors import Prior
@@ -35,12 +35,12 @@ class SecondStage(Prior):
         self.encoder = MLP(self.hidden, heads=2, in_shape=known, out_shape=2 * known)
         self.decoder = MLP(self.hidden, in_shape=known, out_shape=known)
 
-    def forward(self, scope: Scope, above: Tensor | None = None) -> dist.Marginal:
-        networks = Bound.of(self.encoder), Bound.of(self.decoder)
+    def forward(self, scope: ForwardContext, above: Tensor | None = None) -> dist.Marginal:
+        networks = FunctionalModule.of(self.encoder), FunctionalModule.of(self.decoder)
         return dist.Marginal(*networks, self.log_scale.clamp(*LOG_SCALES).exp(), self.shift, self.spread, scope)
 
     @torch.no_grad()
-    def start(self, codes: Tensor, scope: Scope) -> None:
+    def start(self, codes: Tensor, scope: ForwardContext) -> None:
         """The networks see codes by the mean and the spread of these."""
         codes = codes[:, : self.size]
         self.shift.copy_(codes.mean(0))

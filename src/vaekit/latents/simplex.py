@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .. import distributions as dist
-from ..core import Scope
+from ..core import ForwardContext
 from .posteriors import Posterior, log_variance
 from .priors import Prior
 
@@ -53,6 +53,6 @@ class LaplaceDirichlet(Prior):
         self.concentration, self.size = concentration, size
         self.register_buffer("zero", torch.zeros(size or 0), persistent=False)
 
-    def forward(self, scope: Scope, above: Tensor | None = None) -> dist.LogisticNormal:
+    def forward(self, scope: ForwardContext, above: Tensor | None = None) -> dist.LogisticNormal:
         variance = (1 - 1 / self.zero.shape[-1]) / self.concentration
         return dist.LogisticNormal(self.zero, torch.full_like(self.zero, math.sqrt(variance)))

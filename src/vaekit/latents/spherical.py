@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .. import distributions as dist
-from ..core import Scope
+from ..core import ForwardContext
 from ..distributions.spherical import Rotational, unit
 from .posteriors import Posterior
 from .priors import Prior
@@ -78,5 +78,5 @@ class UniformSphere(Prior):
         self.size = size
         self.register_buffer("zero", torch.zeros(size or 0), persistent=False)
 
-    def forward(self, scope: Scope, above: Tensor | None = None) -> dist.UniformSphere:
+    def forward(self, scope: ForwardContext, above: Tensor | None = None) -> dist.UniformSphere:
         return dist.UniformSphere(self.zero)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..core import Bound, Component, Draw, Scope
+from ..core import Component, ForwardContext, FunctionalModule, LatentSample
 from ..distributions import Normal, kl
 from ..networks.network import Activation, LowPrecision, activation
 from .latent import AbstractLatent
@@ -176,11 +176,13 @@ class TopDown(AbstractLatent):
 
     emitted_shape = evidence_shape
 
-    def settled(self, *, above: int | None = None, map_size: Size | None = None, **sizes: object) -> Self:
+    def resolve_shapes(self, *, above: int | None = None, map_size: Size | None = None, **sizes: object) -> Self:
         """A number of blocks becomes a schedule for the encoder's map, where it has one."""
         if isinstance(self.rungs, int) and map_size is not None:
-            return type(self)(**{**self.arguments(), "rungs": halvings(map_size, self.rungs)}).settled(above=above)
-        return Component.settled(self, above=above)
+            return type(self)(**{**self.arguments(), "rungs": halvings(map_size, self.rungs)}).resolve_shapes(
+                above=above
+            )
+        return Component.resolve_shapes(self, above=above)
 
     def _maps(self, evidence: Tensor) -> dict[Size, Tensor]:
         """What the evidence says at every size."""
@@ -231,21 +233,23 @@ class TopDown(AbstractLatent):
         _, codes, _, posteriors = self._posteriors(evidence, above, lambda q: next(codes))
         return sum(q.log_density(c) for q, c in zip(posteriors, codes))
 
-    def infer(self, evidence: Tensor, scope: Scope, above: Tensor | None = None, held: Tensor | None = None) -> Draw:
+    def infer(
+        self, evidence: Tensor, scope: ForwardContext, above: Tensor | None = None, held: Tensor | None = None
+    ) -> LatentSample:
         h, codes, priors, posteriors = self._posteriors(evidence, above, lambda q: q.draw(scope))
         z = torch.cat(codes, 1)
         if held is None:
             log_q = sum(q.log_density(c) for q, c in zip(posteriors, codes))
         else:
-            log_q = Bound.of(self).held()(held, z, above)
+            log_q = FunctionalModule.of(self).held()(held, z, above)
         log_p = sum(p.log_density(c) for p, c in zip(priors, codes))
         rates = [kl(q, p).sum(1) for q, p in zip(posteriors, priors)]
-        return Draw(z, log_p - log_q, torch.stack(rates, 1), emitted=h)
+        return LatentSample(z, log_p - log_q, torch.stack(rates, 1), emitted=h)
 
-    def generate(self, rows: int, scope: Scope, above: Tensor | None = None) -> Tensor:
+    def generate(self, rows: int, scope: ForwardContext, above: Tensor | None = None) -> Tensor:
         return torch.cat(self._descend(rows, above, lambda block, h, p: p.draw(scope))[1], 1)
 
-    def log_prior(self, z: Tensor, scope: Scope, above: Tensor | None = None) -> Tensor:
+    def log_prior(self, z: Tensor, scope: ForwardContext, above: Tensor | None = None) -> Tensor:
         _, codes, priors = self._given(z, above)
         return sum(p.log_density(c) for p, c in zip(priors, codes))
 

@@ -4,7 +4,7 @@ from .autoregressive import Autoregressive
 from .base import Likelihood
 from .columns import CountColumns, Ordinal, Warped
 from .counts import Multinomial, NegativeBinomial, Poisson, ZeroInflatedNegativeBinomial
-from .judged import Judge, MultiScaleSimilarity, Perceptual
+from .judged import MultiScaleSimilarity, Perceptual, ReconstructionLoss
 from .levels import Categorical, DiscretisedLogisticMixture
 from .mixed import Mixed
 from .modalities import Modalities
@@ -20,7 +20,7 @@ __all__ = [
     "CountColumns",
     "DiscretisedLogisticMixture",
     "Gaussian",
-    "Judge",
+    "ReconstructionLoss",
     "Likelihood",
     "Mixed",
     "MultiScaleSimilarity",

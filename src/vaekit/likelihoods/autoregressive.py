@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..core import Bound, Scope, record, static
+from ..core import ForwardContext, FunctionalModule, record, static
 from ..distributions import Distribution
 from ..networks import SequenceDecoder
 from .base import Likelihood
@@ -35,8 +35,8 @@ class Autoregression(Distribution):
     apart = False
 
     given: Tensor
-    network: Bound
-    inner: Bound
+    network: FunctionalModule
+    inner: FunctionalModule
     shape: tuple[int, ...] = static()
     known: Tensor | None = None
 
@@ -63,7 +63,7 @@ class Autoregression(Distribution):
             x = torch.where(place == t, pick(px), x)
         return x.reshape(-1, *self.shape)
 
-    def draw(self, scope: Scope, rows: int | None = None) -> Tensor:
+    def draw(self, scope: ForwardContext, rows: int | None = None) -> Tensor:
         return self._one_by_one(lambda px: px.draw(scope))
 
     @property
@@ -96,9 +96,9 @@ class Autoregressive(Likelihood):
         self.inner, self.network, self.given, self.dropout = inner, network, given, dropout
         if self.shape is not None:
             planes = series(self.shape)
-            self.inner = inner.settled(shape=planes)
+            self.inner = inner.resolve_shapes(shape=planes)
             told = (planes[0] + self.inner.features_shape[0], *planes[1:])
-            self.network = network.settled(in_shape=(given,), out_shape=self.inner.in_shape, reads=told)
+            self.network = network.resolve_shapes(in_shape=(given,), out_shape=self.inner.in_shape, reads=told)
         self.support, self.density, self.fix = inner.support, inner.density, inner.fix
 
     @property
@@ -115,10 +115,12 @@ class Autoregressive(Likelihood):
         return self.inner.features(x.reshape(-1, *planes), None if mask is None else mask.reshape(-1, *planes))
 
     def distribution(self, parameters: Tensor) -> Autoregression:
-        return Autoregression(parameters, Bound.of(self.network), Bound.of(self.inner), self._known_shape())
+        return Autoregression(
+            parameters, FunctionalModule.of(self.network), FunctionalModule.of(self.inner), self._known_shape()
+        )
 
     def fitted(
-        self, px: Autoregression, x: Tensor, mask: Tensor | None, scope: Scope
+        self, px: Autoregression, x: Tensor, mask: Tensor | None, scope: ForwardContext
     ) -> tuple[Autoregression, dict[str, Tensor]]:
         planes = series(px.shape)
         known = None if mask is None else mask.reshape(-1, *planes)
@@ -139,7 +141,7 @@ class Autoregressive(Likelihood):
         planes = series(self._known_shape())
         self.inner.scale_features(x.reshape(-1, *planes), None if mask is None else mask.reshape(-1, *planes))
 
-    def observe(self, x: Tensor, scope: Scope) -> Tensor:
+    def observe(self, x: Tensor, scope: ForwardContext) -> Tensor:
         return self.inner.observe(x, scope)
 
     def floor(self, x: Tensor, mask: Tensor | None = None) -> Tensor | None:

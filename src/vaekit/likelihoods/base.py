@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..core import Component, Scope
+from ..core import Component, ForwardContext
 from ..distributions import Distribution
 
 BOUNDS = {
@@ -75,7 +75,7 @@ class Likelihood(Component):
         raise NotImplementedError
 
     def fitted(
-        self, px: Distribution, x: Tensor, mask: Tensor | None, scope: Scope
+        self, px: Distribution, x: Tensor, mask: Tensor | None, scope: ForwardContext
     ) -> tuple[Distribution, dict[str, Tensor]]:
         """p(x | z) for these rows, and new values of buffers: with what in training follows from the rows in closed
         form, and where the distribution itself reads x, what it may read of it this time."""
@@ -141,7 +141,7 @@ class Likelihood(Component):
         """(B, *column_features_shape): the same where x are columns of a table (see `Mixed`)."""
         return self.features(x, mask)
 
-    def observe(self, x: Tensor, scope: Scope) -> Tensor:
+    def observe(self, x: Tensor, scope: ForwardContext) -> Tensor:
         """The x that is explained this time."""
         return x
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import distributions
-from ..core import Scope
+from ..core import ForwardContext
 from .base import Likelihood, masked
 from .moments import SMALLEST, moments, stacked
 
@@ -106,7 +106,7 @@ class OfLibrary(Counts):
         return distributions.Library(first + self.log_share, others, centre, spread, self.family, self.given_total)
 
     def fitted(
-        self, px: distributions.Distribution, x: Tensor, mask: Tensor | None, scope: Scope
+        self, px: distributions.Distribution, x: Tensor, mask: Tensor | None, scope: ForwardContext
     ) -> tuple[distributions.Distribution, dict[str, Tensor]]:
         return px.for_rows(x, mask) if self.given_total else px, {}
 

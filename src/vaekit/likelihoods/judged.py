@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from .. import distributions
-from ..core import Bound
+from ..core import FunctionalModule
 from ..distributions.similarity import SCALE_WEIGHTS, multi_scale_similarity
 from ..networks import as_map
 from .base import Likelihood
 from .unit import SCALED, Reads
 
 
-class Judge(Likelihood):
+class ReconstructionLoss(Likelihood):
     """`log p(x | z)` replaced by `-weight * cells * loss`: rows in [0, 1] that are judged whole.
 
     It stands where a likelihood stands, so that every objective takes it, but there is no p(x | z): what is called
@@ -31,15 +31,15 @@ class Judge(Likelihood):
         super().__init__(shape)
         self.weight, self.reads = weight, reads
 
-    def bound(self) -> Bound | None:
+    def bound(self) -> FunctionalModule | None:
         """The network that `loss` is given besides the images."""
         return None
 
-    def loss(self, got: Tensor, x: Tensor, network: Bound | None) -> Tensor:
+    def loss(self, got: Tensor, x: Tensor, network: FunctionalModule | None) -> Tensor:
         """(B,): 0 where two images are the same to this judge."""
         raise NotImplementedError
 
-    def _cost(self, got: Tensor, x: Tensor, network: Bound | None) -> Tensor:
+    def _cost(self, got: Tensor, x: Tensor, network: FunctionalModule | None) -> Tensor:
         return self.weight * math.prod(self._known_shape()) * self.loss(got, x, network)
 
     def distribution(self, parameters: Tensor) -> distributions.Judged:
@@ -53,7 +53,7 @@ class Judge(Likelihood):
         )
 
 
-class MultiScaleSimilarity(Judge):
+class MultiScaleSimilarity(ReconstructionLoss):
     """`weight * cells * (1 - MS-SSIM(x, x'))`, x' the decoder's image.
 
     Snell et al. 2017, arXiv:1511.06409; MS-SSIM: Wang et al. 2003, doi:10.1109/ACSSC.2003.1292216, over the channels'
@@ -95,11 +95,11 @@ class MultiScaleSimilarity(Judge):
             )
         return scales, window
 
-    def loss(self, got: Tensor, x: Tensor, network: Bound | None = None) -> Tensor:
+    def loss(self, got: Tensor, x: Tensor, network: FunctionalModule | None = None) -> Tensor:
         return 1 - multi_scale_similarity(got, x, self._scales, self._window)
 
 
-class Perceptual(Judge):
+class Perceptual(ReconstructionLoss):
     """`weight * cells * mean |f(x) - f(x')|^2 / 2` of what a network f sees in x and in x', the decoder's image.
 
     Hou et al. 2017, arXiv:1610.00291. network: any `nn.Module` from images (B, *X) to a tensor, or to several of them,
@@ -119,21 +119,21 @@ class Perceptual(Judge):
         super().__init__(weight, reads, shape)
         self.network = network.requires_grad_(False).eval()
 
-    def settled(self, *, shape: tuple[int, ...] | None = None, **sizes: object) -> Self:
+    def resolve_shapes(self, *, shape: tuple[int, ...] | None = None, **sizes: object) -> Self:
         network = self.network if shape is None else as_map(self.network, shape)
         if network is self.network:
-            return super().settled(shape=shape)
-        return type(self)(network, self.weight, self.reads, self.shape).settled(shape=shape)
+            return super().resolve_shapes(shape=shape)
+        return type(self)(network, self.weight, self.reads, self.shape).resolve_shapes(shape=shape)
 
     def train(self, mode: bool = True) -> Self:
         super().train(mode)
         self.network.eval()
         return self
 
-    def bound(self) -> Bound:
-        return Bound.of(self.network)
+    def bound(self) -> FunctionalModule:
+        return FunctionalModule.of(self.network)
 
-    def loss(self, got: Tensor, x: Tensor, network: Bound | None = None) -> Tensor:
+    def loss(self, got: Tensor, x: Tensor, network: FunctionalModule | None = None) -> Tensor:
         maps, wanted = (self._maps((network or self.bound())(image)) for image in (got, x))
         return 0.5 * sum((a - b).square().flatten(1).mean(1) for a, b in zip(maps, wanted))
 

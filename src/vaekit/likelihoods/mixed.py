@@ -10,7 +10,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from ..core import Scope, prefixed
+from ..core import ForwardContext, prefixed
 from ..distributions import Joint
 from .base import Likelihood
 
@@ -35,7 +35,7 @@ class Mixed(Likelihood):
         super().__init__((sum(sizes),))
         self.parts, self.sizes = nn.ModuleList(parts), sizes
 
-    def settled(self, **sizes: Any) -> Self:
+    def resolve_shapes(self, **sizes: Any) -> Self:
         shape = sizes.get("shape")
         if shape is not None and tuple(shape) != self.shape:
             raise ValueError(
@@ -69,7 +69,9 @@ class Mixed(Likelihood):
         own = parameters.split(self.parameter_widths, 1)
         return Joint([part(t) for part, t in zip(self.parts, own, strict=True)], self.sizes)
 
-    def fitted(self, px: Joint, x: Tensor, mask: Tensor | None, scope: Scope) -> tuple[Joint, dict[str, Tensor]]:
+    def fitted(
+        self, px: Joint, x: Tensor, mask: Tensor | None, scope: ForwardContext
+    ) -> tuple[Joint, dict[str, Tensor]]:
         columns, masks = x.split(self.sizes, 1), [None] * len(self.parts) if mask is None else mask.split(self.sizes, 1)
         each = zip(self.parts, px.parts, columns, masks, strict=True)
         found = [part.fitted(own, cells, seen, scope) for part, own, cells, seen in each]
@@ -102,7 +104,7 @@ class Mixed(Likelihood):
         for part, own, seen in zip(self.parts, columns, masks, strict=True):
             part.scale_features(own, seen)
 
-    def observe(self, x: Tensor, scope: Scope) -> Tensor:
+    def observe(self, x: Tensor, scope: ForwardContext) -> Tensor:
         return self._beside(lambda part, own: part.observe(own, scope), x)
 
     def chance_seen(self, x: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from ..core import Scope, prefixed
+from ..core import ForwardContext, prefixed
 from ..distributions import Distribution
 from .base import Likelihood
 from .mixed import Mixed
@@ -45,8 +45,8 @@ class Modalities(Likelihood):
             belongs = (place == torch.arange(len(self.widths)).unsqueeze(1)).float()
             self.register_buffer("parts", belongs.reshape(-1, *self.shape), persistent=False)
 
-    def settled(self, **sizes: Any) -> Self:
-        likelihood = self.likelihood.settled(**sizes)
+    def resolve_shapes(self, **sizes: Any) -> Self:
+        likelihood = self.likelihood.resolve_shapes(**sizes)
         return self if likelihood is self.likelihood else type(self)(likelihood, self.widths)
 
     @property
@@ -96,7 +96,7 @@ class Modalities(Likelihood):
         return (torch.stack(there, 1) > 0).to(x.dtype)
 
     def fitted(
-        self, px: Distribution, x: Tensor, mask: Tensor | None, scope: Scope
+        self, px: Distribution, x: Tensor, mask: Tensor | None, scope: ForwardContext
     ) -> tuple[Distribution, dict[str, Tensor]]:
         px, updates = self.likelihood.fitted(px, x, mask, scope)
         return px, prefixed("likelihood", updates)
@@ -112,7 +112,7 @@ class Modalities(Likelihood):
     def scale_features(self, x: Tensor, mask: Tensor | None = None) -> None:
         self.likelihood.scale_features(x, mask)
 
-    def observe(self, x: Tensor, scope: Scope) -> Tensor:
+    def observe(self, x: Tensor, scope: ForwardContext) -> Tensor:
         return self.likelihood.observe(x, scope)
 
     def check(self, x: Any) -> None:

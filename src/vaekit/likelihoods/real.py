@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import distributions
-from ..core import Scope
+from ..core import ForwardContext
 from .base import DENSITY_OF_INTEGERS, Likelihood
 from .moments import moments, stacked
 
@@ -81,7 +81,7 @@ class Gaussian(Likelihood):
         return distributions.Normal(loc, variance.sqrt().clamp(min=self.minimum_scale).expand_as(loc))
 
     def fitted(
-        self, px: distributions.Normal, x: Tensor, mask: Tensor | None, scope: Scope
+        self, px: distributions.Normal, x: Tensor, mask: Tensor | None, scope: ForwardContext
     ) -> tuple[distributions.Normal, dict[str, Tensor]]:
         """With an optimal scale: that of these rows. It is held, which at the optimum changes no gradient."""
         if self.scale != "optimal" or not self.training:

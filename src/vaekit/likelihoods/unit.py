@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.special import entr
 
 from .. import distributions
-from ..core import Scope
+from ..core import ForwardContext
 from ..distributions import sum_cells
 from .base import DENSITY_OF_INTEGERS, Likelihood, masked, observed
 from .moments import moments, stacked
@@ -69,7 +69,7 @@ class Bernoulli(Likelihood):
     def distribution(self, parameters: Tensor) -> distributions.Bernoulli:
         return distributions.Bernoulli(to_logits(parameters, self.reads))
 
-    def observe(self, x: Tensor, scope: Scope) -> Tensor:
+    def observe(self, x: Tensor, scope: ForwardContext) -> Tensor:
         if self.binarise is None:
             return x
         level = 0.5 if self.binarise == "threshold" else scope.rand(x.shape)

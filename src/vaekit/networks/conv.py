@@ -153,7 +153,7 @@ def as_map(network: nn.Module, shape: Shape) -> nn.Module:
         return network
     open_map = isinstance(network, ConvNetwork) and network.out_shape is None
     own = (network.channels[-1], *network.map_size(shape)) if open_map else None
-    return network.settled(in_shape=shape, out_shape=own)
+    return network.resolve_shapes(in_shape=shape, out_shape=own)
 
 
 class ConvEncoder(ConvNetwork):

@@ -259,7 +259,7 @@ def as_network(
 ) -> Network:
     """A network from what a user gives: a network as it is, a Keras model or torch module in its adapter."""
     if isinstance(module, Network):
-        return module.settled(in_shape=in_shape, out_shape=out_shape)
+        return module.resolve_shapes(in_shape=in_shape, out_shape=out_shape)
     return (KerasNetwork if is_keras(module) else Foreign)(module, in_shape, out_shape)
 
 

@@ -83,9 +83,9 @@ class Network(Component):
         """Whether a shape is still to be settled."""
         return self.in_shape is None or self.out_shape is None
 
-    def settled(self, **sizes: Any) -> Self:
+    def resolve_shapes(self, **sizes: Any) -> Self:
         shapes = {n: as_shape(v) if n in ("in_shape", "out_shape") else v for n, v in sizes.items()}
-        return super().settled(**shapes)
+        return super().resolve_shapes(**shapes)
 
     def updates(self) -> dict[str, Tensor]:
         """New values of the network's own buffers, where its state follows its weights; applied after a step."""

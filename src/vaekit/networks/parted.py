@@ -15,7 +15,7 @@ from .network import Network
 def between(network: nn.Module, n_in: int, n_out: int) -> nn.Module:
     """A part's own network, of flat rows, its open shapes settled."""
     network = network if isinstance(network, Component) else as_network(network)
-    return network.settled(in_shape=(n_in,), out_shape=(n_out,)) if isinstance(network, Network) else network
+    return network.resolve_shapes(in_shape=(n_in,), out_shape=(n_out,)) if isinstance(network, Network) else network
 
 
 class Parted(Network):

@@ -101,7 +101,7 @@ class SequenceEncoder(Network):
             planes, _, columns = series_shape(self.in_shape)
         if not self.open:
             self.enter = Placed(planes * columns, steps.width)
-            self.steps = steps.settled(n_in=steps.width)
+            self.steps = steps.resolve_shapes(n_in=steps.width)
             self.give = nn.Linear(steps.width, prod(self.out_shape))
 
     def run(self, x: Tensor) -> Tensor:
@@ -135,7 +135,7 @@ class SequenceDecoder(Network):
         if not self.open:
             told = 0 if self.reads is None else self.reads[0] * self.reads[2]
             self.enter = Placed(prod(self.in_shape) + told, steps.width)
-            self.steps = steps.settled(n_in=steps.width)
+            self.steps = steps.resolve_shapes(n_in=steps.width)
             self.give = nn.Linear(steps.width, planes * columns)
 
     @property

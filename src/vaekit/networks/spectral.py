@@ -36,8 +36,8 @@ class Spectral(Network):
         for name, matrix in self._matrices():
             self.register_buffer(_buffer(name), F.normalize(torch.randn(len(matrix)), dim=0))
 
-    def settled(self, **sizes: Any) -> Self:
-        network = self.network.settled(**sizes)
+    def resolve_shapes(self, **sizes: Any) -> Self:
+        network = self.network.resolve_shapes(**sizes)
         return self if network is self.network else type(self)(network)
 
     def _matrices(self) -> Iterator[tuple[str, Tensor]]:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..core import Batch, Component, Hyper, Noise, Terms, hyper, peers_of, weighted_mean
+from ..core import Batch, Component, Hyper, LossOutput, Noise, hyper, peers_of, weighted_mean
 from ..distributions import sum_cells
 from ..latents.latent import BOUNDED
 from ..likelihoods.base import masked
@@ -39,15 +39,15 @@ class CriticOfCodes(Objective):
     logits = 1
     critic: nn.Module
 
-    def settled(self, *, z_shape: tuple[int, ...] | None = None, **sizes: object) -> Self:
+    def resolve_shapes(self, *, z_shape: tuple[int, ...] | None = None, **sizes: object) -> Self:
         if not isinstance(self.critic, Component):
             return self
-        critic = self.critic.settled(in_shape=z_shape, out_shape=(self.logits,))
+        critic = self.critic.resolve_shapes(in_shape=z_shape, out_shape=(self.logits,))
         return self if critic is self.critic else type(self)(**{**self.arguments(), "critic": critic})
 
-    def players(self, model: VAEModule) -> dict[str, list[str]]:
+    def param_groups(self, model: VAEModule) -> dict[str, list[str]]:
         critic = [f"objective.critic.{name}" for name, _ in self.critic.named_parameters()]
-        return {**super().players(model), "critic": critic}
+        return {**super().param_groups(model), "critic": critic}
 
 
 class FactorTC(CriticOfCodes):
@@ -74,7 +74,7 @@ class FactorTC(CriticOfCodes):
                 f"{model.latent.space!r}: take a posterior over real numbers, such as Normal"
             )
 
-    def forward(self, model: VAEModule, batch: Batch, step: Tensor, noise: Noise) -> Terms:
+    def forward(self, model: VAEModule, batch: Batch, step: Tensor, noise: Noise) -> LossOutput:
         out = model(batch, noise)
         metrics = summary(out, batch.weight)
         joint = self.critic(out.draw.z)
@@ -84,7 +84,7 @@ class FactorTC(CriticOfCodes):
         told = self.critic(z).log_softmax(1)[:, 0] + shuffled.log_softmax(1)[:, 1]
         loss = metrics["distortion"] + metrics["rate"] + self.gamma(step) * tc + penalty(out, batch.weight)
         critic = -0.5 * weighted_mean(told, batch.weight)
-        return Terms({"model": loss, "critic": critic}, {**metrics, "tc": tc, "critic": critic}, out.draw.updates)
+        return LossOutput({"model": loss, "critic": critic}, {**metrics, "tc": tc, "critic": critic}, out.draw.updates)
 
 
 class AAE(CriticOfCodes):
@@ -103,7 +103,7 @@ class AAE(CriticOfCodes):
         super().__init__()
         self.critic, self.weight = critic, hyper(weight)
 
-    def forward(self, model: VAEModule, batch: Batch, step: Tensor, noise: Noise) -> Terms:
+    def forward(self, model: VAEModule, batch: Batch, step: Tensor, noise: Noise) -> LossOutput:
         out = model(batch, noise)
         metrics = summary(out, batch.weight)
         prior = self.critic(model.generate(len(out.draw.z), noise, batch.context)).flatten()
@@ -111,7 +111,7 @@ class AAE(CriticOfCodes):
         critic = weighted_mean(mistaken(prior, True) + mistaken(code, False), batch.weight) / 2
         fooling = weighted_mean(mistaken(prior, False) + mistaken(code, True), batch.weight)
         loss = metrics["distortion"] + self.weight(step) * fooling + penalty(out, batch.weight)
-        return Terms({"model": loss, "critic": critic}, {**metrics, "critic": critic}, out.draw.updates)
+        return LossOutput({"model": loss, "critic": critic}, {**metrics, "critic": critic}, out.draw.updates)
 
 
 def mistaken(logits: Tensor, real: bool) -> Tensor:
@@ -149,21 +149,21 @@ class VAEGAN(Objective):
         super().__init__()
         self.features, self.head, self.gamma, self.turns = features, head, hyper(gamma), turns
 
-    def settled(self, *, x_shape: tuple[int, ...] | None = None, **sizes: object) -> VAEGAN:
+    def resolve_shapes(self, *, x_shape: tuple[int, ...] | None = None, **sizes: object) -> VAEGAN:
         if x_shape is None:
             return self
         features, head = as_map(self.features, x_shape), self.head
         if isinstance(head, Network):
-            head = head.settled(in_shape=getattr(features, "out_shape", None), out_shape=(1,))
+            head = head.resolve_shapes(in_shape=getattr(features, "out_shape", None), out_shape=(1,))
         same = features is self.features and head is self.head
         return self if same else type(self)(features, head, self.gamma, self.turns)
 
-    def players(self, model: VAEModule) -> dict[str, list[str]]:
+    def param_groups(self, model: VAEModule) -> dict[str, list[str]]:
         parts = {part: dict(getattr(self, part).named_parameters()) for part in ("features", "head")}
         critic = [f"objective.{part}.{name}" for part, own in parts.items() for name in own]
         return {**inference_and_generation(model), "critic": critic}
 
-    def moves(self, who: str, taken: int) -> bool:
+    def should_update(self, who: str, taken: int) -> bool:
         return who != "critic" or (taken + 1) % self.turns == 0
 
     def check(self, model: VAEModule) -> None:
@@ -175,7 +175,7 @@ class VAEGAN(Objective):
                     f"out_shape={network.out_shape}; give it the numbers that the critic's features have"
                 )
 
-    def forward(self, model: VAEModule, batch: Batch, step: Tensor, noise: Noise) -> Terms:
+    def forward(self, model: VAEModule, batch: Batch, step: Tensor, noise: Noise) -> LossOutput:
         out = model(batch, noise)
         metrics, rows = summary(out, batch.weight), len(out.draw.z)
         prior = model.decode(model.generate(rows, noise, batch.context), batch.context).mean
@@ -190,7 +190,7 @@ class VAEGAN(Objective):
             "generation": cost + self.gamma(step) * content + fooling,
             "critic": critic,
         }
-        return Terms(losses, {**metrics, "content": content, "critic": critic}, out.draw.updates)
+        return LossOutput(losses, {**metrics, "content": content, "critic": critic}, out.draw.updates)
 
     def seen(self, x: Tensor) -> Tensor:
         """(B, *F): f(x)."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .. import distributions as dist
-from ..core import Batch, Hyper, Noise, Terms, hyper, weighted_mean
+from ..core import Batch, Hyper, LossOutput, Noise, hyper, weighted_mean
 from ..latents import Latent, Normal
 from ..model import VAEModule
 from .base import Objective, penalty, summary
@@ -46,7 +46,7 @@ class TotalCorrelation(Objective):
         super().__init__()
         self.beta, self.estimator, self.rows = hyper(beta), estimator, rows
 
-    def settled(self, *, rows: int | None = None, **sizes: object) -> TotalCorrelation:
+    def resolve_shapes(self, *, rows: int | None = None, **sizes: object) -> TotalCorrelation:
         if self.estimator == "weighted" or self.rows is not None or rows is None:
             return self
         return type(self)(self.beta, self.estimator, rows)
@@ -60,13 +60,13 @@ class TotalCorrelation(Objective):
                 'estimator="weighted"'
             )
 
-    def forward(self, model: VAEModule, batch: Batch, step: Tensor, noise: Noise) -> Terms:
+    def forward(self, model: VAEModule, batch: Batch, step: Tensor, noise: Noise) -> LossOutput:
         out = model(batch, noise)
         metrics = summary(out, batch.weight)
         each = self.log_weights(torch.ones_like(out.log_lik) if batch.weight is None else batch.weight)
         tc = weighted_mean(total_correlation(out.draw.q, out.draw.z, each), batch.weight)
         loss = metrics["distortion"] + metrics["rate"] + (self.beta(step) - 1) * tc + penalty(out, batch.weight)
-        return Terms({"model": loss}, {**metrics, "tc": tc}, out.draw.updates)
+        return LossOutput({"model": loss}, {**metrics, "tc": tc}, out.draw.updates)
 
     def log_weights(self, weight: Tensor) -> Tensor:
         """(B, B) or (1, B): the logarithm of what q(. | x_j) counts in the estimate of q(z_i)."""
@@ -106,7 +106,7 @@ class DIP(Objective):
         super().check(model)
         needs_normal(self, model)
 
-    def forward(self, model: VAEModule, batch: Batch, step: Tensor, noise: Noise) -> Terms:
+    def forward(self, model: VAEModule, batch: Batch, step: Tensor, noise: Noise) -> LossOutput:
         out = model(batch, noise)
         metrics = summary(out, batch.weight)
         covariance = self.covariance(out.draw.q, batch.weight)
@@ -114,7 +114,7 @@ class DIP(Objective):
         off = covariance.square().sum() - variances.square().sum()
         dip = self.off_diagonal(step) * off + self.diagonal(step) * (variances - 1).square().sum()
         loss = metrics["distortion"] + metrics["rate"] + dip + penalty(out, batch.weight)
-        return Terms({"model": loss}, {**metrics, "dip": dip}, out.draw.updates)
+        return LossOutput({"model": loss}, {**metrics, "dip": dip}, out.draw.updates)
 
     def covariance(self, q: dist.Normal, weight: Tensor | None) -> Tensor:
         """(D, D), of the batch as the whole population."""
@@ -150,7 +150,7 @@ class WAE(Objective):
     def needs_density(self) -> bool:
         return not (type(self.rate) is Hyper and float(self.rate.value) == 0)
 
-    def forward(self, model: VAEModule, batch: Batch, step: Tensor, noise: Noise) -> Terms:
+    def forward(self, model: VAEModule, batch: Batch, step: Tensor, noise: Noise) -> LossOutput:
         out = model(batch, noise)
         metrics = summary(out, batch.weight)
         prior = model.generate(len(out.draw.z), noise, batch.context)
@@ -158,7 +158,7 @@ class WAE(Objective):
         loss = metrics["distortion"] + self.weight(step) * mmd + penalty(out, batch.weight)
         if "rate" in metrics:
             loss = loss + self.rate(step) * metrics["rate"]
-        return Terms({"model": loss}, {**metrics, "mmd": mmd}, out.draw.updates)
+        return LossOutput({"model": loss}, {**metrics, "mmd": mmd}, out.draw.updates)
 
     def mmd(self, a: Tensor, b: Tensor, weight: Tensor | None = None) -> Tensor:
         """The unbiased estimate of MMD^2 between B draws a and B draws b, (B, D); a row's weight is that of both."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.special import entr
 
-from ..core import Batch, Component, Noise, Pass, Terms, weighted_mean
+from ..core import Batch, Component, LossOutput, Noise, VAEOutput, weighted_mean
 from ..model import VAEModule
 
 
@@ -30,21 +30,21 @@ class Objective(Component):
     caveat: str | None = None
     """Why the model's figures are not what was trained, in one sentence for evaluations; None where they are."""
 
-    def forward(self, model: VAEModule, batch: Batch, step: Tensor, noise: Noise) -> Terms:
+    def forward(self, model: VAEModule, batch: Batch, step: Tensor, noise: Noise) -> LossOutput:
         raise NotImplementedError
 
-    def players(self, model: VAEModule) -> dict[str, list[str]]:
+    def param_groups(self, model: VAEModule) -> dict[str, list[str]]:
         """Each player's parameters, named as in a `Learner`: `model.*` and `objective.*`."""
         return {"model": [f"model.{name}" for name, _ in model.named_parameters()]}
 
-    def moves(self, who: str, taken: int) -> bool:
+    def should_update(self, who: str, taken: int) -> bool:
         """Whether a player moves in the step after `taken` steps: where not, nothing of it or its optimiser changes.
 
         A function of the count alone, which the host knows: every set of players that move has a program of its own.
         """
         return True
 
-    def settled(self, **sizes: object) -> Objective:
+    def resolve_shapes(self, **sizes: object) -> Objective:
         """Settles open sizes: z_shape is the latent's, x_shape the likelihood's, per row; rows, how many there are to
         learn from."""
         return self
@@ -81,7 +81,7 @@ def _posterior(model: nn.Module) -> str:
     return type(getattr(model.latent, "posterior", model.latent)).__name__
 
 
-def summary(out: Pass, weight: Tensor | None) -> dict[str, Tensor]:
+def summary(out: VAEOutput, weight: Tensor | None) -> dict[str, Tensor]:
     """Distortion -E log p(x | z), rate KL(q || p) and their negative sum, the ELBO; means over rows, nats.
 
     The distortion alone, for a point mass; with codebooks, `code_use` of the batch, too.
@@ -102,6 +102,6 @@ def code_use(usage: Sequence[Tensor]) -> dict[str, Tensor]:
     return {"perplexity": perplexity, "unused_codes": (torch.cat(tuple(usage)) == 0).to(perplexity.dtype).mean()}
 
 
-def penalty(out: Pass, weight: Tensor | None) -> Tensor | float:
+def penalty(out: VAEOutput, weight: Tensor | None) -> Tensor | float:
     """The mean over rows of what the latent adds to every loss, such as a codebook's commitment."""
     return 0.0 if out.draw.penalty is None else weighted_mean(out.draw.penalty, weight)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..core import Batch, Hyper, Noise, Terms, hyper, weighted_mean
+from ..core import Batch, Hyper, LossOutput, Noise, hyper, weighted_mean
 from ..model import VAEModule
 from .base import Objective
 
@@ -24,7 +24,7 @@ class ClassELBO(Objective):
         super().__init__()
         self.alpha, self.beta, self.share = alpha, hyper(beta), share
 
-    def settled(self, *, rows: int | None = None, labelled: int | None = None, **sizes: object) -> Objective:
+    def resolve_shapes(self, *, rows: int | None = None, labelled: int | None = None, **sizes: object) -> Objective:
         if not rows or labelled is None:
             return self
         return type(self)(self.alpha, self.beta, labelled / rows)
@@ -37,7 +37,7 @@ class ClassELBO(Objective):
                 "Categorical(1, classes), UniformCategorical())) on a rung of a Ladder, or use ELBO()"
             )
 
-    def forward(self, model: VAEModule, batch: Batch, step: Tensor, noise: Noise) -> Terms:
+    def forward(self, model: VAEModule, batch: Batch, step: Tensor, noise: Noise) -> LossOutput:
         classes = model.latent.classes
         out = model(batch, noise, draws=classes, every_class=True)
 
@@ -61,4 +61,4 @@ class ClassELBO(Objective):
         if self.share and batch.label is not None:
             metrics["classification"] = -weighted_mean(told, batch.weight) / self.share
             loss = loss + self.alpha * metrics["classification"]
-        return Terms({"model": loss}, metrics, out.draw.updates)
+        return LossOutput({"model": loss}, metrics, out.draw.updates)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..core import Batch, Hyper, Noise, Terms, batch_mean, hyper, peers_of
+from ..core import Batch, Hyper, LossOutput, Noise, batch_mean, hyper, peers_of
 from ..model import VAEModule
 from .base import Objective, penalty, summary
 
@@ -27,7 +27,7 @@ class ELBO(Objective):
         self.beta, self.free_bits = hyper(beta), free_bits
         self.capacity = None if capacity is None else hyper(capacity)
 
-    def forward(self, model: VAEModule, batch: Batch, step: Tensor, noise: Noise) -> Terms:
+    def forward(self, model: VAEModule, batch: Batch, step: Tensor, noise: Noise) -> LossOutput:
         out = model(batch, noise)
         metrics = summary(out, batch.weight)
         cost = metrics["rate"]
@@ -37,4 +37,4 @@ class ELBO(Objective):
         if self.capacity is not None:
             cost = (batch_mean(out.draw.rate, batch.weight, peers_of(noise)) - self.capacity(step)).abs()
         loss = metrics["distortion"] + self.beta(step) * cost + penalty(out, batch.weight)
-        return Terms({"model": loss}, metrics, out.draw.updates)
+        return LossOutput({"model": loss}, metrics, out.draw.updates)

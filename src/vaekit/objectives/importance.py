@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..core import Batch, Hyper, Noise, Terms, hyper, weighted_mean
+from ..core import Batch, Hyper, LossOutput, Noise, hyper, weighted_mean
 from ..model import VAEModule
 from .base import Objective, inference_and_generation, penalty, summary
 
@@ -62,9 +62,9 @@ class IWAE(Objective):
         """Per row."""
         return self.m * self.k
 
-    def players(self, model: VAEModule) -> dict[str, list[str]]:
+    def param_groups(self, model: VAEModule) -> dict[str, list[str]]:
         if self.gradient not in ("dreg", "partial"):
-            return super().players(model)
+            return super().param_groups(model)
         return inference_and_generation(model)
 
     def check(self, model: VAEModule) -> None:
@@ -73,7 +73,7 @@ class IWAE(Objective):
             kind = "doubly reparameterised" if self.gradient == "dreg" else "partial"
             refuse_shared(model, f"the {kind} gradient")
 
-    def forward(self, model: VAEModule, batch: Batch, step: Tensor, noise: Noise) -> Terms:
+    def forward(self, model: VAEModule, batch: Batch, step: Tensor, noise: Noise) -> LossOutput:
         out = model(batch, noise, draws=self.draws, path_only=self.gradient in ("stl", "dreg"))
         log_w = out.log_weight.unflatten(0, (self.m, self.k, -1))
         bound = (torch.logsumexp(log_w, 1) - math.log(self.k)).mean(0)
@@ -83,7 +83,7 @@ class IWAE(Objective):
         if self.gradient == "vimco":
             score = (advantages(log_w) * out.draw.log_q.unflatten(0, (self.m, self.k, -1))).sum(1).mean(0)
             extra = extra - held_value(weighted_mean(score, batch.weight))
-        return Terms(self._losses(log_w, metrics, batch.weight, step, extra), metrics, out.draw.updates)
+        return LossOutput(self._losses(log_w, metrics, batch.weight, step, extra), metrics, out.draw.updates)
 
     def _losses(
         self, log_w: Tensor, metrics: dict[str, Tensor], weight: Tensor | None, step: Tensor, extra: Tensor | float

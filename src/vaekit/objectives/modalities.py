@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from ..core import Batch, Hyper, Noise, Pass, Terms, hyper, weighted_mean
+from ..core import Batch, Hyper, LossOutput, Noise, VAEOutput, hyper, weighted_mean
 from ..distributions import kl
 from ..latents.experts import Experts, MixtureOfExperts
 from ..likelihoods import Modalities
@@ -57,7 +57,7 @@ class OfParts(Objective):
         if self.weights is not None and len(self.weights) != parts:
             raise ValueError(f"{name}(weights={self.weights}): expected a number for each of {parts} parts")
 
-    def weighed(self, out: Pass, model: VAEModule) -> Tensor:
+    def weighed(self, out: VAEOutput, model: VAEModule) -> Tensor:
         """log p(x | z) per row, the parts by their weights."""
         if self.weights is None:
             return out.log_lik
@@ -85,7 +85,7 @@ class PartsELBO(OfParts):
         super().__init__(weights)
         self.beta, self.subsets, self.alone = hyper(beta), subsets, alone
 
-    def forward(self, model: VAEModule, batch: Batch, step: Tensor, noise: Noise) -> Terms:
+    def forward(self, model: VAEModule, batch: Batch, step: Tensor, noise: Noise) -> LossOutput:
         masks = self.masks(parts_of(batch, model), noise)
         out = model(repeated(batch, masks), noise)
         cost = self.beta(step) * out.draw.rate - self.weighed(out, model)
@@ -93,7 +93,7 @@ class PartsELBO(OfParts):
         costs, distortions, rates = each.unflatten(1, (len(masks), -1))
         distortion, rate = weighted_mean(distortions[0], batch.weight), weighted_mean(rates[0], batch.weight)
         metrics = {"elbo": -distortion - rate, "distortion": distortion, "rate": rate}
-        return Terms({"model": weighted_mean(costs.sum(0), batch.weight)}, metrics, out.draw.updates)
+        return LossOutput({"model": weighted_mean(costs.sum(0), batch.weight)}, metrics, out.draw.updates)
 
     def masks(self, parts: Tensor, noise: Noise) -> Tensor:
         """(sets, B, *cells): of all parts, and of those that the other bounds are of."""
@@ -121,7 +121,7 @@ class JointELBO(OfParts):
         if isinstance(model.latent.posterior, MixtureOfExperts):
             raise ValueError("JointELBO needs a closed KL between posteriors, which mixtures have not: use JointExpert")
 
-    def forward(self, model: VAEModule, batch: Batch, step: Tensor, noise: Noise) -> Terms:
+    def forward(self, model: VAEModule, batch: Batch, step: Tensor, noise: Noise) -> LossOutput:
         out = model(batch, noise)
         metrics, masks = summary(out, batch.weight), parts_of(batch, model)
         alone = model.infer(repeated(batch, masks), noise).q.map(lambda t: t.unflatten(0, (len(masks), -1)))
@@ -130,7 +130,7 @@ class JointELBO(OfParts):
         apart = weighted_mean((apart * seen).sum(0), batch.weight)
         distortion = -weighted_mean(self.weighed(out, model), batch.weight)
         loss = distortion + metrics["rate"] + self.alpha(step) * apart + penalty(out, batch.weight)
-        return Terms({"model": loss}, {**metrics, "apart": apart}, out.draw.updates)
+        return LossOutput({"model": loss}, {**metrics, "apart": apart}, out.draw.updates)
 
 
 class ExpertIWAE(OfParts):
@@ -153,10 +153,10 @@ class ExpertIWAE(OfParts):
         if model.latent.posterior.products:
             raise ValueError("ExpertIWAE draws from each part's expert, not from products: MixtureOfExperts(d, parts)")
 
-    def players(self, model: VAEModule) -> dict[str, list[str]]:
+    def param_groups(self, model: VAEModule) -> dict[str, list[str]]:
         return inference_and_generation(model)
 
-    def forward(self, model: VAEModule, batch: Batch, step: Tensor, noise: Noise) -> Terms:
+    def forward(self, model: VAEModule, batch: Batch, step: Tensor, noise: Noise) -> LossOutput:
         given = parts_of(batch, model)
         rows = repeated(batch, given.sum(0, keepdim=True).expand_as(given))
         out = model(rows, noise, draws=self.k, path_only=True, given=given.flatten(0, 1))
@@ -176,4 +176,4 @@ class ExpertIWAE(OfParts):
         bound = mean(out.log_weight, lambda t: torch.logsumexp(t, 0) - math.log(self.k))
         distortion, rate = -mean(out.log_lik), mean(out.draw.rate)
         metrics = {"bound": bound, "elbo": -distortion - rate, "distortion": distortion, "rate": rate}
-        return Terms(losses, metrics, out.draw.updates)
+        return LossOutput(losses, metrics, out.draw.updates)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.func import vjp, vmap
 
-from ..core import Batch, Hyper, Noise, Terms, hyper, weighted_mean
+from ..core import Batch, Hyper, LossOutput, Noise, hyper, weighted_mean
 from ..distributions import sum_cells
 from ..model import VAEModule
 from .base import Objective, penalty, summary
@@ -37,7 +37,7 @@ class RAE(Objective):
                 "it is called: use RAE(decoder_l2=...), or a decoder without running statistics"
             )
 
-    def forward(self, model: VAEModule, batch: Batch, step: Tensor, noise: Noise) -> Terms:
+    def forward(self, model: VAEModule, batch: Batch, step: Tensor, noise: Noise) -> LossOutput:
         out = model(batch, noise)
         metrics = summary(out, batch.weight)
         size = 0.5 * weighted_mean(sum_cells(out.draw.z.square()), batch.weight)
@@ -48,7 +48,7 @@ class RAE(Objective):
         if self.gradient_penalty:
             steepness = 0.5 * weighted_mean(squared_jacobian(model, out.draw.z, batch.context), batch.weight)
             loss, metrics = loss + self.gradient_penalty * steepness, {**metrics, "steepness": steepness}
-        return Terms({"model": loss}, metrics, out.draw.updates)
+        return LossOutput({"model": loss}, metrics, out.draw.updates)
 
 
 def squared_jacobian(model: VAEModule, z: Tensor, context: Tensor | None = None) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .. import distributions as dist
-from ..core import Batch, Hyper, Noise, Terms, hyper, weighted_mean
+from ..core import Batch, Hyper, LossOutput, Noise, hyper, weighted_mean
 from ..model import VAEModule
 from ..networks import evaluating
 from .aggregate import needs_normal
@@ -42,13 +42,13 @@ class PriorFit(Objective):
 
     needs_density = False
 
-    def players(self, model: VAEModule) -> dict[str, list[str]]:
+    def param_groups(self, model: VAEModule) -> dict[str, list[str]]:
         return {"prior": prior_parameters(model)}
 
     def check(self, model: VAEModule) -> None:
         needs_learnable_prior(self, model)
 
-    def forward(self, model: VAEModule, batch: Batch, step: Tensor, noise: Noise) -> Terms:
+    def forward(self, model: VAEModule, batch: Batch, step: Tensor, noise: Noise) -> LossOutput:
         with evaluating(model):
             draw = model.infer(batch, noise)
             if draw.log_ratio is None:
@@ -57,7 +57,7 @@ class PriorFit(Objective):
             else:
                 name, cost = "rate", draw.rate
         loss = weighted_mean(cost, batch.weight)
-        return Terms({"prior": loss}, {name: loss, **code_use(draw.usage)})
+        return LossOutput({"prior": loss}, {name: loss, **code_use(draw.usage)})
 
 
 class PriorOnly(Objective):
@@ -74,11 +74,11 @@ class PriorOnly(Objective):
         self.uses_score, self.reads_weights = objective.uses_score, objective.reads_weights
         self.caveat = objective.caveat
 
-    def players(self, model: VAEModule) -> dict[str, list[str]]:
+    def param_groups(self, model: VAEModule) -> dict[str, list[str]]:
         return {"prior": prior_parameters(model)}
 
-    def settled(self, **sizes: object) -> PriorOnly:
-        return PriorOnly(self.objective.settled(**sizes))
+    def resolve_shapes(self, **sizes: object) -> PriorOnly:
+        return PriorOnly(self.objective.resolve_shapes(**sizes))
 
     def check(self, model: VAEModule) -> None:
         needs_learnable_prior(self, model)
@@ -89,16 +89,16 @@ class PriorOnly(Objective):
                 "or IWAE()"
             )
 
-    def forward(self, model: VAEModule, batch: Batch, step: Tensor, noise: Noise) -> Terms:
+    def forward(self, model: VAEModule, batch: Batch, step: Tensor, noise: Noise) -> LossOutput:
         with evaluating(model):
             terms = self.objective(model, batch, step, noise)
         names = set(prior_parameters(model))
-        who = next(who for who, own in self.objective.players(model).items() if names <= set(own))
+        who = next(who for who, own in self.objective.param_groups(model).items() if names <= set(own))
         own = f"{model.latent.own_prior}."
         mine = {n for n, _ in self.objective.named_buffers()}
         updates = {n: v for n, v in terms.updates.items() if n.startswith(f"latent.{own}")}
         updates |= {f"objective.objective.{n}": v for n, v in terms.updates.items() if n in mine}
-        return Terms({"prior": terms.losses[who]}, terms.metrics, updates)
+        return LossOutput({"prior": terms.losses[who]}, terms.metrics, updates)
 
 
 class TwoStage(Objective):
@@ -113,9 +113,9 @@ class TwoStage(Objective):
         super().__init__()
         self.beta = hyper(beta)
 
-    def players(self, model: VAEModule) -> dict[str, list[str]]:
+    def param_groups(self, model: VAEModule) -> dict[str, list[str]]:
         own = prior_parameters(model)
-        rest = [name for name in super().players(model)["model"] if name not in own]
+        rest = [name for name in super().param_groups(model)["model"] if name not in own]
         return {"model": rest, "prior": own}
 
     def check(self, model: VAEModule) -> None:
@@ -123,10 +123,10 @@ class TwoStage(Objective):
         needs_normal(self, model)
         needs_learnable_prior(self, model)
 
-    def forward(self, model: VAEModule, batch: Batch, step: Tensor, noise: Noise) -> Terms:
+    def forward(self, model: VAEModule, batch: Batch, step: Tensor, noise: Noise) -> LossOutput:
         out = model(batch, noise)
         metrics, zero = summary(out, batch.weight), torch.zeros_like(out.draw.z[0])
         to_normal = weighted_mean(dist.kl(out.draw.q, dist.Normal(zero, torch.ones_like(zero))).sum(1), batch.weight)
         loss = metrics["distortion"] + self.beta(step) * to_normal + penalty(out, batch.weight)
         losses = {"model": loss, "prior": metrics["rate"]}
-        return Terms(losses, {**metrics, "rate_to_normal": to_normal}, out.draw.updates)
+        return LossOutput(losses, {**metrics, "rate_to_normal": to_normal}, out.draw.updates)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..core import Batch, Noise, Terms
+from ..core import Batch, LossOutput, Noise
 from ..model import VAEModule
 from .base import Objective, inference_and_generation
 
@@ -38,13 +38,13 @@ class Lagging(Objective):
     def reads_weights(self) -> bool:
         return self.objective.reads_weights
 
-    def settled(self, **sizes: object) -> Lagging:
-        objective = self.objective.settled(**sizes)
+    def resolve_shapes(self, **sizes: object) -> Lagging:
+        objective = self.objective.resolve_shapes(**sizes)
         return self if objective is self.objective else type(self)(objective, self.turns, self.until)
 
     def check(self, model: VAEModule) -> None:
         self.objective.check(model)
-        players = list(self.objective.players(model))
+        players = list(self.objective.param_groups(model))
         if players != ["model"]:
             raise ValueError(
                 f"Lagging parts the model into inference and generation, and {type(self.objective).__name__} has "
@@ -52,14 +52,14 @@ class Lagging(Objective):
                 "as ELBO"
             )
 
-    def players(self, model: VAEModule) -> dict[str, list[str]]:
+    def param_groups(self, model: VAEModule) -> dict[str, list[str]]:
         return inference_and_generation(model)
 
-    def moves(self, who: str, taken: int) -> bool:
+    def should_update(self, who: str, taken: int) -> bool:
         over = self.until is not None and taken >= self.until
         return who == "inference" or over or (taken + 1) % self.turns == 0
 
-    def forward(self, model: VAEModule, batch: Batch, step: Tensor, noise: Noise) -> Terms:
+    def forward(self, model: VAEModule, batch: Batch, step: Tensor, noise: Noise) -> LossOutput:
         terms = self.objective(model, batch, step, noise)
         loss = terms.losses["model"]
-        return Terms({"inference": loss, "generation": loss}, terms.metrics, terms.updates)
+        return LossOutput({"inference": loss, "generation": loss}, terms.metrics, terms.updates)

@@ -10,7 +10,7 @@ from .recipe import RECIPES as RECIPES
 from .recipe import Parts as Parts
 from .recipe import Pretraining as Pretraining
 from .recipe import Recipe as Recipe
-from .recipe import Regime as Regime
+from .recipe import TrainingDefaults as TrainingDefaults
 from .recipe import as_recipe as as_recipe
 from .recipe import likelihood_for as likelihood_for
 from .classic import vae as vae

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ..core import Batch, Scope, Source
+from ..core import Batch, ForwardContext, Source
 from ..distributions import sum_cells
 from ..model import VAEModule, join
 from ..networks import FactorEncoder, SkipMLP
@@ -159,7 +159,7 @@ def _fit_linear(model: VAEModule, batch: Batch, seed: int) -> None:
         for p in model.decoder.linear.parameters():
             p.zero_()
     move = _adam(learned)
-    scope, context = Scope.of(Source.like(model, seed)), model.read(batch.context)
+    scope, context = ForwardContext.of(Source.like(model, seed)), model.read(batch.context)
     with torch.no_grad():
         q = model.infer(replace(batch, weight=None), Source.like(model, seed)).q
     for step in range(FITTING):

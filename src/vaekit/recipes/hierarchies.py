@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from ..core import Ramp
-from ..latents import Conditional, Ladder, Latent, Normal, Rung, TopDown, VampPrior
+from ..latents import Conditional, Ladder, LadderLevel, Latent, Normal, TopDown, VampPrior
 from ..likelihoods import Bernoulli
 from ..networks import MLP
 from ..objectives import ELBO
-from .recipe import Parts, Regime, classic, convolutional, dense, plain, recipe
+from .recipe import Parts, TrainingDefaults, classic, convolutional, dense, plain, recipe
 
 
 @recipe("Sønderby et al. 2016, arXiv:1602.02282; Kingma et al. 2016, arXiv:1606.04934")
@@ -19,9 +19,9 @@ def ladder(
     hidden: tuple[int, ...] = (128,),
 ) -> Parts:
     """A hierarchy of `rungs` codes of latent_dim numbers, each given those above it."""
-    top = Rung(plain(latent_dim), MLP((width,)))
+    top = LadderLevel(plain(latent_dim), MLP((width,)))
     lower = [
-        Rung(Latent(Normal(latent_dim), Conditional(MLP((width,)), Normal(latent_dim))), MLP((width,)))
+        LadderLevel(Latent(Normal(latent_dim), Conditional(MLP((width,)), Normal(latent_dim))), MLP((width,)))
         for _ in range(rungs - 1)
     ]
     return classic(Ladder([top, *lower], width), hidden, objective=ELBO(free_bits=free_bits))
@@ -29,8 +29,8 @@ def ladder(
 
 def under_a_vamp(latent_dim: int, components: int, hidden: tuple[int, ...]) -> Ladder:
     """Two codes: the upper one with a VampPrior, the lower one normal given the upper."""
-    top = Rung(Latent(Normal(latent_dim), VampPrior(components)), MLP(hidden[-1:]))
-    lower = Rung(Latent(Normal(latent_dim), Conditional(MLP(hidden), Normal(latent_dim))), MLP(hidden[-1:]))
+    top = LadderLevel(Latent(Normal(latent_dim), VampPrior(components)), MLP(hidden[-1:]))
+    lower = LadderLevel(Latent(Normal(latent_dim), Conditional(MLP(hidden), Normal(latent_dim))), MLP(hidden[-1:]))
     return Ladder([top, lower], width=hidden[-1])
 
 
@@ -61,7 +61,7 @@ CLIP = 200.0
 large, no step would lead out."""
 
 
-@recipe("Child 2021, arXiv:2011.10650", of_columns=True, regime=lambda rows: Regime(clip=CLIP))
+@recipe("Child 2021, arXiv:2011.10650", of_columns=True, regime=lambda rows: TrainingDefaults(clip=CLIP))
 def very_deep(
     latent_dim: int,
     rungs: int | tuple[tuple[int, int], ...] = 2,
@@ -82,7 +82,7 @@ def very_deep(
 @recipe(
     "Child 2021, arXiv:2011.10650; Sønderby et al. 2016, arXiv:1602.02282",
     of_columns=True,
-    regime=lambda rows: Regime(clip=CLIP),
+    regime=lambda rows: TrainingDefaults(clip=CLIP),
 )
 def very_deep_dense(
     latent_dim: int,
@@ -100,7 +100,7 @@ def very_deep_dense(
     "Child 2021, arXiv:2011.10650; Sønderby et al. 2016, arXiv:1602.02282, warm-up",
     of_columns=True,
     latent_dim=lambda spec: 5,
-    regime=lambda rows: Regime(schedule="cosine", clip=CLIP),
+    regime=lambda rows: TrainingDefaults(schedule="cosine", clip=CLIP),
 )
 def very_deep_conv(
     latent_dim: int,

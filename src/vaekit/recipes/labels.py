@@ -10,16 +10,16 @@ from ..latents import (
     GaussianMixture,
     Labelled,
     Ladder,
+    LadderLevel,
     Latent,
     Normal,
     Prior,
-    Rung,
     StandardNormal,
     UniformCategorical,
 )
 from ..networks import MLP
 from ..objectives import ELBO, ClassELBO
-from .recipe import Parts, Pretraining, Regime, classic, plain, recipe
+from .recipe import Parts, Pretraining, TrainingDefaults, classic, plain, recipe
 
 
 @recipe("Sohn et al. 2015, NeurIPS", needs_context=True)
@@ -36,8 +36,8 @@ def conditional_prior(latent_dim: int, hidden: tuple[int, ...] = (128,)) -> Part
 
 def under_a_class(latent_dim: int, classes: int, prior: Prior, hidden: tuple[int, ...]) -> Ladder:
     """A class above a normal code: q(y | x) q(z | x, y), the decoder reads both."""
-    top = Rung(Labelled(Latent(Categorical(1, classes), UniformCategorical())), MLP(hidden[-1:]))
-    return Ladder([top, Rung(Latent(Normal(latent_dim), prior), MLP(hidden[-1:]))], width=hidden[-1])
+    top = LadderLevel(Labelled(Latent(Categorical(1, classes), UniformCategorical())), MLP(hidden[-1:]))
+    return Ladder([top, LadderLevel(Latent(Normal(latent_dim), prior), MLP(hidden[-1:]))], width=hidden[-1])
 
 
 @recipe("Kingma et al. 2014, arXiv:1406.5298, M2")
@@ -47,7 +47,7 @@ def m2(latent_dim: int, classes: int = 10, alpha: float = 0.1, hidden: tuple[int
     return classic(latent, hidden, objective=ClassELBO(alpha))
 
 
-@recipe("Jiang et al. 2017, arXiv:1611.05148", regime=lambda rows: Regime(lr=2e-3))
+@recipe("Jiang et al. 2017, arXiv:1611.05148", regime=lambda rows: TrainingDefaults(lr=2e-3))
 def vade(
     latent_dim: int,
     clusters: int = 10,

@@ -63,7 +63,7 @@ Builder = Callable[..., Parts]
 
 @checked_constructor
 @dataclass(frozen=True)
-class Regime:
+class TrainingDefaults:
     """How a recipe is trained: what the estimator's settings of these names are where they are None.
 
     clip: the largest norm of a gradient, in nats per row. A very large `clip` of an estimator, such as 1e30, turns a
@@ -123,7 +123,7 @@ class Recipe:
         """How many classes or clusters its latent has; None for a latent without classes."""
         return self._entry.builder(latent_dim or 2, **self._settings).latent.classes
 
-    def regime(self, rows: int) -> Regime:
+    def regime(self, rows: int) -> TrainingDefaults:
         """How it is trained on so many rows."""
         return self._entry.regime(rows)
 
@@ -166,7 +166,7 @@ class Entry:
     needs_context: bool = False
     of_columns: bool = False
     latent_dim: Callable[[DataSpec], int] = lambda spec: 2
-    regime: Callable[[int], Regime] = lambda rows: Regime()
+    regime: Callable[[int], TrainingDefaults] = lambda rows: TrainingDefaults()
 
     @property
     def summary(self) -> str:

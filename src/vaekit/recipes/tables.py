@@ -10,7 +10,7 @@ from ..likelihoods import of_table
 from ..networks import FactorEncoder, SkipMLP
 from ..objectives import IWAE
 from .factors import start_from_factors
-from .recipe import Parts, Regime, likelihood_for, recipe
+from .recipe import Parts, TrainingDefaults, likelihood_for, recipe
 
 MOST_LATENTS = 16
 DRAWS = 5
@@ -29,11 +29,11 @@ def latents(spec: DataSpec) -> int:
     return min(MOST_LATENTS, math.prod(spec.shape))
 
 
-def regime(rows: int) -> Regime:
+def regime(rows: int) -> TrainingDefaults:
     """60 epochs of batches of 128; of 65,536 rows or more in larger ones, of more than 100,000 fewer epochs."""
     epochs = max(FEWEST_EPOCHS, min(EPOCHS, VISITS // max(rows, 1)))
     batch_size = max(BATCH, min(LARGEST_BATCH, 2 ** (rows // BATCHES).bit_length() // 2))
-    return Regime(epochs, batch_size, lr=2e-3, schedule="cosine", clip=CLIP)
+    return TrainingDefaults(epochs, batch_size, lr=2e-3, schedule="cosine", clip=CLIP)
 
 
 @recipe(

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from ..core import public
 from ..data.beside import spread
-from ..evaluation import Figure, evaluate_rows
+from ..evaluation import Metric, evaluate_rows
 from ..evaluation import compare as differing
 from ..evaluation.metric import plain
 from ..fitted import FittedVAE, HasFitted, as_fitted
@@ -39,8 +39,8 @@ class SideBySide(page.Page):
     blur them.
     """
 
-    figures: dict[str, dict[str, Figure]]
-    differences: dict[str, dict[str, Figure]]
+    figures: dict[str, dict[str, Metric]]
+    differences: dict[str, dict[str, Metric]]
     rows: int
     draws: int
 
@@ -120,7 +120,7 @@ def compare(
     return SideBySide(html, figures, differences, len(data), draws)
 
 
-def _measured(figures: Mapping[str, Figure]) -> dict[str, Figure]:
+def _measured(figures: Mapping[str, Metric]) -> dict[str, Metric]:
     return {n: replace(figures[n], meaning=meaning) for n, meaning in MEASURED.items() if n in figures}
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..core import Component, Hyper
 from ..data.datasets import digest
 from ..data.spec import DataSpec
-from ..data.stored import Stored
+from ..data.stored import LazyRows
 from ..fitted import FittedVAE
 from ..recipes import RECIPES, Recipe
 from ..training.config import VAEConfig
@@ -150,7 +150,7 @@ def changed(vae: FittedVAE) -> list[str]:
     return [n for n, v in vae.config.settings().items() if not _is(v, defaults[n])]
 
 
-def circumstances(vae: FittedVAE, x: NDArray | Stored) -> dict[str, str]:
+def circumstances(vae: FittedVAE, x: NDArray | LazyRows) -> dict[str, str]:
     """The data, the training and the versions behind a report."""
     from .. import __version__
 
@@ -194,7 +194,7 @@ def differing(models: Mapping[str, FittedVAE]) -> dict[str, dict[str, str]]:
     return {n: values for n, values in found.items() if len(set(values.values())) > 1}
 
 
-def data_line(spec: DataSpec, x: NDArray | Stored) -> str:
+def data_line(spec: DataSpec, x: NDArray | LazyRows) -> str:
     """`10,000 rows of 28 × 28, uint8, 8-bit levels 0..255`."""
     gaps = ", with missing values" if spec.missing else ""
     shape = " × ".join(map(str, spec.shape))

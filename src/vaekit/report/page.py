@@ -14,9 +14,9 @@ from string import Template
 from numpy.typing import NDArray
 
 from .. import storage
-from ..data.stored import Stored
+from ..data.stored import LazyRows
 from ..evaluation import Evaluation
-from ..evaluation.metric import Figure
+from ..evaluation.metric import Metric
 from ..fitted import FittedVAE
 from ..paths import expanded
 from ..printable import printable_lines
@@ -107,7 +107,7 @@ def heading(vae: FittedVAE, data: str, evaluation: Evaluation) -> str:
     )
 
 
-def large(figure: Figure, words: str, signed: bool = False) -> str:
+def large(figure: Metric, words: str, signed: bool = False) -> str:
     """A figure to be seen first; signed: with a plus, as a difference has."""
     value, error = measured(figure)
     value = f"+{value}" if signed and figure.value > 0 else value
@@ -115,7 +115,7 @@ def large(figure: Figure, words: str, signed: bool = False) -> str:
     return f"<div><dt>{escape(words)}</dt><dd><b>{value}</b> <small>{small}</small></dd></div>"
 
 
-def measured(figure: Figure) -> tuple[str, str]:
+def measured(figure: Metric) -> tuple[str, str]:
     """A figure and its error, `± 0.046`, to the second digit of the error; an error of rounding alone is none."""
     value, error = figure.value, figure.error
     if error is None or not 1e-6 * abs(value) < error < math.inf:
@@ -125,7 +125,7 @@ def measured(figure: Figure) -> tuple[str, str]:
     return f"{value:,.{places}f}".replace("-", "−"), f"± {error:,.{places}f}"
 
 
-def in_errors(difference: Figure) -> str:
+def in_errors(difference: Metric) -> str:
     """How many of its standard errors a difference is."""
     if not difference.error:
         return "the same for every row"
@@ -164,7 +164,7 @@ def figures_table(evaluation: Evaluation) -> Section:
     )
 
 
-def beside_table(figures: dict[str, tuple[Figure, Figure]], heads: tuple[str, str]) -> str:
+def beside_table(figures: dict[str, tuple[Metric, Metric]], heads: tuple[str, str]) -> str:
     """Figures in two columns of these names, each with its error, and what it means."""
     lines = [f"<tr><th></th>{''.join(f'<th scope=col>{escape(head)}</th>' for head in heads)}<th></th></tr>"]
     for name, pair in figures.items():
@@ -174,7 +174,7 @@ def beside_table(figures: dict[str, tuple[Figure, Figure]], heads: tuple[str, st
     return f"<div class=scroll><table class=figures>{''.join(lines)}</table></div>"
 
 
-def _table(figures: dict[str, Figure]) -> str:
+def _table(figures: dict[str, Metric]) -> str:
     rows = []
     for name, figure in figures.items():
         value, error = measured(figure)
@@ -196,7 +196,7 @@ def _health(evaluation: Evaluation) -> str:
     return f"<h3>Health, on {found.rows:,} random rows</h3>{verdicts}{_table(figures)}"
 
 
-def configuration(vae: FittedVAE, x: NDArray | Stored) -> Section:
+def configuration(vae: FittedVAE, x: NDArray | LazyRows) -> Section:
     """What made this model: parts, settings, data, versions."""
     return Section(
         "Configuration",

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from ..data.arrays import unmasked
-from ..data.stored import Stored, stored
+from ..data.stored import LazyRows, stored
 from ..evaluation import RowScores, score_rows
 from ..fitted import FittedVAE
 from ..inference import decode, reconstruct, sample
@@ -42,7 +42,7 @@ class Subject:
     labels: NDArray | None = None
     factors: Mapping[str, NDArray] = field(default_factory=dict)
     context: NDArray | None = None
-    train: NDArray | Stored | None = None
+    train: NDArray | LazyRows | None = None
     others: Mapping[str, NDArray] = field(default_factory=dict)
     draws: int = 32
 
@@ -126,7 +126,7 @@ class Subject:
         return Codes.of(self.vae, self.x, self.kl_per_unit, self.context)
 
 
-def rows_of(x: ArrayLike) -> NDArray | Stored:
+def rows_of(x: ArrayLike) -> NDArray | LazyRows:
     """Rows as an array, or where they are stored."""
     if isinstance(x, Tensor):
         return x.detach().cpu().numpy()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from html import escape
 
 from ..core import public
-from ..evaluation import Figure
+from ..evaluation import Metric
 from ..report import figures, page
 from ..report.paper import SERIES
 from ..report.svg import inline
@@ -54,7 +54,7 @@ def _left(c: Configuration) -> str:
     return f"<br><small>{len(c.seeds) - c.diverged} of {len(c.seeds)} seeds</small>" if c.diverged else ""
 
 
-def _cell(figure: Figure | None, best: bool) -> str:
+def _cell(figure: Metric | None, best: bool) -> str:
     if figure is None:
         return "<td>–</td>"
     value, error = page.measured(figure)

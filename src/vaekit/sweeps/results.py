@@ -13,7 +13,7 @@ import torch
 from .. import __version__, storage
 from ..core import public_methods
 from ..estimators import VAE
-from ..evaluation import Figure
+from ..evaluation import Metric
 from ..printable import printable_lines
 from ..suggest import nearest
 from ..training.stacks import Member
@@ -57,7 +57,7 @@ class Configuration:
     settings: dict[str, Any]
     seeds: list[int]
     diverged: int
-    figures: dict[str, Figure]
+    figures: dict[str, Metric]
 
 
 @public_methods
@@ -111,7 +111,7 @@ class SweepResult:
                 values = [row[name] for row in rows if name in row]
                 if values:
                     mean = torch.tensor(values, dtype=torch.float64)
-                    figures[name] = Figure.mean(mean, METRICS[name][1], "mean over seeds")
+                    figures[name] = Metric.mean(mean, METRICS[name][1], "mean over seeds")
             settings = {name: rows[0][name] for name in self.swept}
             diverged = sum(row["ended"] == "diverged" for row in rows)
             found.append(Configuration(settings, [row["seed"] for row in rows], diverged, figures))
@@ -224,7 +224,7 @@ def _counted(count: int, what: str) -> str:
     return f"{count} {what}{'s' * (count != 1)}"
 
 
-def _cell(figure: Figure | None, best: bool) -> str:
+def _cell(figure: Metric | None, best: bool) -> str:
     if figure is None:
         return "-"
     error = "" if figure.error is None else f" ± {_number(figure.error)}"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..core import Batch, Scope, Source, public
+from ..core import Batch, ForwardContext, Source, public
 from ..data.rows import AbstractRows
 from ..model import VAEModule
 from ..networks import evaluating
@@ -125,7 +125,9 @@ def _drawn(
     model: VAEModule, batch: Batch, z: Tensor, noise: Source, mean: bool = False, missing: bool = True
 ) -> Tensor:
     px = model.decode(z, batch.context)
-    return px.mean if mean else px.draw_missing(Scope.of(noise)) if missing else px.draw(Scope.of(noise))
+    return (
+        px.mean if mean else px.draw_missing(ForwardContext.of(noise)) if missing else px.draw(ForwardContext.of(noise))
+    )
 
 
 def _filled(batch: Batch, x: Tensor) -> Tensor:

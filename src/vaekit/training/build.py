@@ -66,7 +66,7 @@ def build_learner(
     ValueError
         If the rows have labels of another number of classes than the model.
     """
-    learner = Learner(model, objective.settled(**_counts(rows, model)))
+    learner = Learner(model, objective.resolve_shapes(**_counts(rows, model)))
     if initialiser is not None:
         new = nn.ModuleList(m for m in networks_in(learner) if m not in kept)
         initialise(new, initialiser, torch.Generator().manual_seed(seed))
@@ -161,7 +161,7 @@ def _model(config: VAEConfig, parts: Parts, spec: DataSpec, display: Display) ->
 
     def of(likelihood: Likelihood) -> VAEModule:
         model = VAEModule(parts.encoder, parts.latent, parts.decoder, likelihood, parts.context)
-        return model.settled(spec.model_shape, context_shape(spec) or 0)
+        return model.resolve_shapes(spec.model_shape, context_shape(spec) or 0)
 
     model = of(parts.likelihood)
     reads_logits = getattr(model.likelihood, "reads", None) == "logits"

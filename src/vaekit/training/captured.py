@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from ..core import Batch, Noise, Recorder, Terms
+from ..core import Batch, LossOutput, Noise, Recorder
 from .compiled import Given
 from .learner import Ensemble, Learner
 
@@ -30,13 +30,13 @@ class Captured:
     where a step cannot be captured (this is said once), are taken as they are.
     """
 
-    def __init__(self, take: Callable[[Batch, Noise, float | Tensor], Terms], learner: Learner | Ensemble):
+    def __init__(self, take: Callable[[Batch, Noise, float | Tensor], LossOutput], learner: Learner | Ensemble):
         self.take, self.learner = take, learner
         self.rows_at = 1 if isinstance(learner, Ensemble) and not learner.shared_rows else 0
         self.taken, self.failed = 0, False
         self.graph: torch.cuda.CUDAGraph | None = None
 
-    def __call__(self, batch: Batch, noise: Noise, factor: float) -> Terms:
+    def __call__(self, batch: Batch, noise: Noise, factor: float) -> LossOutput:
         if self.failed:
             return self.take(batch, noise, factor)
         if self.taken < WARM_UP:

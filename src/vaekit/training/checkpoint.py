@@ -11,10 +11,10 @@ from torch import Tensor
 
 from ..storage import StorageError, inside, mismatches, read_tensors, write_tensors
 from ..typecheck import check_arguments, fits, shown
-from .history import Course
+from .history import TrainingResult
 from .identity import Identity, check_same, digest_of
 from .loop import Training
-from .pace import Pace
+from .pace import ExecutionPlan
 from .recovery import Recovery
 
 FORMAT = 1
@@ -35,7 +35,9 @@ class Checkpoint:
         home = inside(folder, "checkpoint")
         self.state, self.best, self.identity = home / "state.safetensors", home / "best.safetensors", identity
 
-    def save(self, training: Training, recovery: Recovery, courses: list[Course], pace: Mapping[str, Any]) -> None:
+    def save(
+        self, training: Training, recovery: Recovery, courses: list[TrainingResult], pace: Mapping[str, Any]
+    ) -> None:
         tensors, place = training.state()
         earlier, returns = recovery.state()
         tensors |= earlier
@@ -63,7 +65,7 @@ class Checkpoint:
         self.state.unlink(missing_ok=True)
         self.best.unlink(missing_ok=True)
 
-    def load(self, training: Training, recovery: Recovery) -> tuple[list[Course], Pace]:
+    def load(self, training: Training, recovery: Recovery) -> tuple[list[TrainingResult], ExecutionPlan]:
         """Brings training and recovery back to the saved place; returns the courses of the members and the pace.
 
         With another number of processes than it was saved by, their noise begins anew from the seed and the place.
@@ -84,7 +86,7 @@ class Checkpoint:
             raise StorageError(f"{self.state} does not fit this training: {type(error).__name__}: {text}") from error
         return courses, pace
 
-    def load_best(self, training: Training, courses: list[Course]) -> dict[str, Tensor]:
+    def load_best(self, training: Training, courses: list[TrainingResult]) -> dict[str, Tensor]:
         """The best weights; empty where none were kept. Raises StorageError for those of another training."""
         if not self.best.exists():
             if any(course.best_epoch for course in courses):
@@ -132,10 +134,10 @@ def _check_place(place: Mapping[str, Any], training: Training) -> None:
         raise ValueError(f"place {shown(place)}: expected one of {training.batches} batches of an epoch")
 
 
-def _courses(states: Any, training: Training) -> list[Course]:
+def _courses(states: Any, training: Training) -> list[TrainingResult]:
     if not isinstance(states, list) or len(states) != len(training.seeds):
         raise ValueError(f"courses {shown(states)}: expected one for each of {len(training.seeds)} models")
-    courses = [Course.of(state) for state in states]
+    courses = [TrainingResult.of(state) for state in states]
     for course in courses:
         if not fits(course.history, list[dict]) or not fits(course.best_epoch, int):
             raise TypeError(f"courses {shown(states)}: expected records")
@@ -146,9 +148,9 @@ def _courses(states: Any, training: Training) -> list[Course]:
     return courses
 
 
-def _pace(state: Mapping[str, Any]) -> Pace:
-    check_arguments("pace", state, Pace.__init__)
-    pace = Pace(**state)
+def _pace(state: Mapping[str, Any]) -> ExecutionPlan:
+    check_arguments("pace", state, ExecutionPlan.__init__)
+    pace = ExecutionPlan(**state)
     if not isinstance(pace.threads, int) or not 1 <= pace.threads <= THREADS:
         raise ValueError(f"pace {pace}: expected 1 to {THREADS} threads")
     return pace

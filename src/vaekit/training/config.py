@@ -20,7 +20,7 @@ from ..networks import Network, is_keras
 from ..networks.initialise import SCHEMES
 from ..objectives import Objective
 from ..recipes import RECIPES, Recipe, as_recipe
-from ..recipes.recipe import Regime
+from ..recipes.recipe import TrainingDefaults
 from ..settings import (
     Choice,
     Device,
@@ -199,13 +199,13 @@ class VAEConfig:
         default = "vae" if spec.is_image and spec.kind in ("bytes", "unit", "binary") else "auto"
         return as_recipe(self.recipe or ("table" if spec.schema is not None else default))
 
-    def regime(self, spec: DataSpec, rows: int) -> Regime:
+    def regime(self, spec: DataSpec, rows: int) -> TrainingDefaults:
         """Epochs, batch size, learning rate, schedule and clipping: the recipe's, replaced by the given ones."""
-        given = {name: getattr(self, name) for name in vars(Regime())}
+        given = {name: getattr(self, name) for name in vars(TrainingDefaults())}
         own = self.recipe_for(spec).regime(rows)
         return replace(own, **{name: value for name, value in given.items() if value is not None})
 
-    def adam(self, regime: Regime) -> Adam:
+    def adam(self, regime: TrainingDefaults) -> Adam:
         """The optimiser."""
         names = ("weight_decay", "warmup", "skip", "average")
         clip = regime.clip if self.privacy is None else self.clip  # private gradients are clipped row by row

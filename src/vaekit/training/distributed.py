@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from ..constructors import checked_constructor
-from ..core import Batch, Noise, Terms
+from ..core import Batch, LossOutput, Noise
 from .learner import Ensemble, Learner
 from .threads import usual_threads
 
@@ -135,7 +135,7 @@ class Processes:
     # -- a step --------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def mean(self, batch: Batch, terms: Terms, gradients: Gradients) -> tuple[Terms, Gradients]:
+    def mean(self, batch: Batch, terms: LossOutput, gradients: Gradients) -> tuple[LossOutput, Gradients]:
         """Losses, metrics and gradients, which are means over this process's rows, as means over the rows of all.
 
         All travel in one message; the gradients are views of it, until the next.
@@ -150,7 +150,7 @@ class Processes:
         rest = iter(means[1 + len(wishes) :])
         losses, metrics, gradients = pytree.tree_unflatten([t if t is None else next(rest) for t in leaves], structure)
         losses, metrics = ({n: t.clone() for n, t in figures.items()} for figures in (losses, metrics))
-        return Terms(losses, metrics, terms.updates), gradients
+        return LossOutput(losses, metrics, terms.updates), gradients
 
     def _means(self, tensors: list[Tensor], rows: Tensor, weighted: bool) -> list[Tensor]:
         """sum_r rows_r t_r / sum_r rows_r over the processes r; the first tensor has to be 1."""

@@ -22,12 +22,12 @@ from ..printable import printable
 from ..storage import write_lines
 from .callbacks import Callback
 from .checkpoint import Checkpoint
-from .history import COMPLETE, Course, describe, histories, together
+from .history import COMPLETE, TrainingResult, describe, histories, together
 from .identity import identity
 from .interruption import Interrupted, interruptible
 from .learner import Ensemble, Learner
 from .loop import Diverged, Training
-from .pace import Pace, calibrate, ours
+from .pace import ExecutionPlan, calibrate, is_traceable
 from .pace import check as check_pace
 from .pace import threads as using_threads
 from .recovery import CHECK_STEPS, Recovery
@@ -88,9 +88,10 @@ def fit(
     settings: Mapping[str, Any] | None = None,
     deadline: float | None = None,
     callbacks: Sequence[Callback] = (),
-) -> list[Course]:
-    """Trains to the end, to early stopping, to the deadline or to Ctrl-C; returns a `Course` per member, of a learner
-    one.
+) -> list[TrainingResult]:
+    """Trains to the end, to early stopping, to the deadline or to Ctrl-C.
+
+    Returns a `TrainingResult` per member; of a learner, one.
 
     held: held-out rows, scored after every epoch. patience: epochs without a better held-out ELBO after which training
     stops and the best weights come back. folder: of checkpoints and `history.jsonl`; with `resume` training goes on
@@ -107,7 +108,7 @@ def fit(
         raise ValueError(f"patience={patience} watches held-out rows, and there are none: set validation=0.1")
     seed = training.processes.seed(training.seeds[0])
     with OwnGlobals(seed) if training.draws_globally else nullcontext():
-        watched = Watched(training, held, patience, folder, display or Silent(), settings, deadline, callbacks)
+        watched = Trainer(training, held, patience, folder, display or Silent(), settings, deadline, callbacks)
         if resume:
             watched.resume()
         else:
@@ -115,7 +116,7 @@ def fit(
         return watched.run(threads, compiled)
 
 
-class Watched:
+class Trainer:
     """A training with what is remembered about it: every member's course and best weights, its checkpoint."""
 
     def __init__(
@@ -133,10 +134,10 @@ class Watched:
         self.processes = training.processes
         self.display = display if self.processes.rank == 0 else Silent()
         self.checkpoint = None if folder is None else Checkpoint(folder, identity(training, held, settings))
-        self.courses = [Course() for _ in training.seeds]
+        self.courses = [TrainingResult() for _ in training.seeds]
         self.best_weights: dict[str, Tensor] = {}
         self.saved = 0.0
-        self.pace: Pace | None = None
+        self.pace: ExecutionPlan | None = None
         self.deadline, self.callbacks, self.stopped = deadline, callbacks, False
         self.recovery = Recovery(training)
 
@@ -171,7 +172,7 @@ class Watched:
             if self.stopped or self.courses[k].exhausted(self.patience):
                 self.courses[k].ended = "stopped early"
 
-    def _set_pace(self, threads: int | Literal["auto"], compiled: bool | Literal["auto"]) -> Pace:
+    def _set_pace(self, threads: int | Literal["auto"], compiled: bool | Literal["auto"]) -> ExecutionPlan:
         """The pace asked for; where it is "auto", the one this run began with, or else the fastest."""
         if self.pace is not None:
             threads = self.pace.threads if threads == "auto" else threads
@@ -184,7 +185,7 @@ class Watched:
         step = self.training.step
         step.compiled = self.pace.compiled
         alone_on_cuda = step.private is None and self.training.device.type == "cuda" and self.processes.size == 1
-        step.captured = alone_on_cuda and compiled is not False and ours(self.training.learner)
+        step.captured = alone_on_cuda and compiled is not False and is_traceable(self.training.learner)
         return self.pace
 
     @property
@@ -192,7 +193,7 @@ class Watched:
         """Seconds to the deadline."""
         return math.inf if self.deadline is None else self.deadline - time.perf_counter()
 
-    def run(self, threads: int | Literal["auto"], compiled: bool | Literal["auto"]) -> list[Course]:
+    def run(self, threads: int | Literal["auto"], compiled: bool | Literal["auto"]) -> list[TrainingResult]:
         """Trains to the end, to early stopping, to the deadline or to Ctrl-C."""
         for line in unfinished(self.training):
             log.warning(line)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from .pace import Pace
+from .pace import ExecutionPlan
 
 Record = dict[str, Any]
 """A line of history: the epoch, the steps taken, the training rows' figures, the held-out ones as `val_*`."""
@@ -29,7 +29,7 @@ def timeless(records: Sequence[Record]) -> list[Record]:
 
 
 @dataclass
-class Course:
+class TrainingResult:
     """How the training of one model went.
 
     history: a record per epoch. best, best_epoch: the best held-out figure and its epoch, 0 where none was scored.
@@ -44,7 +44,7 @@ class Course:
     failed: int | None = None
     rolled_back: int | None = None
     ended: str | None = None
-    pace: Pace | None = None
+    pace: ExecutionPlan | None = None
     spent: float | None = None
 
     def add(self, record: Record) -> bool:
@@ -93,7 +93,7 @@ def together(records: Sequence[Record]) -> Record:
     return {**shared, **means, "rows_per_second": round(speed, 1), "members": len(records)}
 
 
-def histories(courses: Sequence[Course]) -> list[Record]:
+def histories(courses: Sequence[TrainingResult]) -> list[Record]:
     """`together`, epoch by epoch, of the members that were still training."""
     epochs = max(len(c.history) for c in courses)
     return [together([c.history[e] for c in courses if len(c.history) > e]) for e in range(epochs)]

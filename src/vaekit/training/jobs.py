@@ -12,7 +12,7 @@ from ..storage import inside
 from .callbacks import Callback
 from .config import VAEConfig
 from .fitting import Display, Silent, fit
-from .history import Course
+from .history import TrainingResult
 from .learner import Learner
 from .loop import Training
 from .prior import holding
@@ -54,7 +54,7 @@ class Job:
 
 def train_learner(
     config: VAEConfig, learner: Learner, rows: AbstractRows, held: AbstractRows | None, job: Job
-) -> Course:
+) -> TrainingResult:
     """Trains a learner on rows by the settings of a VAE, and returns how it went."""
     held = held and held.checked(learner.model.likelihood.check)
     regime = config.regime(rows.spec, len(rows))
@@ -73,11 +73,11 @@ def train_prior(
     held: AbstractRows | None,
     epochs: int | None,
     job: Job,
-) -> Course:
+) -> TrainingResult:
     """Trains the prior of a learner alone, by the settings of a VAE."""
     model = learner.model
     pace = {**config.pace(), "patience": None if model.latent.ratio == "none" else config.patience}
-    with holding(learner, learner.players()["prior"]):
+    with holding(learner, learner.param_groups()["prior"]):
         regime = config.regime(rows.spec, len(rows))
         epochs = regime.epochs if epochs is None else epochs
         training = Training(learner, rows, epochs, regime.batch_size, config.adam(regime), config.seed)

@@ -13,7 +13,7 @@ from torch.func import functional_call, stack_module_state, vmap
 from torch.utils import _pytree as pytree
 
 from ..constructors import checked_constructor
-from ..core import Batch, Noise, Recorder, Source, Tape, Terms, prefixed
+from ..core import Batch, LossOutput, Noise, Recorder, ReplayNoise, Source, prefixed
 from ..model import VAEModule
 from ..networks import Network, evaluating
 from ..objectives import Objective, summary
@@ -46,7 +46,7 @@ class Learner(nn.Module):
 
     def __init__(self, model: VAEModule, objective: Objective):
         super().__init__()
-        objective = objective.settled(z_shape=model.latent.shape, x_shape=model.likelihood.shape)
+        objective = objective.resolve_shapes(z_shape=model.latent.shape, x_shape=model.likelihood.shape)
         objective.check(model)
         self.model, self.objective = model, objective
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
@@ -54,7 +54,7 @@ class Learner(nn.Module):
         self.register_buffer("start", torch.full((2,), LOWEST))
         self.register_buffer("far", torch.zeros((), dtype=torch.int64))
         self.cells = math.prod(model.likelihood.shape)
-        players = objective.players(model)
+        players = objective.param_groups(model)
         # The players that own parameters of the model: critics are not among them.
         self.learning = [who for who, own in players.items() if any(name.startswith("model.") for name in own)]
         self._buffer_names: dict[str, str] | None = None
@@ -63,19 +63,23 @@ class Learner(nn.Module):
         """Seeded noise on the learner's device and in its type."""
         return Source.like(self, seeds[0])
 
-    def players(self) -> dict[str, list[str]]:
+    def param_groups(self) -> dict[str, list[str]]:
         """Each player's trainable parameters, by name."""
         trainable = {name for name, p in self.named_parameters() if p.requires_grad}
-        return {who: [n for n in names if n in trainable] for who, names in self.objective.players(self.model).items()}
+        return {
+            who: [n for n in names if n in trainable] for who, names in self.objective.param_groups(self.model).items()
+        }
 
-    def moves(self, who: str, taken: int) -> bool:
+    def should_update(self, who: str, taken: int) -> bool:
         """Whether it is this player's turn after so many steps."""
-        return self.objective.moves(who, taken)
+        return self.objective.should_update(who, taken)
 
-    def forward(self, batch: Batch, noise: Noise) -> Terms:
+    def forward(self, batch: Batch, noise: Noise) -> LossOutput:
         terms = self.objective(self.model, batch, self.step, noise)
         counters = self.counted(terms.losses, terms.metrics)
-        return Terms(terms.losses, terms.metrics, {**self._placed(terms.updates), **self.network_updates(), **counters})
+        return LossOutput(
+            terms.losses, terms.metrics, {**self._placed(terms.updates), **self.network_updates(), **counters}
+        )
 
     def _placed(self, updates: dict[str, Tensor]) -> dict[str, Tensor]:
         """An objective's updates by the names of the learner's buffers. Raises ValueError for one that is no buffer."""
@@ -216,18 +220,18 @@ class Ensemble(nn.Module):
         self._learners[0].train(mode)
         return super().train(mode)
 
-    def players(self) -> dict[str, list[str]]:
-        return {who: [_flat(n) for n in names] for who, names in self._learners[0].players().items()}
+    def param_groups(self) -> dict[str, list[str]]:
+        return {who: [_flat(n) for n in names] for who, names in self._learners[0].param_groups().items()}
 
-    def moves(self, who: str, taken: int) -> bool:
-        return self.pattern.moves(who, taken)
+    def should_update(self, who: str, taken: int) -> bool:
+        return self.pattern.should_update(who, taken)
 
     def _state(self) -> dict[str, Tensor]:
         return {self._names[n]: t for n, t in [*self.named_parameters(), *self.named_buffers()]}
 
-    def forward(self, batch: Batch, noise: Noise) -> Terms:
+    def forward(self, batch: Batch, noise: Noise) -> LossOutput:
         terms = self._each(self.pattern, self._state(), batch, noise, self.shared_rows)
-        return Terms(terms.losses, terms.metrics, {_flat(n): u for n, u in terms.updates.items()})
+        return LossOutput(terms.losses, terms.metrics, {_flat(n): u for n, u in terms.updates.items()})
 
     def score(self, batch: Batch, noise: Noise) -> dict[str, Tensor]:
         """Every member's figures, (K,), of rows that all share."""
@@ -241,7 +245,7 @@ class Ensemble(nn.Module):
         present = {f.name: getattr(batch, f.name) for f in fields(batch) if getattr(batch, f.name) is not None}
 
         def member(state: dict[str, Tensor], rows: dict[str, Tensor], numbers: list[Tensor]) -> Any:
-            return functional_call(module, state, (Batch(**rows), Tape(numbers)))
+            return functional_call(module, state, (Batch(**rows), ReplayNoise(numbers)))
 
         # Noise comes on the tape; randomness of a user's own module (dropout) differs from member to member.
         in_dims = (0, None if shared_rows else 0, 0)

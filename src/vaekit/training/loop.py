@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..constructors import checked_constructor
-from ..core import Batch, OwnGlobals, Terms, may_draw
+from ..core import Batch, LossOutput, OwnGlobals, may_draw
 from ..data.rows import AbstractRows
 from .adam import Adam
 from .distributed import Processes, join
@@ -68,7 +68,7 @@ class Training:
         self.step = Step(learner, adam, total_steps=steps, processes=self.processes, sharded=self.sharded)
         self.noise = self.processes.among(learner.noise([self.processes.seed(s) for s in self.seeds]))
         self.epoch = self.batch = 0
-        self.terms: Terms | None = None
+        self.terms: LossOutput | None = None
         self.names: list[str] = []
         self.sums: Tensor | None = None
         self.missed = [0] * len(self.seeds)

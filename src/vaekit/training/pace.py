@@ -38,7 +38,7 @@ RULES: dict[str, Rule] = {
 
 
 @dataclass(frozen=True)
-class Pace:
+class ExecutionPlan:
     """threads: of the operations on the CPU. compiled: whether steps run as a compiled program."""
 
     threads: int
@@ -57,7 +57,7 @@ def check(threads: int | Literal["auto"], compiled: bool | Literal["auto"]) -> N
 
 def calibrate(
     training: Training, threads: int | Literal["auto"], compiled: bool | Literal["auto"], limit: float = math.inf
-) -> Pace:
+) -> ExecutionPlan:
     """The fastest way to run a training, where it was not asked for one.
 
     Small matrices are often slower on all cores than on one, and many times slower on cores that are busy, so numbers
@@ -67,7 +67,7 @@ def calibrate(
     not tried. limit: seconds that the training may take. Ctrl-C ends the trials at once.
     """
     most = training.processes.threads
-    asked = Pace(most if threads == "auto" else threads, compiled is True)
+    asked = ExecutionPlan(most if threads == "auto" else threads, compiled is True)
     left = training.epochs * training.batches - training.taken
     if training.device.type != "cpu" or "auto" not in (threads, compiled) or left < FEWEST_STEPS:
         return asked
@@ -76,16 +76,16 @@ def calibrate(
         if min(seconds[asked] * left, limit) < WORTH_TRYING:
             return asked
         counts = [n for n in (2**i for i in range(most.bit_length())) if n < most] if threads == "auto" else []
-        seconds |= {pace: _seconds(training, pace) for pace in (Pace(n, asked.compiled) for n in counts)}
+        seconds |= {pace: _seconds(training, pace) for pace in (ExecutionPlan(n, asked.compiled) for n in counts)}
         best = min(seconds, key=seconds.get)
         expected = min(seconds[best] * left, limit)
         if (
             compiled == "auto"
-            and ours(training.learner)
+            and is_traceable(training.learner)
             and worth_compiling(expected, lambda: training.try_step(False))
         ):
             log.info("compiling the step, which takes 20 seconds or so: compile=False does without")
-            faster = Pace(best.threads, True)
+            faster = ExecutionPlan(best.threads, True)
             seconds[faster] = _seconds(training, faster)
             best = min(seconds, key=seconds.get)
     log.info(
@@ -94,7 +94,7 @@ def calibrate(
     return best
 
 
-def _seconds(training: Training, pace: Pace) -> float:
+def _seconds(training: Training, pace: ExecutionPlan) -> float:
     """The shortest of a few steps at this pace."""
     with threads(pace.threads):
         took: list[float] = []
@@ -113,7 +113,7 @@ def worth_compiling(seconds: float, run: Callable[[], Any]) -> bool:
     return seconds > WORTH_COMPILING * max(1.0, operations(run) / USUAL_OPERATIONS)
 
 
-def ours(learner: nn.Module) -> bool:
+def is_traceable(learner: nn.Module) -> bool:
     """Whether every module is known to be a pure function of its input: a component, or a plain layer of torch's."""
     learner = learner.pattern if isinstance(learner, Ensemble) else learner
     plain = (nn.Sequential, nn.ModuleList, nn.Flatten, nn.Unflatten, nn.Linear, nn.Conv2d, nn.ConvTranspose2d)

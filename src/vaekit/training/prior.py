@@ -31,7 +31,7 @@ def with_prior(model: VAEModule, prior: Prior, rows: AbstractRows) -> VAEModule:
     owner, _, name = latent.own_prior.rpartition(".")
     setattr(latent.get_submodule(owner), name, trainable_copy(prior))
     changed = VAEModule(model.encoder, latent, model.decoder, model.likelihood, model.context)
-    return changed.settled(rows.spec.model_shape, context_shape(rows.spec) or 0)
+    return changed.resolve_shapes(rows.spec.model_shape, context_shape(rows.spec) or 0)
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..core import Batch, Component, Noise, Recorder, Source, Tape, Terms, importing, without_warnings
+from ..core import Batch, Component, LossOutput, Noise, Recorder, ReplayNoise, Source, importing, without_warnings
 from ..core.peers import Alone
 from ..data.rows import AbstractRows
 from .learner import Learner, unstackable
@@ -90,9 +90,9 @@ class PrivateGradients:
     def __init__(self, learner: Learner, clip: float, multiplier: float, expected: float, source: Source):
         self.learner, self.clip, self.multiplier = learner, clip, multiplier
         self.expected, self.source = expected, source
-        ((self.player, self.names),) = learner.players().items()
+        ((self.player, self.names),) = learner.param_groups().items()
 
-    def __call__(self, batch: Batch, noise: Noise) -> tuple[Terms, dict[str, list[Tensor]]]:
+    def __call__(self, batch: Batch, noise: Noise) -> tuple[LossOutput, dict[str, list[Tensor]]]:
         state = {**dict(self.learner.named_parameters()), **dict(self.learner.named_buffers())}
         state = {n: t.detach() for n, t in state.items()}
         own = {n: state[n] for n in self.names}
@@ -116,7 +116,7 @@ class PrivateGradients:
         losses, metrics = (
             {n: (0.0 if empty else 1.0) * torch.cat([t[k][n] for t in told]).mean() for n in told[0][k]} for k in (0, 1)
         )
-        return Terms(losses, metrics, self.learner.counted(losses, metrics)), {self.player: gradient}
+        return LossOutput(losses, metrics, self.learner.counted(losses, metrics)), {self.player: gradient}
 
     def clipped(self, gradients: dict[str, Tensor]) -> dict[str, Tensor]:
         """Gradients of rows, (B, ...) each, scaled to a norm over all of them of at most `clip`; one that is not finite
@@ -132,7 +132,9 @@ class PrivateGradients:
     def _of_row(
         self, own: dict[str, Tensor], state: dict[str, Tensor], row: dict[str, Tensor], numbers: list[Tensor]
     ) -> tuple[Tensor, tuple[dict[str, Tensor], dict[str, Tensor]]]:
-        terms = _terms(self.learner, {**state, **own}, {n: t.unsqueeze(0) for n, t in row.items()}, Tape(numbers))
+        terms = _terms(
+            self.learner, {**state, **own}, {n: t.unsqueeze(0) for n, t in row.items()}, ReplayNoise(numbers)
+        )
         return terms.losses[self.player], (terms.losses, terms.metrics)
 
 
@@ -147,11 +149,11 @@ class _Loss(nn.Module):
         super().__init__()
         self.learner = learner
 
-    def forward(self, batch: Batch, noise: Noise) -> Terms:
+    def forward(self, batch: Batch, noise: Noise) -> LossOutput:
         return self.learner.objective(self.learner.model, batch, self.learner.step, noise)
 
 
-def _terms(learner: Learner, state: dict[str, Tensor], rows: dict[str, Tensor], noise: Noise) -> Terms:
+def _terms(learner: Learner, state: dict[str, Tensor], rows: dict[str, Tensor], noise: Noise) -> LossOutput:
     state = {f"learner.{n}": t for n, t in state.items()}
     return functional_call(_Loss(learner), state, (Batch(**rows), noise))
 
@@ -215,7 +217,7 @@ class PrivateTraining(Training):
 def check_private(learner: Learner, rows: AbstractRows) -> None:
     """Raises ValueError for a learner that has no gradient per row: several players, state that rows leave behind, a
     loss that is no mean over rows."""
-    why, players = unstackable(learner), [who for who, names in learner.players().items() if names]
+    why, players = unstackable(learner), [who for who, names in learner.param_groups().items() if names]
     norms = [n for n, m in learner.named_modules() if isinstance(m, _BatchNorm)]
     if len(players) != 1:
         why = f"{type(learner.objective).__name__} trains {' and '.join(players)}, each by the other's weights"
@@ -242,11 +244,13 @@ def _coupling(learner: Learner, rows: AbstractRows) -> str | None:
         numbers = tape(learner, given, Source.like(learner), count)
         state = {**dict(learner.named_parameters()), **dict(learner.named_buffers())}
         with torch.no_grad():
-            noise = Tape([t.movedim(0, 1).flatten(0, 1) for t in numbers])
+            noise = ReplayNoise([t.movedim(0, 1).flatten(0, 1) for t in numbers])
             noise.peers = peers = _Asked()
             together = _terms(learner, state, given, noise)
             alone = [
-                _terms(learner, state, {n: t[i : i + 1] for n, t in given.items()}, Tape([t[i] for t in numbers]))
+                _terms(
+                    learner, state, {n: t[i : i + 1] for n, t in given.items()}, ReplayNoise([t[i] for t in numbers])
+                )
                 for i in range(count)
             ]
     except ValueError as error:

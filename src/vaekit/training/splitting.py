@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..core import LocalDraws
-from ..data.beside import NOTHING, Beside
+from ..data.beside import NOTHING, Covariates
 from ..data.frames import as_table, container_of, take
 from ..data.patterns import Patterns
 from ..data.preprocessing import Preprocessor
@@ -18,7 +18,7 @@ from ..data.rows import AbstractRows, as_rows
 from ..data.schema import Schema
 from ..data.spec import DataSpec, has_gaps
 from ..data.splits import held_out_mask
-from ..data.stored import Stored, as_data
+from ..data.stored import LazyRows, as_data
 from ..model import VAEModule
 from ..networks import SequenceEncoder
 from ..paths import names_file
@@ -132,7 +132,7 @@ def _split(
     else:
         known.preprocessor.check_shape(tuple(x.shape[1:]))
         spec, labelled = known.preprocessor.spec, known.module.latent.labelled
-    beside = Beside.of(len(out), y if labelled else None, context)
+    beside = Covariates.of(len(out), y if labelled else None, context)
     spec = spec if known is not None else beside.inferred(spec, ~out)
     if held is not None and tuple(held.shape[1:]) != spec.shape:
         raise ValueError(f"validation rows have shape {tuple(held.shape[1:])}, the training rows {spec.shape}")
@@ -154,7 +154,7 @@ def opened(config: VAEConfig, data: object) -> object:
     return data if table is None else table
 
 
-def cells(config: VAEConfig, x: object, schema: Schema | None = None) -> tuple[Tensor | Stored, str]:
+def cells(config: VAEConfig, x: object, schema: Schema | None = None) -> tuple[Tensor | LazyRows, str]:
     """Checked rows in the data's units, of a table with this schema its cells, and the name of their type."""
     if schema is not None:
         return schema.rows_of(x, config.unknown), "float32"
@@ -183,7 +183,7 @@ def _schema(config: VAEConfig, data: object, given: Schema | None) -> Schema | N
     return None
 
 
-def infer(config: VAEConfig, x: Tensor | Stored, dtype: str, schema: Schema | None) -> tuple[DataSpec, bool, Draft]:
+def infer(config: VAEConfig, x: Tensor | LazyRows, dtype: str, schema: Schema | None) -> tuple[DataSpec, bool, Draft]:
     """What rows are, whether the model that is asked for reads labels, and what its recipe built."""
     spec = DataSpec.infer(x, dtype) if schema is None else DataSpec.of_table(schema)
     spec = spec.with_missing() if config.missing else spec
@@ -205,7 +205,7 @@ def drafted(config: VAEConfig, spec: DataSpec) -> Draft:
         return Draft(config.recipe_for(spec).parts(config.latent_dim, spec), draws)
 
 
-def _patterns(x: Tensor | Stored, data: object, schema: Schema | None, trained: Tensor) -> Patterns:
+def _patterns(x: Tensor | LazyRows, data: object, schema: Schema | None, trained: Tensor) -> Patterns:
     """The patterns of missing cells of training rows x, which are those of the data."""
     if schema is not None and schema.partial:
         absent = torch.from_numpy(schema.absent(data))[trained]

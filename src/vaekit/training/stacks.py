@@ -19,7 +19,7 @@ from ..printable import printable
 from .build import learner_for
 from .config import VAEConfig
 from .fitting import fit
-from .history import CUT, Course
+from .history import CUT, TrainingResult
 from .jobs import Job, train_learner
 from .learner import Ensemble, Learner, unstackable
 from .loop import Diverged, Training
@@ -42,7 +42,7 @@ class Member:
     held: AbstractRows | None
     home: Path | None = None
     learner: Learner | None = None
-    course: Course | None = None
+    course: TrainingResult | None = None
 
     @property
     def trained(self) -> bool:
@@ -89,7 +89,7 @@ def _train(member: Member, job: Job) -> None:
         member.course = train_learner(member.config, member.learner, member.rows, member.held, job)
     except Diverged as error:
         log.warning("seed %d: %s", member.config.seed, printable(error))
-        member.course = Course(failed=error.step, ended="diverged")
+        member.course = TrainingResult(failed=error.step, ended="diverged")
 
 
 def stacked(members: Iterable[Member], job: Job) -> list[Stack]:

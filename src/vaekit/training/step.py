@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from ..constructors import checked_constructor
-from ..core import Batch, Noise, Terms
+from ..core import Batch, LossOutput, Noise
 from .adam import Adam, Moments
 from .captured import Captured
 from .compiled import Program, State
@@ -22,8 +22,12 @@ from .sharded import Sharded, Shards
 
 
 def gradients(
-    players: dict[str, list[str]], learner: Callable[[Batch, Noise], Terms], state: State, batch: Batch, noise: Noise
-) -> tuple[Terms, dict[str, Sequence[Tensor | None]]]:
+    players: dict[str, list[str]],
+    learner: Callable[[Batch, Noise], LossOutput],
+    state: State,
+    batch: Batch,
+    noise: Noise,
+) -> tuple[LossOutput, dict[str, Sequence[Tensor | None]]]:
     """The terms, detached, and each player's gradients of its own loss. Pure: what a `Program` may compile.
 
     The losses of an ensemble's members are summed, which leaves each its own gradient.
@@ -50,7 +54,7 @@ class Step:
     """`step(batch, noise)` moves a learner, or an ensemble of learners, by one step and returns its terms.
 
     Nothing in it reads a tensor on the host. With several players every gradient is taken before any of them moves. In
-    a step that is not a player's turn, see `Objective.moves`, its parameters, moments and count stay as they are.
+    a step that is not a player's turn, see `Objective.should_update`, its parameters, moments and count stay.
     compiled: whether forward and backward run as one compiled program; see `Program`. captured: whether the whole step
     is one CUDA graph; see `Captured`. processes: those that each have a share of the batch; see `Processes`. sharded:
     the learner's weights spread over them; such steps are not compiled. private: what gives terms and gradients
@@ -70,14 +74,14 @@ class Step:
         self.learner, self.adam, self.total_steps = learner, adam or Adam(), total_steps
         self.compiled, self.captured, self.taken = compiled, captured, 0
         self.processes, self.sharded = processes or Processes(), sharded
-        self.private: Callable[[Batch, Noise], tuple[Terms, Gradients]] | None = None
+        self.private: Callable[[Batch, Noise], tuple[LossOutput, Gradients]] | None = None
         named = dict(learner.named_parameters())
-        self.players = {who: names for who, names in learner.players().items() if names}
+        self.param_groups = {who: names for who, names in learner.param_groups().items() if names}
         if sharded is not None:
-            self.players = {who: sharded.as_before(names) for who, names in self.players.items()}
+            self.param_groups = {who: sharded.as_before(names) for who, names in self.param_groups.items()}
         members = len(learner) if isinstance(learner, Ensemble) else None
         self.moments = {
-            who: Moments([named[n] for n in names], self.adam, members) for who, names in self.players.items()
+            who: Moments([named[n] for n in names], self.adam, members) for who, names in self.param_groups.items()
         }
         self.buffers = dict(learner.named_buffers())
         self.turns: dict[tuple[str, ...], Turn] = {}
@@ -86,7 +90,7 @@ class Step:
 
     def turn(self, who: Collection[str]) -> Turn:
         """The step in which these players move: as many programs and graphs as there are kinds of turns."""
-        players = {name: own for name, own in self.players.items() if name in who}
+        players = {name: own for name, own in self.param_groups.items() if name in who}
         if tuple(players) not in self.turns:
             self.turns[tuple(players)] = Turn(self, players)
         return self.turns[tuple(players)]
@@ -94,7 +98,7 @@ class Step:
     @property
     def coming(self) -> Turn:
         """The next step's."""
-        return self.turn([who for who in self.players if self.learner.moves(who, self.taken)])
+        return self.turn([who for who in self.param_groups if self.learner.should_update(who, self.taken)])
 
     @property
     def program(self) -> Program:
@@ -104,7 +108,7 @@ class Step:
     def graph(self) -> Captured:
         return self.coming.graph
 
-    def __call__(self, batch: Batch, noise: Noise) -> Terms:
+    def __call__(self, batch: Batch, noise: Noise) -> LossOutput:
         factor, turn = self.adam.factor(self.taken, self.total_steps), self.coming
         terms = (turn.graph if self.captured else turn.take)(batch, noise, factor)
         self.taken += 1
@@ -113,7 +117,7 @@ class Step:
                 moments.follow(self.taken)
         return terms
 
-    def _take(self, turn: Turn, batch: Batch, noise: Noise, factor: float | Tensor) -> Terms:
+    def _take(self, turn: Turn, batch: Batch, noise: Noise, factor: float | Tensor) -> LossOutput:
         with nullcontext() if self.sharded is None else self.sharded.step(batch):
             found = self.private or (turn.program if self.compiled else turn.program.eager)
             terms, gradients = found(batch, noise)
@@ -127,7 +131,7 @@ class Step:
         with torch.no_grad():
             for name, value in terms.updates.items():
                 self.buffers[name].copy_(value)
-        return Terms(terms.losses, terms.metrics)
+        return LossOutput(terms.losses, terms.metrics)
 
     @property
     def rate(self) -> float | tuple[float, ...]:
@@ -136,12 +140,12 @@ class Step:
         rates = tuple(lr * factor for lr in self.rates)
         return rates[0] if len(rates) == 1 else rates
 
-    def _mean(self, batch: Batch, terms: Terms, gradients: Gradients) -> tuple[Terms, Gradients]:
+    def _mean(self, batch: Batch, terms: LossOutput, gradients: Gradients) -> tuple[LossOutput, Gradients]:
         """Over the rows of all processes; gradients of parts are so already."""
         if self.sharded is None:
             return self.processes.mean(batch, terms, gradients)
         parts = {
-            who: [g if n in self.sharded.shards else None for n, g in zip(self.players[who], own)]
+            who: [g if n in self.sharded.shards else None for n, g in zip(self.param_groups[who], own)]
             for who, own in gradients.items()
         }
         others = {who: [None if p is not None else g for p, g in zip(parts[who], gs)] for who, gs in gradients.items()}
@@ -167,7 +171,7 @@ class Step:
     def _norm(self, who: str, gradients: Sequence[Tensor | None]) -> Tensor:
         """Of a player's gradient, (members or 1,)."""
         if self.sharded is not None:
-            return self.sharded.squares(self.players[who], gradients).reshape(1).sqrt()
+            return self.sharded.squares(self.param_groups[who], gradients).reshape(1).sqrt()
         members = len(self.learner) if isinstance(self.learner, Ensemble) else 1
         return sum(g.reshape(members, -1).square().sum(1) for g in gradients if g is not None).sqrt()
 
@@ -226,7 +230,7 @@ class Step:
     def _shards(self, who: str, name: str) -> Shards | None:
         """What the tensor of this name in a `Moments.state` is a part of."""
         _, _, place = name.partition("/")
-        return self.sharded.shards.get(self.players[who][int(place)]) if self.sharded and place else None
+        return self.sharded.shards.get(self.param_groups[who][int(place)]) if self.sharded and place else None
 
     def restore(self, state: dict[str, Tensor], taken: int) -> None:
         """Brings the optimisers back to a saved `state`, after `taken` steps."""

@@ -61,7 +61,7 @@ def assemble(
     with LocalDraws(seed):
         model = model if is_trainable(model) else trainable_copy(model)
         kept = [m for m in model.modules() if isinstance(m, Network) and any(True for _ in m.parameters())]
-        learner = build_learner(model.settled(spec.model_shape), objective, rows)
+        learner = build_learner(model.resolve_shapes(spec.model_shape), objective, rows)
     sample = sample_of(rows, seed)
     start(learner.model, sample, seed, kept)
     prepare(learner.model, sample, seed)

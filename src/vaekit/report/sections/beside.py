@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from html import escape
 
-from ...evaluation import Figure
+from ...evaluation import Metric
 from ...fitted import FittedVAE
 from .. import describe, figures, page
 from ..subject import Subject
@@ -16,7 +16,7 @@ PROFILES = 6
 SAMPLES, ACROSS = 25, 5
 COLUMNS = 12
 
-Measured = Mapping[str, Mapping[str, Figure]]
+Measured = Mapping[str, Mapping[str, Metric]]
 """Figures by name, of each model."""
 
 
@@ -66,7 +66,7 @@ def figures_tables(measured: Measured, differences: Measured, notes: Mapping[str
     )
 
 
-def _row(name: str, figure: Figure, difference: Figure | None) -> str:
+def _row(name: str, figure: Metric, difference: Metric | None) -> str:
     value, error = page.measured(figure)
     cells = f"<th scope=row>{escape(name)}</th><td class=value>{value}</td><td>{escape(error)}</td>"
     if difference is None:
