@@ -36,7 +36,7 @@ import torch
 import vaekit as vk
 from vaekit.evaluation import judge_table
 from vaekit.evaluation.columns import as_columns
-from vaekit.evaluation.usefulness import learned_target
+from vaekit.evaluation.utility import learned_target
 
 SHARE = 0.75
 TARGET = "affair"

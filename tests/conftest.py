@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from vaekit.training import pace
+from vaekit.training import autotune
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)
 
 # A slow step on a busy machine must not start trials of threads or a compilation: tests that want them ask for them.
-pace.WORTH_TRYING = pace.WORTH_COMPILING = math.inf
+autotune.WORTH_TRYING = autotune.WORTH_COMPILING = math.inf
 
 collect_ignore = [] if torch.cuda.is_available() else ["test_gpu.py"]
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import vaekit as vk
-from vaekit.training import fitting
+from vaekit.training import trainer
 
 pd = pytest.importorskip("pandas")  # imported here, as are the estimators: a child that is forked has them
 VAE, recipes = vk.VAE, vk.recipes
@@ -118,7 +118,7 @@ def weights(run):
 
 @pytest.mark.slow
 def test_killed_and_resumed_trainings_end_bit_for_bit_the_same(tmp_path, monkeypatch):
-    monkeypatch.setattr(fitting, "CHECKPOINT_SECONDS", 0.0)  # a checkpoint at every step: more moments to be killed at
+    monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", 0.0)  # a checkpoint at every step: more moments to be killed at
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     rng, expected, took, trained, counts = np.random.default_rng(0), {}, {}, {}, Counter()

@@ -21,7 +21,7 @@ from vaekit.networks import MLP, ConvEncoder
 from vaekit.objectives import ELBO, ClassELBO
 from vaekit.training import Ensemble, Learner, Sources
 from vaekit.training.display import Lines
-from vaekit.training.fitting import Silent, TrainingResult
+from vaekit.training.trainer import Silent, TrainingResult
 
 CLASSES = 3
 """Of the labelled composition."""

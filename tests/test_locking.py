@@ -15,8 +15,8 @@ import pytest
 import vaekit as vk
 from vaekit import locking
 from vaekit.locking import FolderInUseError, locked
-from vaekit.training.fitting import Silent
 from vaekit.training.interruption import interruptible
+from vaekit.training.trainer import Silent
 
 
 def rows():

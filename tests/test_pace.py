@@ -14,8 +14,8 @@ from vaekit.core import Batch, Source
 from vaekit.evaluation.likelihood import BUDGET
 from vaekit.training import Adam, Ensemble, Learner, Step
 from vaekit.training.adam import Moments
+from vaekit.training.autotune import ExecutionPlan, is_traceable, worth_compiling
 from vaekit.training.compiled import Program, operations
-from vaekit.training.pace import ExecutionPlan, is_traceable, worth_compiling
 
 QUICK = ("gaussian", "gaussian optimal", "categorical", "negative binomial", "warped", "mixed")
 """Likelihoods of every make: of one number each, of a scale from the batch, of levels, of counts, of several kinds."""
@@ -141,9 +141,9 @@ def tried(monkeypatch):
         seen.append(pace)
         return 0.1 if pace in fast else 1.0
 
-    monkeypatch.setattr("vaekit.training.pace._seconds", seconds)
-    monkeypatch.setattr("vaekit.training.pace.WORTH_TRYING", 2.0)
-    monkeypatch.setattr("vaekit.training.pace.FEWEST_STEPS", 0)
+    monkeypatch.setattr("vaekit.training.autotune._seconds", seconds)
+    monkeypatch.setattr("vaekit.training.autotune.WORTH_TRYING", 2.0)
+    monkeypatch.setattr("vaekit.training.autotune.FEWEST_STEPS", 0)
     monkeypatch.setattr("vaekit.training.compiled.inductor", traced_only)
     monkeypatch.setattr(Program.__init__, "__defaults__", (traced_only,))
     monkeypatch.setattr("vaekit.training.threads.torch.get_num_threads", lambda: 4)
@@ -170,7 +170,7 @@ def test_the_fastest_pace_is_found_and_changes_nothing_that_was_not_asked_for(di
 
 def test_a_training_of_a_few_steps_is_not_tried(digits, tried, monkeypatch):
     """Trials would take longer than they could save, however slow a step is."""
-    monkeypatch.setattr("vaekit.training.pace.FEWEST_STEPS", 10)
+    monkeypatch.setattr("vaekit.training.autotune.FEWEST_STEPS", 10)
     vk.VAE(epochs=3).fit(digits)  # 9 steps
     assert not tried[1]
     vk.VAE(epochs=4).fit(digits)
@@ -179,7 +179,7 @@ def test_a_training_of_a_few_steps_is_not_tried(digits, tried, monkeypatch):
 
 def test_a_long_training_is_compiled_where_this_is_faster(digits, tried, monkeypatch):
     fast, seen = tried
-    monkeypatch.setattr("vaekit.training.pace.WORTH_COMPILING", 0.0)
+    monkeypatch.setattr("vaekit.training.autotune.WORTH_COMPILING", 0.0)
     fast += [ExecutionPlan(1, False), ExecutionPlan(1, True)]
     assert vk.VAE(epochs=2).fit(digits).pace_ == ExecutionPlan(1, False)  # no faster: as it was
     assert seen[-1] == ExecutionPlan(1, True)
@@ -198,24 +198,24 @@ def test_operations_are_counted_forwards_and_backwards():
 
 @pytest.mark.parametrize(("count", "least"), [(10, 75.0), (200, 75.0), (2000, 750.0)])
 def test_work_of_many_operations_has_to_be_longer_to_be_compiled(count, least, monkeypatch):
-    monkeypatch.setattr("vaekit.training.pace.WORTH_COMPILING", 75.0)
+    monkeypatch.setattr("vaekit.training.autotune.WORTH_COMPILING", 75.0)
     x = torch.ones(2)
     assert not worth_compiling(least, lambda: [x + 1 for _ in range(count)])
     assert worth_compiling(1.01 * least, lambda: [x + 1 for _ in range(count)])
 
 
 def test_a_training_whose_steps_take_long_to_compile_is_not_compiled_unasked(digits, tried, monkeypatch):
-    monkeypatch.setattr("vaekit.training.pace.WORTH_COMPILING", 1.0)
+    monkeypatch.setattr("vaekit.training.autotune.WORTH_COMPILING", 1.0)
     vk.VAE(epochs=2).fit(digits)
     assert any(pace.compiled for pace in tried[1])
-    monkeypatch.setattr("vaekit.training.pace.USUAL_OPERATIONS", 10)
+    monkeypatch.setattr("vaekit.training.autotune.USUAL_OPERATIONS", 10)
     tried[1].clear()
     vk.VAE(epochs=2).fit(digits)
     assert not any(pace.compiled for pace in tried[1])
 
 
 def test_modules_that_may_keep_a_state_are_not_compiled_unasked(digits, tried, monkeypatch):
-    monkeypatch.setattr("vaekit.training.pace.WORTH_COMPILING", 0.0)
+    monkeypatch.setattr("vaekit.training.autotune.WORTH_COMPILING", 0.0)
     plain = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 784))
     noisy = nn.Sequential(nn.Linear(2, 8), nn.Dropout(0.5), nn.Linear(8, 784))
     for decoder, known in ((plain, True), (noisy, False)):
@@ -277,7 +277,7 @@ def test_long_scoring_is_compiled_and_gives_the_same_scores(digits, tried, monke
     vae = vk.VAE(recipe=recipe, epochs=1, validation=0).fit(digits)
     monkeypatch.setitem(BUDGET, "cpu", 40 * 784)
     plain = vae.score_samples(digits, draws=20), vae.evaluate(digits, draws=20).to_dict()
-    monkeypatch.setattr("vaekit.training.pace.WORTH_COMPILING", 0.0)
+    monkeypatch.setattr("vaekit.training.autotune.WORTH_COMPILING", 0.0)
     compiled = []
     monkeypatch.setattr(
         Program, "_compile", lambda self, batch, f=Program._compile: compiled.append(1) or f(self, batch)

@@ -10,10 +10,10 @@ import torch
 import vaekit as vk
 from vaekit.core import ReplayNoise, Source
 from vaekit.training import Privacy
-from vaekit.training.fitting import Silent
 from vaekit.training.privacy import PrivateGradients, PrivateTraining, check_private, tape
 from vaekit.training.step import gradients
 from vaekit.training.train import assemble
+from vaekit.training.trainer import Silent
 
 X = np.random.default_rng(0).normal(size=(64, 5)).astype(np.float32)
 

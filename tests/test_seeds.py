@@ -12,13 +12,13 @@ import torch
 import vaekit as vk
 from vaekit import evaluation as ev
 from vaekit.core import ForwardContext, Source
-from vaekit.evaluation import aggregate, clusters, samples, usefulness
+from vaekit.evaluation import aggregate, clusters, samples, utility
 from vaekit.evaluation import disentanglement as dis
-from vaekit.evaluation.closeness import closeness
 from vaekit.evaluation.columns import as_columns
 from vaekit.evaluation.detection import chimeras
 from vaekit.evaluation.forest import Forest
-from vaekit.evaluation.likeness import spread
+from vaekit.evaluation.privacy import closeness
+from vaekit.evaluation.similarity import spread
 
 SMALL = {"epochs": 2, "threads": 1, "compile": False}
 
@@ -88,7 +88,7 @@ FUNCTIONS = {
     "annealed.annealed": lambda v, t, s: ev.annealed(*seen(v, rows(3)), chains=2, betas=3, steps=1, seed=s),
     "annealed.bracket": lambda v, t, s: ev.bracket(v.module_, 3, chains=2, betas=3, steps=1, seed=s),
     "baselines.baselines": lambda v, t, s: ev.baselines(*wholes(), which=["ppca"], latents=2, seed=s),
-    "closeness.closeness": lambda v, t, s: closeness(*columns(), seed=s),
+    "privacy.closeness": lambda v, t, s: closeness(*columns(), seed=s),
     "clusters.kmeans": lambda v, t, s: clusters.kmeans(rows(200), 5, seed=s),
     "detection.chimeras": lambda v, t, s: chimeras(rows(), seed=s),
     "disentanglement.beta_vae_score": lambda v, t, s: dis.beta_vae_score(CODES, FACTORS, seed=s),
@@ -101,10 +101,10 @@ FUNCTIONS = {
     "health.health": lambda v, t, s: ev.health(*seen(v, rows(60, 1)), seed=s),
     "rows.evaluate_rows": lambda v, t, s: ev.evaluate_rows(*seen(v, rows(9)), draws=2, seed=s),
     "likelihood.score_rows": lambda v, t, s: ev.score_rows(*seen(v, rows(9)), draws=2, seed=s),
-    "likeness.spread": lambda v, t, s: spread(lambda a, b: float(a.values[:, 0].mean()), *columns()[:2], seed=s),
+    "similarity.spread": lambda v, t, s: spread(lambda a, b: float(a.values[:, 0].mean()), *columns()[:2], seed=s),
     "observed.RowNoise": lambda v, t, s: ev.observed.RowNoise(s, torch.device("cpu")).randn((3, 2)),
-    "oddness.anomaly_score": lambda v, t, s: ev.oddness.anomaly_score(*seen(v, rows(9)), draws=2, seed=s),
-    "oddness.explain": lambda v, t, s: ev.oddness.explain(*seen(v, rows(3)), draws=2, seed=s),
+    "anomaly.anomaly_score": lambda v, t, s: ev.anomaly.anomaly_score(*seen(v, rows(9)), draws=2, seed=s),
+    "anomaly.explain": lambda v, t, s: ev.anomaly.explain(*seen(v, rows(3)), draws=2, seed=s),
     "representation.representation": lambda v, t, s: ev.representation.representation(
         rows(), CLASSES, rows(80, 1), CLASSES, s
     ),
@@ -112,8 +112,8 @@ FUNCTIONS = {
     "samples.judge": lambda v, t, s: samples.judge(rows(60, 1), rows(80, 2), rows(), seed=s),
     "samples.kernel_distance": lambda v, t, s: samples.kernel_distance(rows(), rows(80, 1), 5, 20, seed=s),
     "tables.judge_table": lambda v, t, s: ev.judge_table(frame(), frame(seed=1), seed=s),
-    "usefulness.learned_target": lambda v, t, s: usefulness.learned_target(*columns()[:2], 2, seed=s),
-    "usefulness.two_sample_test": lambda v, t, s: usefulness.two_sample_test(*columns()[:2], seed=s),
+    "utility.learned_target": lambda v, t, s: utility.learned_target(*columns()[:2], 2, seed=s),
+    "utility.two_sample_test": lambda v, t, s: utility.two_sample_test(*columns()[:2], seed=s),
 }
 """The functions and classes of `vaekit.evaluation` that take a seed."""
 COVERED_BY_OTHERS = {
@@ -122,7 +122,7 @@ COVERED_BY_OTHERS = {
     "detection.Detector",  # the method
     "independent.Independent",
     "model_evaluation.rows_health",  # health
-    "oddness.shapley",  # explain
+    "anomaly.shapley",  # explain
     "protocol.Protocol",  # a record of the seed
     "simple_models.chosen_mixture",  # the seed starts a search, which finds the same mixture of easy rows
 }
@@ -151,7 +151,7 @@ def plain(found):
 
 LONG = (
     *("disentanglement", "judge_table", "disentanglement.disentanglement", "samples.classifier_test"),
-    *("samples.judge", "tables.judge_table", "usefulness.learned_target", "usefulness.two_sample_test"),
+    *("samples.judge", "tables.judge_table", "utility.learned_target", "usefulness.two_sample_test"),
 )
 CALLS = [pytest.param(n, marks=pytest.mark.slow if n in LONG else ()) for n in (*METHODS, *FUNCTIONS)]
 
@@ -179,7 +179,7 @@ def test_no_public_function_that_takes_a_seed_is_left_out():
     for module in pkgutil.iter_modules(ev.__path__):
         loaded = importlib.import_module(f"vaekit.evaluation.{module.name}")
         found |= {f"{module.name}.{name}" for name in seeded(loaded)}
-    found -= {f"{module}.{name}" for module in ("anomaly", "model_evaluation") for name in METHODS}
+    found -= {f"{module}.{name}" for module in ("scoring", "model_evaluation") for name in METHODS}
     assert found == set(FUNCTIONS) | COVERED_BY_OTHERS
 
 

@@ -26,8 +26,8 @@ from vaekit.report import figures
 from vaekit.report.page import measured
 from vaekit.storage import read_tensors
 from vaekit.training import Adam, Diverged, Ensemble, Learner, Training
-from vaekit.training.fitting import Silent, fit, held_out
 from vaekit.training.splitting import split as split_rows
+from vaekit.training.trainer import Silent, fit, held_out
 
 
 @pytest.fixture(scope="module")
@@ -287,8 +287,8 @@ def test_rows_that_stay_on_disk_are_stacked_by_seed(small, caplog, tmp_path):
     np.save(tmp_path / "x.npy", x)
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
     base = quick(validation=x[:4])
-    assert stacks(caplog, base, vk.data.stored.stored(tmp_path / "x.npy"), {"recipe__beta": [1, 4]}, seeds=2) == 2
-    stored = vk.sweep(base, vk.data.stored.stored(tmp_path / "x.npy"), over={"recipe__beta": [1, 4]})
+    assert stacks(caplog, base, vk.data.lazy_rows.stored(tmp_path / "x.npy"), {"recipe__beta": [1, 4]}, seeds=2) == 2
+    stored = vk.sweep(base, vk.data.lazy_rows.stored(tmp_path / "x.npy"), over={"recipe__beta": [1, 4]})
     held = vk.sweep(base, np.asarray(mapped), over={"recipe__beta": [1, 4]})
     assert [row["elbo"] for row in stored.rows] == pytest.approx([row["elbo"] for row in held.rows], rel=0.2)
 
@@ -394,7 +394,7 @@ MOMENTS = [2, 11, 33, *(pytest.param(step, marks=pytest.mark.slow) for step in (
 @pytest.mark.parametrize("act", [kill, ctrl_c])
 @pytest.mark.parametrize("step", MOMENTS)
 def test_a_sweep_that_was_stopped_goes_on_bit_for_bit(step, act, small, whole, tmp_path, monkeypatch):
-    monkeypatch.setattr("vaekit.training.fitting.CHECKPOINT_SECONDS", 0.0)  # a checkpoint at every step
+    monkeypatch.setattr("vaekit.training.trainer.CHECKPOINT_SECONDS", 0.0)  # a checkpoint at every step
     folder = tmp_path / "run"
     with pytest.raises(Killed) if act is kill else contextlib.nullcontext():
         stopped = swept(small, folder, display=After(step, act))

@@ -23,8 +23,8 @@ from vaekit.testing import NoHostSync
 from vaekit.training import Adam, Diverged, Ensemble, Learner, Sources, Step, Training
 from vaekit.training.adam import Moments
 from vaekit.training.display import Bar, Lines, Notebook, display_for
-from vaekit.training.fitting import Silent, fit, held_out
 from vaekit.training.train import assemble
+from vaekit.training.trainer import Silent, fit, held_out
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ class Until:
 @pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize("at", [pytest.param(1, marks=pytest.mark.slow), 5, pytest.param(8, marks=pytest.mark.slow)])
 def test_a_run_that_was_killed_goes_on_bit_for_bit(digits, tmp_path, recipe, at, monkeypatch):
-    monkeypatch.setattr("vaekit.training.fitting.CHECKPOINT_SECONDS", 0.0)  # a checkpoint at every step
+    monkeypatch.setattr("vaekit.training.trainer.CHECKPOINT_SECONDS", 0.0)  # a checkpoint at every step
     make = lambda: vk.VAE(recipe=recipe, epochs=4, schedule="cosine", clip=1.0, seed=4)  # noqa: E731
     whole = make().fit(digits, run=tmp_path / "whole")
     with pytest.raises(Stop):
@@ -330,7 +330,7 @@ def test_averaged_weights_are_what_is_scored_and_kept(digits, patience):
 
 @pytest.mark.parametrize("seeds", [None, 2])
 def test_averages_and_steps_left_out_resume_bit_for_bit(digits, tmp_path, monkeypatch, seeds):
-    monkeypatch.setattr("vaekit.training.fitting.CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("vaekit.training.trainer.CHECKPOINT_SECONDS", 0.0)
     make = lambda: vk.VAE(epochs=4, average=0.9, skip=105.0, seed=4, seeds=seeds)  # noqa: E731
     whole = make().fit(digits, run=tmp_path / "whole")
     with pytest.raises(Stop):

@@ -14,18 +14,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .core import Batch, Source, ZeroNoise
+from .data.lazy_rows import as_data
 from .data.preprocessing import Preprocessor
 from .data.rows import AbstractRows
 from .data.spec import DataSpec
-from .data.stored import as_data
 from .data.trained_rows import TrainedRows
 from .model import VAEModule
 from .objectives import ELBO, Objective
 from .recipes import Recipe
+from .training.autotune import ExecutionPlan
 from .training.config import VAEConfig
 from .training.history import TrainingResult
 from .training.learner import Learner
-from .training.pace import ExecutionPlan
 from .training.splitting import Known
 
 CHUNK = 1024

@@ -41,8 +41,8 @@ class VAEModule(Component, LowPrecision):
     likelihood. context: a network that reads what is known beside a row into a vector; None: it is read as it is. Any
     of the user's own `nn.Module`s may stand as encoder or decoder. Sizes left open in the parts are filled in
     by `resolve_shapes(shape)`. An encoder with `reads_mask` reads which cells are there before what the likelihood lets
-    it read. low_precision: a type, such as torch.bfloat16, that the products inside encoder, decoder and the networks of a
-    hierarchy are computed in while training; what they give, and everything after, is in the data's own.
+    it read. low_precision: a type, such as torch.bfloat16, that the products inside encoder, decoder and the networks
+    of a hierarchy are computed in while training; what they give, and everything after, is in the data's own.
     """
 
     def __init__(

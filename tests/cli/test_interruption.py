@@ -12,7 +12,7 @@ import pytest
 from commands import call
 
 import vaekit as vk
-from vaekit.training.fitting import Silent
+from vaekit.training.trainer import Silent
 
 TIMING = ("seconds", "rows_per_second")
 SETTINGS = {

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 import vaekit as vk
 from vaekit.data.affine import FARTHEST, UNSEEN, mean_and_deviation
+from vaekit.data.lazy_rows import as_data
 from vaekit.data.spec import DataSpec
-from vaekit.data.stored import as_data
 
 OFFSETS = (0.0, 1.0, -3e4, 1e9, -1e12, 1.7e18, 1e300)
 SCALES = (1e-300, 1e-15, 1e-6, 1.0, 1e6, 1e15)

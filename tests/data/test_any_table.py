@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from vaekit.data import Schema, SchemaWarning
-from vaekit.data.gaps import filled, with_unknown
+from vaekit.data.missing import filled, with_unknown
 
 pd = pytest.importorskip("pandas")
 pl = pytest.importorskip("polars")

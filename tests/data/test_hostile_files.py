@@ -16,8 +16,8 @@ from scipy import sparse
 import vaekit as vk
 from vaekit.data import annotated, hdf5, limits
 from vaekit.data.files import read
+from vaekit.data.lazy_rows import stored
 from vaekit.data.limits import FileError, available_memory, check_size, check_stored
-from vaekit.data.stored import stored
 
 h5py = pytest.importorskip("h5py")
 SECRET = np.arange(12.0).reshape(4, 3) + 1_000

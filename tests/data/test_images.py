@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 import vaekit as vk
+from vaekit.data.lazy_rows import as_data
 from vaekit.data.spec import DataSpec
-from vaekit.data.stored import as_data
 from vaekit.evaluation.baselines import baselines
 from vaekit.likelihoods import Bernoulli, DiscretisedLogisticMixture, Gaussian, NegativeBinomial
 

@@ -20,15 +20,15 @@ from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 import vaekit as vk
 from vaekit.cli import inputs, main
-from vaekit.data import LazyRows, Stream, datasets, rows, spec, tables
+from vaekit.data import LazyRows, Stream, datasets, parquet_source, rows, spec
 from vaekit.data.arrays import as_tensor
+from vaekit.data.lazy_rows import as_data, stored
 from vaekit.data.rows import Rows, ahead
 from vaekit.data.spec import DataSpec
-from vaekit.data.stored import as_data, stored
 from vaekit.objectives import ELBO
 from vaekit.training import Ensemble, Learner, Training
-from vaekit.training.fitting import Silent
 from vaekit.training.train import assemble
+from vaekit.training.trainer import Silent
 
 RNG = np.random.default_rng(0)
 N = 53
@@ -246,17 +246,17 @@ def test_the_scale_is_found_in_pieces(monkeypatch):
 @pytest.fixture
 def narrow(monkeypatch):
     """Two row groups of ten rows of six columns are kept."""
-    monkeypatch.setattr(tables, "KEPT", 2 * 10 * 6 * 4)
+    monkeypatch.setattr(parquet_source, "KEPT", 2 * 10 * 6 * 4)
 
 
 def decoded(monkeypatch):
-    groups, decode = [], tables.Table._decoded
+    groups, decode = [], parquet_source.Table._decoded
 
     def noted(self, number):
         groups.append(number)
         return decode(self, number)
 
-    monkeypatch.setattr(tables.Table, "_decoded", noted)
+    monkeypatch.setattr(parquet_source.Table, "_decoded", noted)
     return groups
 
 

@@ -11,9 +11,9 @@ from scipy import sparse
 import vaekit as vk
 from vaekit.cli import main
 from vaekit.data import annotated
+from vaekit.data.lazy_rows import stored
 from vaekit.data.sparse import CompressedRows
 from vaekit.data.spec import DataSpec
-from vaekit.data.stored import stored
 
 FORMATS = {
     "csr": sparse.csr_matrix,

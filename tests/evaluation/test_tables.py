@@ -10,10 +10,10 @@ import pytest
 
 from vaekit.data import Schema
 from vaekit.evaluation import judge_table
-from vaekit.evaluation.closeness import distances, same
 from vaekit.evaluation.columns import as_columns
-from vaekit.evaluation.likeness import column_shapes, kolmogorov_smirnov, missing_rates, pair_trends
-from vaekit.evaluation.usefulness import learned_target, two_sample_test
+from vaekit.evaluation.privacy import distances, same
+from vaekit.evaluation.similarity import column_shapes, kolmogorov_smirnov, missing_rates, pair_trends
+from vaekit.evaluation.utility import learned_target, two_sample_test
 
 
 def table(seed, n, slope=1.0, shift=0.0):

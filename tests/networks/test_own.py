@@ -181,7 +181,7 @@ def test_interrupted_and_resumed(source: str, tmp_path) -> None:
     encoder, decoder = normalised()
     settings = {"batch_size": 32, "validation": 0, "compile": False, "threads": 1}
     vae = vk.VAE(recipe="auto", encoder=encoder, decoder=decoder, epochs=1, **settings).fit(rows)
-    data = vk.data.stored.as_data(rows)[0]
+    data = vk.data.lazy_rows.as_data(rows)[0]
 
     def training() -> Training:
         torch.manual_seed(0)

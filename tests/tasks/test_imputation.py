@@ -7,7 +7,7 @@ from torch import nn
 
 import vaekit as vk
 from vaekit.core import Source
-from vaekit.data.beside import NOTHING
+from vaekit.data.covariates import NOTHING
 from vaekit.data.rows import as_rows
 from vaekit.data.spec import DataSpec
 from vaekit.latents import Latent, Normal, StandardNormal
@@ -283,7 +283,7 @@ def test_a_table_is_drawn_given_a_level(housed):
 @pytest.mark.parametrize("library", ["polars", "pyarrow", "numpy"])
 def test_gaps_are_filled_in_any_library(library):
     pd = pytest.importorskip("pandas")
-    from vaekit.data.gaps import filled
+    from vaekit.data.missing import filled
 
     frame = pd.DataFrame({"a": [1.5, np.nan, 3.5], "b": [1.0, 2.0, np.nan]})
     made = pd.DataFrame({"a": [9.0, 2.5, 9.0], "b": [9.0, 9.0, 7.0]})

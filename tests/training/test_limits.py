@@ -13,9 +13,9 @@ import vaekit as vk
 from vaekit.cli import main
 from vaekit.core import Cycle, Ramp
 from vaekit.objectives import ELBO
-from vaekit.training import Adam, Training, pace
-from vaekit.training.fitting import fit
+from vaekit.training import Adam, Training, autotune
 from vaekit.training.train import assemble
+from vaekit.training.trainer import fit
 
 
 @pytest.fixture(scope="module")
@@ -85,14 +85,14 @@ def test_the_command_line_stops_in_time_and_resumes(digits, tmp_path, capsys):
 def test_ctrl_c_is_heard_while_the_pace_is_found(digits, monkeypatch):
     training = training_of(digits, epochs=100)
     before = {n: t.clone() for n, t in training.learner.state_dict().items()}
-    tried = pace._seconds
+    tried = autotune._seconds
 
     def interrupted(*arguments):
         seconds = tried(*arguments)
         os.kill(os.getpid(), signal.SIGINT)
         return seconds
 
-    monkeypatch.setattr("vaekit.training.pace._seconds", interrupted)
+    monkeypatch.setattr("vaekit.training.autotune._seconds", interrupted)
     assert fit(training)[0].ended == "interrupted" and training.taken == 0
     assert all(torch.equal(before[n], t) for n, t in training.learner.state_dict().items())
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -12,10 +12,10 @@ from vaekit.core import LossOutput
 from vaekit.data.spec import DataSpec
 from vaekit.objectives import ELBO
 from vaekit.training import Adam, Diverged, Ensemble, Training, recovery
-from vaekit.training.fitting import fit
 from vaekit.training.history import TrainingResult
 from vaekit.training.recovery import Recovery
 from vaekit.training.train import assemble
+from vaekit.training.trainer import fit
 
 STEPS = 6
 """Steps in an epoch of 90 rows."""
@@ -238,7 +238,7 @@ def test_a_loop_of_ones_own_goes_back_and_stops_too(digits):
 @pytest.mark.parametrize("at", [3, 14, 20, 27, 33])
 def test_resuming_is_bit_for_bit_through_a_return(digits, tmp_path, at, monkeypatch):
     """A kill before the fault, between the fault and the look that finds it, and after: at every step a checkpoint."""
-    monkeypatch.setattr("vaekit.training.fitting.CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("vaekit.training.trainer.CHECKPOINT_SECONDS", 0.0)
     whole = estimator().fit(digits)
     with pytest.raises(Stop):
         estimator().fit(digits, run=tmp_path, display=Until(at))
@@ -251,7 +251,7 @@ def test_resuming_is_bit_for_bit_through_a_return(digits, tmp_path, at, monkeypa
 
 @pytest.mark.slow
 def test_a_fault_within_an_interruption_leaves_good_weights_and_resumes_to_the_same_end(digits, tmp_path, monkeypatch):
-    monkeypatch.setattr("vaekit.training.fitting.CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("vaekit.training.trainer.CHECKPOINT_SECONDS", 0.0)
     whole = estimator(batch_size=3, average=None, lr=1e-2).fit(digits)
     first = next(r for r in whole.history_ if "rolled_back" in r)
     interrupt = Until(first["step"] - 2, lambda: os.kill(os.getpid(), signal.SIGINT))

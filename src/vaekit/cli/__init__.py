@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
 
 from ..printable import printable, printable_json, printable_lines
+from .arg_types import UsageError
 from .arguments import parse
-from .words import UsageError
 
 INTERRUPTED = 130
 WRONG = (ValueError, TypeError, ImportError)

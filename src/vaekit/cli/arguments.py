@@ -9,7 +9,7 @@ from typing import Any
 
 from .. import __version__
 from ..suggest import nearest
-from .words import (
+from .arg_types import (
     Parser,
     UsageError,
     assignment,

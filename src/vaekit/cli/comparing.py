@@ -11,8 +11,8 @@ from ..printable import printable
 from ..report import comparison
 from . import outputs
 from .inputs import Part
-from .opened import opened
 from .outputs import CommandResult
+from .run_context import opened
 from .runs import as_json, digest_of
 
 

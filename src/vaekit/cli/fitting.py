@@ -16,12 +16,12 @@ from ..printable import printable
 from ..training import join
 from ..training.display import display_for
 from . import INTERRUPTED
+from .arg_types import UsageError
 from .judging import page_of, spent
-from .opened import loaded
 from .outputs import CommandResult, say
+from .run_context import loaded
 from .runs import Inputs, RunConfig, as_json, clear, place, remembered, resume_command
 from .settings import prior
-from .words import UsageError
 
 
 def fit(args: Namespace) -> CommandResult:

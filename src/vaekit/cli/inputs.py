@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..data import Annotated, datasets, files
 from ..data.frames import container_of, read_csv, read_parquet, take
-from ..data.stored import stored
+from ..data.lazy_rows import stored
 from ..paths import expanded
 from ..printable import listed, printable, printable_line
 from ..suggest import nearest
@@ -86,7 +86,7 @@ def _shapes(data: str, count: str, seed: int) -> tuple[Part, Part]:
 def read(source: str) -> Any:
     """The rows in a file or folder, those above `LARGE` bytes left where they are; of .csv and .parquet, a table.
 
-    Raises FileNotFoundError, ValueError or ImportError; see `vaekit.data.files` and `vaekit.data.stored`.
+    Raises FileNotFoundError, ValueError or ImportError; see `vaekit.data.files` and `vaekit.data.lazy_rows`.
     """
     path = expanded(source)
     if not path.exists() and path.suffix == "":

@@ -16,8 +16,8 @@ from ..evaluation.metric import plain
 from ..evaluation.samples import Judgement
 from . import INTERRUPTED, outputs
 from .inputs import Part, train_and_test
-from .opened import opened, sources, what_fit_read
 from .outputs import CommandResult
+from .run_context import opened, sources, what_fit_read
 from .runs import Inputs, as_json
 
 QUICK = 1000

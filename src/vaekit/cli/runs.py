@@ -22,10 +22,10 @@ from ..likelihoods import Bernoulli
 from ..paths import expanded
 from ..printable import printable, quoted
 from . import inputs
+from .arg_types import UsageError
 from .arguments import SETTINGS
 from .inputs import Part
 from .settings import columns, privacy, recipe
-from .words import UsageError
 
 FILES = ("run.json", "config.json", "model.safetensors", "history.jsonl", "metrics.json", "report.html")
 BESIDE = ("context", "labels", "spent")

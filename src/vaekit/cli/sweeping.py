@@ -16,11 +16,11 @@ from ..sweeps import Sweep, combinations
 from ..sweeps import sweep as trained
 from ..training.display import display_for
 from . import INTERRUPTED
+from .arg_types import UsageError
 from .arguments import SETTINGS
 from .outputs import CommandResult, say
 from .runs import Inputs, RunConfig, as_json, place, remembered, resume_command
 from .settings import kinds, value
-from .words import UsageError
 
 FIXED = (
     *("set", "binarise", "missing", "columns", "epsilon", "delta", "seed", "seeds", "validation", "device"),

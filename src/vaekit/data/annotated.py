@@ -16,8 +16,8 @@ from ..printable import listed, printable
 from ..suggest import nearest
 from . import hdf5
 from .limits import FileError, check_size, reading
+from .sources import Store
 from .sparse import CompressedRows, Picked, check_indices, check_starts, is_sparse
-from .stores import Store
 
 if TYPE_CHECKING:
     import h5py

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from ..printable import printable
 from .frames import Name, Raw, as_python
-from .making import Made
 from .marginals import Marginal
 from .names import name_from_json, name_to_json
+from .writer import Made
 
 Kind = Literal["real", "positive", "count", "category", "ordinal", "boolean", "datetime", "constant", "identifier"]
 

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..core import importing, public
 from .frames import container_of, table_digest
-from .stored import LazyRows
+from .lazy_rows import LazyRows
 
 Labelled = tuple[NDArray, NDArray]
 

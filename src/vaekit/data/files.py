@@ -15,7 +15,7 @@ from ..paths import expanded, regular_file
 from ..printable import listed, printable
 from .limits import FileError, check_size, check_stored, reading
 from .npy import read_npy
-from .stores import Store
+from .sources import Store
 
 if TYPE_CHECKING:
     from PIL import Image

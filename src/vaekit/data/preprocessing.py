@@ -14,13 +14,13 @@ from torch import Tensor
 from ..paths import names_file
 from .affine import UNSEEN
 from .annotated import annotated, beside_of
-from .beside import Covariates, spread
 from .containers import collected
+from .covariates import Covariates, spread
 from .frames import container_of, in_order
 from .labels import Classes
+from .lazy_rows import LazyRows, as_data
 from .rows import AbstractRows, as_rows
 from .spec import DataSpec, has_gaps, pieces
-from .stored import LazyRows, as_data
 from .unknown import Unknown
 
 

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from ..core import Batch
 from ..paths import naming
-from .beside import NOTHING, Covariates
+from .covariates import NOTHING, Covariates
+from .lazy_rows import LazyRows
 from .spec import DataSpec
-from .stored import LazyRows
 from .unknown import unknown_cost
 
 Index = Tensor | slice

@@ -18,9 +18,9 @@ from ..suggest import nearest
 from .column import KINDS, SHOWN, Column, SchemaWarning
 from .frames import Name, Raw, column_axis, container_of, names_of, opened, raw
 from .inference import Columns, infer_column
-from .making import Made, build
 from .names import name_from_json, name_to_json
 from .unknown import UNKNOWN, Encoded, Unknown, warn_of
+from .writer import Made, build
 
 ORDER = ("real", "datetime", "positive", "count", "ordinal", "boolean", "category")
 """The kinds that are modelled, in the order of their cells."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .limits import check_size
-from .stores import Store
+from .sources import Store
 
 
 def is_sparse(x: object) -> bool:

@@ -15,11 +15,11 @@ from torch import Tensor
 
 from .affine import FARTHEST, UNSEEN, differences, in_units, mean_and_deviation
 from .labels import Classes
-from .patterns import Patterns
+from .missing_patterns import Patterns
 from .schema import Schema
 
 if TYPE_CHECKING:
-    from .stored import LazyRows
+    from .lazy_rows import LazyRows
 
 Kind = Literal["binary", "bytes", "unit", "real", "count", "table"]
 
@@ -103,9 +103,9 @@ class DataSpec:
     into the data's own units, shape and dtype. offset and scale: one number, or one per column. constant: the columns
     that had one value in fit (0 where offset is one number), in which any other value is `UNSEEN`. empty: the cells of
     a row, counted in order, that held no value in any row of fit, and are missing in what comes back.
-    labels, context: of what was given beside the rows, see `vaekit.data.beside`. schema: of a table, whose cells the
-    rows are. patterns: of the gaps in the rows of fit, over the cells of a row and, of a table, its `Schema.partial`
-    columns.
+    labels, context: of what was given beside the rows, see `vaekit.data.covariates`. schema: of a table, whose cells
+    the rows are. patterns: of the gaps in the rows of fit, over the cells of a row and, of a table, its
+    `Schema.partial` columns.
     """
 
     kind: Kind

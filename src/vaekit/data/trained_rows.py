@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .lazy_rows import LazyRows
 from .rows import AbstractRows
 from .spec import PIECE
-from .stored import LazyRows
 
 KEPT = 16_384
 """Fingerprints that are kept at most."""

@@ -10,7 +10,7 @@ import numpy as np
 from ..typecheck import check_record, shown
 from .column import LEVELLED, Column
 from .labels import Classes
-from .patterns import Patterns
+from .missing_patterns import Patterns
 from .schema import Schema
 from .spec import DataSpec
 

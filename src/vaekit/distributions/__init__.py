@@ -7,7 +7,6 @@ from .counts import Multinomial, NegativeBinomial, Poisson
 from .flow import CouplingFlow
 from .hyperbolic import UniformBall, WrappedNormal
 from .joint import Joint
-from .judged import Judged
 from .laplace import Laplace
 from .levels import Categorical, DiscretisedLogisticMixture
 from .library import Library, ZeroInflated, zero_inflated_negative_binomial
@@ -15,6 +14,7 @@ from .marginal import Marginal
 from .mixture import Mixture, gumbel
 from .normal import AutoregressiveNormal, Delta, LowRankNormal, MultivariateNormal, Normal
 from .onehot import OneHot
+from .reconstruction import Judged
 from .selfmasked import SelfMaskedNormal
 from .simplex import LogisticNormal
 from .spherical import PowerSpherical, UniformSphere, VonMisesFisher

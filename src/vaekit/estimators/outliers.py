@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from .. import storage
 from ..data.frames import as_table, take
 from ..data.unknown import UNKNOWN, Unknown
-from ..evaluation.oddness import SCORES, p_values
+from ..evaluation.anomaly import SCORES, p_values
 from ..io.save_load import DETECTOR, DETECTOR_FILE, write
 from ..recipes import table
 from ..settings import Instance, Number, Rule, Whole, check_settings, optional
@@ -42,7 +42,7 @@ class OutlierDetector(Parameters):
     ----------
     vae: a `VAE`, of which fit trains a copy; None: one of the recipe `table` with two latents and N(0, I) for
         their prior, which reads gaps. Its settings are reached as `vae__epochs`.
-    by: the score; see `vaekit.evaluation.oddness.anomaly_score`.
+    by: the score; see `vaekit.evaluation.anomaly.anomaly_score`.
     contamination: the share of the rows given to fit that `predict` calls odd, in (0, 0.5].
     calibration: the share of the rows that the model is not trained on: `p_values` and the typicality rest on them.
     style: "pyod": `decision_function` is higher for odd rows and `predict` gives 1 for them, 0 for others. "sklearn":
@@ -225,7 +225,7 @@ class OutlierDetector(Parameters):
         return -self.threshold_
 
     def p_values(self, x: object) -> NDArray:
-        """(N,): conformal p-values, small for odd rows; see `vaekit.evaluation.oddness.p_values`."""
+        """(N,): conformal p-values, small for odd rows; see `vaekit.evaluation.anomaly.p_values`."""
         return p_values(self.anomaly_score(x), self.calibration_)
 
     def outlier_probability(self, x: object) -> NDArray:

@@ -14,7 +14,7 @@ from torch import nn
 from .. import inference, report
 from ..data.inference import Columns
 from ..data.unknown import Unknown
-from ..evaluation import anomaly, model_evaluation
+from ..evaluation import model_evaluation, scoring
 from ..fitted import FittedVAE
 from ..io import save
 from ..latents import AbstractLatent
@@ -27,7 +27,7 @@ from ..sklearn_compat import check_input_features, contained, not_fitted, output
 from ..training.config import OF_VAE, VAEConfig
 from ..training.privacy import Privacy
 from ..training.splitting import held_out, mask_of
-from . import fitting
+from . import training_functions
 from .base import Manners, available
 from .delegation import attribute, method, training_method
 
@@ -170,9 +170,9 @@ class VAE(Manners):
 
     # -- fitting -------------------------------------------------------------------------------------
 
-    fit = training_method(fitting.fit)
-    fit_prior = training_method(fitting.fit_prior)
-    partial_fit = training_method(fitting.partial_fit)
+    fit = training_method(training_functions.fit)
+    fit_prior = training_method(training_functions.fit_prior)
+    partial_fit = training_method(training_functions.partial_fit)
 
     def config(self) -> VAEConfig:
         """Return the settings, checked.
@@ -255,7 +255,7 @@ class VAE(Manners):
     def fitted_(self) -> FittedVAE:
         """The fitted model, with the current settings."""
         if not self.__sklearn_is_fitted__():
-            raise not_fitted(fitting.NOT_FITTED)
+            raise not_fitted(training_functions.NOT_FITTED)
         return replace(self._fitted, config=VAEConfig(**self.get_params(deep=False)))
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -364,12 +364,12 @@ class VAE(Manners):
     posterior = method(inference.posterior)
     predict = available(method(inference.predict))
     predict_proba = available(method(inference.predict_proba))
-    score_samples = method(anomaly.score_samples)
-    score = method(anomaly.score)
-    anomaly_score = method(anomaly.anomaly_score)
-    explain = method(anomaly.explain)
-    outlier_probability = method(anomaly.outlier_probability)
-    detector = method(anomaly.detector)
+    score_samples = method(scoring.score_samples)
+    score = method(scoring.score)
+    anomaly_score = method(scoring.anomaly_score)
+    explain = method(scoring.explain)
+    outlier_probability = method(scoring.outlier_probability)
+    detector = method(scoring.detector)
     evaluate = method(model_evaluation.evaluate)
     health = method(model_evaluation.health)
     annealed = method(model_evaluation.annealed)

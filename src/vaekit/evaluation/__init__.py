@@ -1,10 +1,10 @@
 """What a model is worth, in figures with their errors, and what is wrong with it."""
 
 from . import aggregate as aggregate
+from . import anomaly as anomaly
 from . import clusters as clusters
 from . import detection as detection
 from . import disentanglement as disentanglement
-from . import oddness as oddness
 from . import representation as representation
 from . import samples as samples
 from .annealed import Bracket as Bracket
@@ -23,6 +23,7 @@ from .independent import Independent as Independent
 from .likelihood import RowScores as RowScores
 from .likelihood import score_rows as score_rows
 from .metric import Metric as Metric
+from .progress import ProgressMonitor as ProgressMonitor
 from .protocol import Protocol as Protocol
 from .result import Evaluation as Evaluation
 from .rows import evaluate_rows as evaluate_rows
@@ -30,4 +31,3 @@ from .tables import TableJudgement as TableJudgement
 from .tables import judge_table as judge_table
 from .verdicts import Verdict as Verdict
 from .verdicts import diagnose as diagnose
-from .watch import ProgressMonitor as ProgressMonitor

@@ -17,8 +17,8 @@ from ..networks import evaluating
 from .likelihood import BUDGET
 from .metric import Metric
 from .observed import Observed
+from .progress import ProgressMonitor, Stopped
 from .result import Evaluation
-from .watch import ProgressMonitor, Stopped
 
 PILOT = 4
 """Chains per row that only find the step sizes: what is measured must not decide how it is measured."""

@@ -24,11 +24,11 @@ from torch import Tensor
 
 from ..core import public
 from ..data.affine import differences
+from ..data.lazy_rows import LazyRows, as_data
 from ..data.rows import AbstractRows
 from ..data.spec import DataSpec, has_gaps, pieces, values
-from ..data.stored import LazyRows, as_data
 from ..likelihoods import Likelihood, Multinomial
-from ..likelihoods.judged import ReconstructionLoss
+from ..likelihoods.reconstruction import ReconstructionLoss
 from ..printable import printable_lines
 from ..suggest import nearest
 from .independent import ROWS as FITTED

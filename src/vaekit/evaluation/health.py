@@ -17,8 +17,8 @@ from ..model import VAEModule
 from ..networks import evaluating
 from ..objectives import Objective
 from ..objectives.base import code_use
+from .diagnostics import Diagnostics, for_the_elbo
 from .likelihood import BUDGET, CODE_USE
-from .look import Diagnostics, for_the_elbo
 from .metric import Metric, plain, table
 from .verdicts import Verdict, diagnose
 

@@ -16,10 +16,10 @@ from ..core import Batch, Noise, Source, VAEOutput, public
 from ..data.rows import AbstractRows
 from ..model import VAEModule
 from ..networks import evaluating
+from ..training.autotune import is_traceable, worth_compiling
 from ..training.compiled import Program, State
-from ..training.pace import is_traceable, worth_compiling
 from .observed import Observed
-from .watch import ProgressMonitor, Stopped
+from .progress import ProgressMonitor, Stopped
 
 CODE_USE = {
     "perplexity": ("codes", "how many codes are in use, if all were used alike; a mean over the codebooks"),

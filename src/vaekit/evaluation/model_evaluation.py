@@ -27,12 +27,12 @@ from .health import FEWEST, Health
 from .health import health as health_of
 from .metric import Metric
 from .observed import Observed
+from .progress import ProgressMonitor
 from .result import Evaluation
 from .rows import evaluate_rows
 from .samples import Features, Judgement, judge
 from .tables import TableJudgement
 from .tables import judge_table as judge_tables
-from .watch import ProgressMonitor
 
 WITHOUT_GAPS = (
     "this model keeps no patterns of gaps, so that the new rows are whole: column_pairs, missing_cells and told_apart "

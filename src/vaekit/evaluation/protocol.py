@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass, fields
 import torch
 from torch import Tensor
 
+from ..data.lazy_rows import LazyRows
 from ..data.rows import AbstractRows
 from ..data.spec import pieces
-from ..data.stored import LazyRows
 from ..likelihoods import Likelihood
 
 

@@ -13,10 +13,10 @@ from ..model import VAEModule
 from ..objectives.base import code_use
 from .likelihood import CODE_USE, LOW, RowScores, score_rows
 from .metric import Metric
+from .progress import ProgressMonitor
 from .protocol import Protocol
 from .result import Evaluation
 from .verdicts import ACTIVE
-from .watch import ProgressMonitor
 
 
 @public

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from ..data.stored import LazyRows
+from ..data.lazy_rows import LazyRows
 from ..distributions import Library, NegativeBinomial
 from .clusters import kmeans
 

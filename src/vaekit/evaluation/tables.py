@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from ..core import public
 from ..printable import printable, printable_lines
-from .closeness import closeness
 from .columns import Columns, Name, as_columns
-from .likeness import column_shapes, missing_rates, pair_trends, spread
 from .metric import Metric, known, plain
-from .usefulness import learned_target, needs_sklearn, two_sample_test
+from .privacy import closeness
+from .similarity import column_shapes, missing_rates, pair_trends, spread
+from .utility import learned_target, needs_sklearn, two_sample_test
 
 MOST = 20_000
 """Rows of each table, drawn at random, that are compared."""

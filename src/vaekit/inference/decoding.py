@@ -12,10 +12,10 @@ from torch import Tensor
 
 from ..core import Batch, Source, ZeroNoise, public
 from ..data.arrays import from_array, unmasked
-from ..data.beside import Covariates, spread
 from ..data.containers import framed, indexed
+from ..data.covariates import Covariates, spread
 from ..data.frames import joined
-from ..data.gaps import with_unknown
+from ..data.missing import with_unknown
 from ..distributions import Distribution, Library
 from ..fitted import CHUNK, FittedVAE
 from ..networks import SequenceEncoder

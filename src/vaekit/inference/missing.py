@@ -12,7 +12,7 @@ from .. import tasks
 from ..core import public
 from ..data.containers import is_frame
 from ..data.frames import as_table
-from ..data.gaps import filled
+from ..data.missing import filled
 from ..fitted import FittedVAE
 from ..tasks.weighing import DRAWS
 from .decoding import in_units, like

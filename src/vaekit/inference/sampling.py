@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..core import ForwardContext, Source, public
-from ..data.beside import sampled
+from ..data.covariates import sampled
 from ..data.frames import joined
-from ..data.gaps import partial_cells, partial_row, with_given
+from ..data.missing import partial_cells, partial_row, with_given
 from ..fitted import CHUNK, FittedVAE
 from ..tasks import sample_given
 from .decoding import contexts, finite, in_units, point_estimate

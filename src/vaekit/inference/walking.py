@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..core import Source, ZeroNoise, public
-from ..data.beside import spread
+from ..data.covariates import spread
 from ..fitted import FittedVAE
 from ..tasks import walks
 from .codes import as_codes, encode

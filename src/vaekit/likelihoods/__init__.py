@@ -4,11 +4,11 @@ from .autoregressive import Autoregressive
 from .base import Likelihood
 from .columns import CountColumns, Ordinal, Warped
 from .counts import Multinomial, NegativeBinomial, Poisson, ZeroInflatedNegativeBinomial
-from .judged import MultiScaleSimilarity, Perceptual, ReconstructionLoss
 from .levels import Categorical, DiscretisedLogisticMixture
 from .mixed import Mixed
 from .modalities import Modalities
 from .real import Gaussian, SelfMaskedGaussian
+from .reconstruction import MultiScaleSimilarity, Perceptual, ReconstructionLoss
 from .table import of_table
 from .unit import Bernoulli, ContinuousBernoulli
 

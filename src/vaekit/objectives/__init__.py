@@ -7,6 +7,7 @@ from .adversarial import mistaken as mistaken
 from .aggregate import DIP as DIP
 from .aggregate import WAE as WAE
 from .aggregate import TotalCorrelation as TotalCorrelation
+from .alternating import Lagging as Lagging
 from .base import Objective as Objective
 from .base import penalty as penalty
 from .base import summary as summary
@@ -20,4 +21,3 @@ from .regularised import RAE as RAE
 from .second_stage import PriorFit as PriorFit
 from .second_stage import PriorOnly as PriorOnly
 from .second_stage import TwoStage as TwoStage
-from .turns import Lagging as Lagging

@@ -1,6 +1,8 @@
 """The report: one self-contained page of pictures and figures about a fitted VAE, and each figure on its own."""
 
 from . import figures as figures
+from .build import Report as Report
+from .build import make as make
 from .comparison import SideBySide as SideBySide
 from .comparison import compare as compare
 from .figures import aggregate_plane as aggregate_plane
@@ -23,5 +25,3 @@ from .figures import training_curves as training_curves
 from .figures import training_path as training_path
 from .figures import traversals as traversals
 from .figures import unit_kl as unit_kl
-from .making import Report as Report
-from .making import make as make

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from ..core import Source
-from ..data.beside import sampled
+from ..data.covariates import sampled
 from ..evaluation.disentanglement import entropy, mutual_information
 from ..fitted import CHUNK, FittedVAE
 from ..inference import encode

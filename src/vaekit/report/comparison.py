@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..core import public
-from ..data.beside import spread
+from ..data.covariates import spread
 from ..evaluation import Metric, evaluate_rows
 from ..evaluation import compare as differing
 from ..evaluation.metric import plain

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from ..core import Component, Hyper
 from ..data.datasets import digest
+from ..data.lazy_rows import LazyRows
 from ..data.spec import DataSpec
-from ..data.stored import LazyRows
 from ..fitted import FittedVAE
 from ..recipes import RECIPES, Recipe
 from ..training.config import VAEConfig

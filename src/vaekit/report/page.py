@@ -14,7 +14,7 @@ from string import Template
 from numpy.typing import NDArray
 
 from .. import storage
-from ..data.stored import LazyRows
+from ..data.lazy_rows import LazyRows
 from ..evaluation import Evaluation
 from ..evaluation.metric import Metric
 from ..fitted import FittedVAE

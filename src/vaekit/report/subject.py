@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from ..data.arrays import unmasked
-from ..data.stored import LazyRows, stored
+from ..data.lazy_rows import LazyRows, stored
 from ..evaluation import RowScores, score_rows
 from ..fitted import FittedVAE
 from ..inference import decode, reconstruct, sample

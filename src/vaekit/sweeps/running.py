@@ -23,10 +23,10 @@ from ..printable import printable
 from ..training import join
 from ..training.config import VAEConfig
 from ..training.display import display_for
-from ..training.fitting import Display
 from ..training.jobs import Job
 from ..training.splitting import split
 from ..training.stacks import Member, lone, seen_by, stacked
+from ..training.trainer import Display
 from .grid import Combination, combinations, seed_list
 from .results import record_of
 from .table import Sweep

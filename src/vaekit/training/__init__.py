@@ -7,7 +7,6 @@ from .callbacks import TensorBoardLogger as TensorBoardLogger
 from .callbacks import TimeBudget as TimeBudget
 from .distributed import Processes as Processes
 from .distributed import join as join
-from .fitting import fit as fit
 from .learner import Ensemble as Ensemble
 from .learner import Learner as Learner
 from .learner import Sources as Sources
@@ -16,3 +15,4 @@ from .loop import Training as Training
 from .privacy import Privacy as Privacy
 from .step import Step as Step
 from .train import train as train
+from .trainer import fit as fit

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ..core import Batch, Component, LocalDraws, trainable_copy
-from ..data.beside import context_shape
+from ..data.covariates import context_shape
 from ..data.rows import AbstractRows
 from ..data.spec import DataSpec
 from ..latents import Prior, StandardNormal
@@ -21,13 +21,13 @@ from ..objectives import Objective, PriorFit, PriorOnly
 from ..recipes import RECIPES, Parts, Pretraining
 from .config import VAEConfig
 from .distributed import Processes, join
-from .fitting import Display, Silent, fit
 from .jobs import Job
 from .learner import Learner
 from .loop import Training
 from .prior import start_prior, with_prior
 from .splitting import Draft, drafted
 from .start import prepare, sample_of, start
+from .trainer import Display, Silent, fit
 
 PARTS = ("encoder", "decoder", "latent", "likelihood", "objective", "context")
 """Settings that replace a part of the recipe."""

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from ..storage import StorageError, inside, mismatches, read_tensors, write_tensors
 from ..typecheck import check_arguments, fits, shown
+from .autotune import ExecutionPlan
 from .history import TrainingResult
 from .identity import Identity, check_same, digest_of
 from .loop import Training
-from .pace import ExecutionPlan
 from .recovery import Recovery
 
 FORMAT = 1

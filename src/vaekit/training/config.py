@@ -36,8 +36,8 @@ from ..settings import (
 )
 from .adam import RULES as OF_ADAM
 from .adam import Adam
+from .autotune import RULES as OF_PACE
 from .distributed import join
-from .pace import RULES as OF_PACE
 from .privacy import Privacy
 
 

@@ -9,9 +9,9 @@ from typing import Any, TextIO
 
 from ..core import importing
 from ..printable import printable_lines
-from .fitting import Display, Silent
 from .history import describe, figures, place
 from .loop import Training
+from .trainer import Display, Silent
 
 
 class Lines:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from .pace import ExecutionPlan
+from .autotune import ExecutionPlan
 
 Record = dict[str, Any]
 """A line of history: the epoch, the steps taken, the training rows' figures, the held-out ones as `val_*`."""

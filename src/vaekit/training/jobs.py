@@ -11,12 +11,12 @@ from ..data.rows import AbstractRows
 from ..storage import inside
 from .callbacks import Callback
 from .config import VAEConfig
-from .fitting import Display, Silent, fit
 from .history import TrainingResult
 from .learner import Learner
 from .loop import Training
 from .prior import holding
 from .privacy import PrivateTraining
+from .trainer import Display, Silent, fit
 
 
 @dataclass(frozen=True)

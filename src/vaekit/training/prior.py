@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ..core import Source, trainable_copy
-from ..data.beside import context_shape
+from ..data.covariates import context_shape
 from ..data.rows import AbstractRows
 from ..latents import Prior
 from ..model import VAEModule

@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..core import LocalDraws
-from ..data.beside import NOTHING, Covariates
+from ..data.covariates import NOTHING, Covariates
 from ..data.frames import as_table, container_of, take
-from ..data.patterns import Patterns
+from ..data.lazy_rows import LazyRows, as_data
+from ..data.missing_patterns import Patterns
 from ..data.preprocessing import Preprocessor
 from ..data.rows import AbstractRows, as_rows
 from ..data.schema import Schema
 from ..data.spec import DataSpec, has_gaps
 from ..data.splits import held_out_mask
-from ..data.stored import LazyRows, as_data
 from ..model import VAEModule
 from ..networks import SequenceEncoder
 from ..paths import names_file

@@ -18,12 +18,12 @@ from ..data.rows import AbstractRows, Rows, as_rows
 from ..printable import printable
 from .build import learner_for
 from .config import VAEConfig
-from .fitting import fit
 from .history import CUT, TrainingResult
 from .jobs import Job, train_learner
 from .learner import Ensemble, Learner, unstackable
 from .loop import Diverged, Training
 from .splitting import infer
+from .trainer import fit
 
 log = logging.getLogger("vaekit")
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import torch
 
 from ..core import LocalDraws, is_trainable, public, trainable_copy
+from ..data.lazy_rows import as_data
 from ..data.rows import AbstractRows, as_rows
 from ..data.spec import DataSpec
-from ..data.stored import as_data
 from ..model import VAEModule
 from ..networks import Network
 from ..objectives import ELBO, Objective
@@ -36,7 +36,7 @@ def train(
 ) -> Iterator[Training]:
     """Trains a model on rows `x`, yielding after each step: the loop body is yours.
 
-    `x` is an array or tensor (N, ...), or a source larger than memory, see `vaekit.data.stored`; what it holds is
+    `x` is an array or tensor (N, ...), or a source larger than memory, see `vaekit.data.lazy_rows`; what it holds is
     inferred. Sizes left open in the model are settled; the settled model that is being trained is
     `training.learner.model`; its averaged weights, where `adam` asks for such, are put into it by
     `training.step.settle()`. Raises ValueError for data that the model's likelihood cannot explain. A training that

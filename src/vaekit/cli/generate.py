@@ -14,10 +14,10 @@ from ..data.labels import Classes
 from ..estimators import VAE
 from ..paths import expanded
 from . import outputs
+from .arg_types import UsageError
 from .inputs import Part, beside
-from .opened import loaded, opened
 from .outputs import CommandResult
-from .words import UsageError
+from .run_context import loaded, opened
 
 
 def sample(args: Namespace) -> CommandResult:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..core import public
-from ..data.beside import spread
+from ..data.covariates import spread
 from ..evaluation import Evaluation
 from ..evaluation.model_evaluation import evaluate
 from ..fitted import FittedVAE, HasFitted, as_fitted

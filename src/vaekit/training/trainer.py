@@ -20,6 +20,9 @@ from ..core import OwnGlobals
 from ..data.rows import AbstractRows
 from ..printable import printable
 from ..storage import write_lines
+from .autotune import ExecutionPlan, calibrate, is_traceable
+from .autotune import check as check_pace
+from .autotune import threads as using_threads
 from .callbacks import Callback
 from .checkpoint import Checkpoint
 from .history import COMPLETE, TrainingResult, describe, histories, together
@@ -27,9 +30,6 @@ from .identity import identity
 from .interruption import Interrupted, interruptible
 from .learner import Ensemble, Learner
 from .loop import Diverged, Training
-from .pace import ExecutionPlan, calibrate, is_traceable
-from .pace import check as check_pace
-from .pace import threads as using_threads
 from .recovery import CHECK_STEPS, Recovery
 from .warmups import unfinished
 

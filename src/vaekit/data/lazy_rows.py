@@ -21,9 +21,9 @@ from ..printable import printable
 from .annotated import Annotated, annotated
 from .arrays import as_tensor, from_array, refuse
 from .files import COMPRESSED, Images
+from .parquet_source import Table, parquet_files
+from .sources import ArrayFile, Items, Store, as_row, check_alike
 from .sparse import CompressedRows, is_sparse
-from .stores import ArrayFile, Items, Store, as_row, check_alike
-from .tables import Table, parquet_files
 
 FILES = "a .csv, .npy, .parquet or .h5ad file, or a folder of images or of .parquet files"
 """What a path of rows may name."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from .stored import LazyRows
+    from .lazy_rows import LazyRows
 
 LOOKED_AT = 2**21
 """Cells that patterns are taken from, at most: of more, rows at random."""

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import vaekit as vk
-from vaekit.evaluation import oddness
+from vaekit.evaluation import anomaly
 from vaekit.evaluation.likelihood import score_rows
 
 SCORES = ("bound", "elbo", "distortion", "error")
@@ -90,7 +90,7 @@ def test_the_shares_are_shapley_values():
 
     generator = torch.Generator().manual_seed(0)
     cells = torch.randn(20, 2, 3, generator=generator, dtype=torch.float64)
-    drawn = oddness.Drawn(cells, torch.zeros(20, 2, dtype=torch.float64), torch.zeros(2), torch.ones(2, 3))
+    drawn = anomaly.Drawn(cells, torch.zeros(20, 2, dtype=torch.float64), torch.zeros(2), torch.ones(2, 3))
 
     def value(of):
         return -(torch.logsumexp(cells[:, :, list(of)].sum(2), 0) - math.log(20))
@@ -99,7 +99,7 @@ def test_the_shares_are_shapley_values():
     for order in permutations(range(3)):
         for t, cell in enumerate(order):
             want[:, cell] += (value(order[: t + 1]) - value(order[:t])) / 6
-    torch.testing.assert_close(oddness.shapley(drawn, 0, orders=150), want, atol=0.09, rtol=0)
+    torch.testing.assert_close(anomaly.shapley(drawn, 0, orders=150), want, atol=0.09, rtol=0)
 
 
 # -- how rare --------------------------------------------------------------------------------------
@@ -107,13 +107,13 @@ def test_the_shares_are_shapley_values():
 
 def test_a_p_value_counts_normal_rows_that_are_as_odd():
     normal = [1.0, 2.0, 3.0, 4.0]
-    np.testing.assert_allclose(oddness.p_values([0.0, 2.0, 2.5, 9.0], normal), [1.0, 0.8, 0.6, 0.2])
+    np.testing.assert_allclose(anomaly.p_values([0.0, 2.0, 2.5, 9.0], normal), [1.0, 0.8, 0.6, 0.2])
 
 
 def test_p_values_of_normal_rows_are_no_smaller_than_uniform():
     """P(p <= a) <= a, within four standard errors over 2,000 pairs of samples."""
     rng = np.random.default_rng(0)
-    p = np.array([oddness.p_values(rng.normal(size=1), rng.normal(size=19))[0] for _ in range(2000)])
+    p = np.array([anomaly.p_values(rng.normal(size=1), rng.normal(size=19))[0] for _ in range(2000)])
     for a in (0.05, 0.1, 0.5):
         assert (p <= a).mean() <= a + 4 * math.sqrt(a * (1 - a) / 2000)
 
@@ -124,8 +124,8 @@ def test_wrong_calls(fitted):
         (lambda: vae.anomaly_score(x, "bond"), "unknown score 'bond'"),
         (lambda: vae.anomaly_score(x, "typicality"), "pass some, normal="),
         (lambda: vae.explain(x, "elbo"), "no sum over cells"),
-        (lambda: oddness.p_values([1.0], []), "expected scores"),
-        (lambda: oddness.p_values([math.nan], [1.0]), "scores are NaN"),
+        (lambda: anomaly.p_values([1.0], []), "expected scores"),
+        (lambda: anomaly.p_values([math.nan], [1.0]), "scores are NaN"),
     ]:
         with pytest.raises(ValueError, match=message):
             call()

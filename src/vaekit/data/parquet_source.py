@@ -13,7 +13,7 @@ from ..paths import regular_file
 from ..printable import listed, printable
 from .limits import FileError, check_size
 from .parquet import is_number, opening_parquet, with_nulls
-from .stores import Store
+from .sources import Store
 
 if TYPE_CHECKING:
     import pyarrow

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from vaekit.data import patterns
-from vaekit.data.patterns import Patterns
-from vaekit.data.stored import stored
+from vaekit.data import missing_patterns
+from vaekit.data.lazy_rows import stored
+from vaekit.data.missing_patterns import Patterns
 
 
 def holed(rows, seed=0):
@@ -57,6 +57,6 @@ def test_stored_rows_have_the_same_patterns(tmp_path):
 def test_what_is_kept_is_bounded(monkeypatch):
     gaps = np.random.default_rng(0).random((5000, 40)) < 0.5
     x = torch.from_numpy(np.where(gaps, np.nan, 0.0))
-    assert sum(Patterns.of(x).counts) == patterns.KEPT
-    monkeypatch.setattr(patterns, "LOOKED_AT", 40 * 300)
+    assert sum(Patterns.of(x).counts) == missing_patterns.KEPT
+    monkeypatch.setattr(missing_patterns, "LOOKED_AT", 40 * 300)
     assert sum(Patterns.of(x).counts) == 300

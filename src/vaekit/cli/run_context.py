@@ -8,9 +8,9 @@ from dataclasses import replace
 from ..estimators import VAE, load
 from ..paths import expanded
 from ..printable import printable
+from .arg_types import UsageError
 from .inputs import OBS, Part, beside, train_and_test
 from .runs import Inputs, RunConfig, device, seen
-from .words import UsageError
 
 
 def loaded(args: Namespace) -> VAE:

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import vaekit as vk
-from vaekit.evaluation import ProgressMonitor, annealed, likelihood, watch
-from vaekit.evaluation.watch import Stopped
+from vaekit.evaluation import ProgressMonitor, annealed, likelihood, progress
+from vaekit.evaluation.progress import Stopped
 
 X = np.random.default_rng(0).normal(size=(120, 4)).astype("float32")
 
@@ -26,7 +26,7 @@ def clock(monkeypatch):
     class Clock:
         now = 0.0
 
-    monkeypatch.setattr(watch.time, "perf_counter", lambda: Clock.now)
+    monkeypatch.setattr(progress.time, "perf_counter", lambda: Clock.now)
     return Clock
 
 
@@ -50,9 +50,9 @@ def test_where_progress_is_shown_it_is_printed(clock, capsys):
 
 def test_on_a_terminal_a_bar_shows_it(clock, monkeypatch):
     seen = []
-    monkeypatch.setattr(watch.sys.stderr, "isatty", lambda: True, raising=False)
-    real = watch._bar
-    monkeypatch.setattr(watch, "_bar", lambda: seen.append(real()) or seen[0])
+    monkeypatch.setattr(progress.sys.stderr, "isatty", lambda: True, raising=False)
+    real = progress._bar
+    monkeypatch.setattr(progress, "_bar", lambda: seen.append(real()) or seen[0])
     with ProgressMonitor(shown=True).over("counting", 20) as passed:
         for _ in range(6):
             clock.now += 1

@@ -17,7 +17,7 @@ from ..latents import Normal as NormalPosterior
 from ..latents.posteriors import LEAST_LOG_VARIANCE, MOST_LOG_VARIANCE
 from ..latents.quantised import Quantised
 from ..likelihoods import Autoregressive, Gaussian, Likelihood, Mixed
-from ..likelihoods.judged import ReconstructionLoss
+from ..likelihoods.reconstruction import ReconstructionLoss
 from ..model import VAEModule
 from ..networks import Network
 from ..objectives import ELBO, IWAE, ExpertIWAE, Objective

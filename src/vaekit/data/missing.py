@@ -14,8 +14,8 @@ from ..printable import listed
 from ..suggest import nearest
 from .arrays import as_numbers
 from .frames import Raw, as_exact, container_of, is_there, names_of, opened, raw
-from .making import Made, build
 from .schema import Schema
+from .writer import Made, build
 
 Place = int | str | tuple[int, ...]
 

@@ -29,11 +29,11 @@ from ..training.build import learner_for, prior_learner, resumed_learner
 from ..training.callbacks import Callback, check_callbacks
 from ..training.config import VAEConfig
 from ..training.display import display_for
-from ..training.fitting import Display, Silent
 from ..training.history import CUT, TrainingResult
 from ..training.jobs import Job, train_learner, train_prior
 from ..training.splitting import Split, split
 from ..training.stacks import train_seeds
+from ..training.trainer import Display, Silent
 
 log = logging.getLogger("vaekit")
 
@@ -74,7 +74,7 @@ def fit(
     Parameters
     ----------
     x : array, sparse matrix, AnnData, table, Dataset or path
-        Rows (N, ...), or what `vaekit.data.stored.stored` reads.
+        Rows (N, ...), or what `vaekit.data.lazy_rows.stored` reads.
     y : array of shape (N,), str or None, default=None
         Classes, -1 or None where one is not known. Ignored by models without classes. For AnnData, a column of obs.
     context : array, str or None, default=None
