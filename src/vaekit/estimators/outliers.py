@@ -36,26 +36,50 @@ RULES: dict[str, Rule] = {
 
 
 class OutlierDetector(Parameters):
-    """Tells odd rows by a VAE that is fitted to rows of which most are normal.
+    """Anomaly detection with a VAE that is fitted to rows of which most are normal.
 
     Parameters
     ----------
-    vae: a `VAE`, of which fit trains a copy; None: one of the recipe `table` with two latents and N(0, I) for
-        their prior, which reads gaps. Its settings are reached as `vae__epochs`.
-    by: the score; see `vaekit.evaluation.anomaly.anomaly_score`.
-    contamination: the share of the rows given to fit that `predict` calls odd, in (0, 0.5].
-    calibration: the share of the rows that the model is not trained on: `p_values` and the typicality rest on them.
-    style: "pyod": `decision_function` is higher for odd rows and `predict` gives 1 for them, 0 for others. "sklearn":
-        `decision_function` is below 0 for odd rows and `predict` gives -1 for them, 1 for others.
-    draws, seed: of the scores, and the seed of the split.
-    unknown: what to do with values of a table that fit did not see: "missing" treats the cell as missing, with one
-        warning, and adds `log(n + 1)` to the score, n the rows of fit; "error", here or in `vae`, refuses the rows.
+    vae : VAE or None, default=None
+        The model, of which `fit` trains a copy. ``None`` is one of the recipe ``table`` with two latents and a prior
+        N(0, I), which reads missing cells. Its settings are reached as ``vae__epochs``.
+    by : {"bound", "elbo", "distortion", "error", "typicality"}, default="bound"
+        The anomaly score, see `vaekit.evaluation.anomaly.anomaly_score`.
+    contamination : float, default=0.1
+        Share of the rows of fit that `predict` calls anomalous, in (0, 0.5].
+    calibration : float, default=0.2
+        Share of the rows that the model is not trained on. `p_values` and the typicality rest on them.
+    style : {"pyod", "sklearn"}, default="pyod"
+        ``"pyod"``: `decision_function` is higher for anomalous rows and `predict` returns 1 for them, 0 for others.
+        ``"sklearn"``: `decision_function` is below 0 for anomalous rows and `predict` returns -1 for them, 1 else.
+    draws : int, default=100
+        Draws of z per row.
+    unknown : {"missing", "error"}, default="missing"
+        What to do with values of a table that fit did not see. ``"missing"`` treats the cell as missing, with one
+        warning, and adds ``log(n + 1)`` to the score, n the rows of fit. ``"error"``, here or in `vae`, refuses the
+        rows.
+    seed : int, default=0
+        Seed of the scores and of the split.
 
     Attributes
     ----------
-    vae_: the fitted VAE. decision_scores_: (N,), the scores of the rows given to fit, higher is odder. threshold_:
-    the score above which a row is odd. labels_: (N,), as `predict` gives them. calibration_: the scores of the rows
-    held out. n_features_in_, feature_names_in_.
+    vae_ : VAE
+        The fitted model.
+    decision_scores_ : ndarray of shape (N,)
+        Anomaly scores of the rows of fit.
+    threshold_ : float
+        The score above which a row is anomalous.
+    labels_ : ndarray of shape (N,)
+        Labels of the rows of fit, as `predict` returns them.
+    calibration_ : ndarray
+        Scores of the rows that the model was not trained on.
+    n_features_in_, feature_names_in_ : int, ndarray
+        As in scikit-learn.
+
+    Examples
+    --------
+    >>> detector = vk.OutlierDetector().fit(table)
+    >>> table[detector.predict(table) == 1]
     """
 
     inner = "vae"
@@ -84,7 +108,24 @@ class OutlierDetector(Parameters):
     # -- fitting -------------------------------------------------------------------------------------
 
     def fit(self, x: object, y: object = None) -> Self:
-        """Fits to rows (N, ...), or a table; y is left aside. Raises ValueError for settings that are none."""
+        """Fit to rows, of which most are normal.
+
+        Parameters
+        ----------
+        x : array or table of N rows
+            The rows.
+        y : object
+            Ignored.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If a setting has a value that it cannot have.
+        """
         self.check()
         if hasattr(x, "toarray"):
             raise TypeError("sparse input is not supported by OutlierDetector: pass x.toarray()")
@@ -131,7 +172,23 @@ class OutlierDetector(Parameters):
     def restore(
         self, vae: VAE, threshold: float, entropy: float | None, decision_scores: NDArray, calibration: NDArray
     ) -> Self:
-        """Take over what `fit` learned, as `load` reads it from files."""
+        """Take over what `fit` learned, as `load` reads it from files.
+
+        Parameters
+        ----------
+        vae : VAE
+            The fitted model.
+        threshold : float
+            The score above which a row is anomalous.
+        entropy : float or None
+            Mean score of normal rows, for the typicality.
+        decision_scores, calibration : ndarray
+            Scores of the rows of fit, and of the rows held out.
+
+        Returns
+        -------
+        self
+        """
         self._adopt(vae)
         self.threshold_, self.entropy_ = threshold, entropy
         self.decision_scores_, self.calibration_ = decision_scores, calibration
@@ -202,20 +259,62 @@ class OutlierDetector(Parameters):
         return self._scored(x, self.by)
 
     def score_samples(self, x: object) -> NDArray:
-        """(N,): minus the anomaly score: higher is more normal, as of scikit-learn's detectors."""
+        """Return minus the anomaly score: higher is more normal, as of scikit-learn's detectors.
+
+        Parameters
+        ----------
+        x : array or table of N rows
+            Rows like those of `fit`.
+
+        Returns
+        -------
+        ndarray of shape (N,)
+        """
         return -self.anomaly_score(x)
 
     def decision_function(self, x: object) -> NDArray:
-        """(N,): the anomaly score, in the style of PyOD; how far it lies below the threshold, in scikit-learn's."""
+        """Return the anomaly score; in scikit-learn's style, how far it lies below the threshold.
+
+        Parameters
+        ----------
+        x : array or table of N rows
+            Rows like those of `fit`.
+
+        Returns
+        -------
+        ndarray of shape (N,)
+        """
         scores = self.anomaly_score(x)
         return scores if self.style == "pyod" else self.threshold_ - scores
 
     def predict(self, x: object) -> NDArray:
-        """(N,): 1 for odd rows and 0 for others, in the style of PyOD; -1 and 1 in scikit-learn's."""
+        """Return 1 for anomalous rows and 0 for others; in scikit-learn's style -1 and 1.
+
+        Parameters
+        ----------
+        x : array or table of N rows
+            Rows like those of `fit`.
+
+        Returns
+        -------
+        ndarray of shape (N,)
+        """
         return self._labels(self.anomaly_score(x))
 
     def fit_predict(self, x: object, y: object = None) -> NDArray:
-        """(N,): the labels of the rows that it is fitted to."""
+        """Fit to rows and return their labels.
+
+        Parameters
+        ----------
+        x : array or table of N rows
+            The rows.
+        y : object
+            Ignored.
+
+        Returns
+        -------
+        ndarray of shape (N,)
+        """
         return self.fit(x).labels_
 
     @property
@@ -225,15 +324,45 @@ class OutlierDetector(Parameters):
         return -self.threshold_
 
     def p_values(self, x: object) -> NDArray:
-        """(N,): conformal p-values, small for odd rows; see `vaekit.evaluation.anomaly.p_values`."""
+        """Return conformal p-values, small for anomalous rows; see `vaekit.evaluation.anomaly.p_values`.
+
+        Parameters
+        ----------
+        x : array or table of N rows
+            Rows like those of `fit`.
+
+        Returns
+        -------
+        ndarray of shape (N,)
+        """
         return p_values(self.anomaly_score(x), self.calibration_)
 
     def outlier_probability(self, x: object) -> NDArray:
-        """(N,): 1 - p, the share of normal rows that are less odd."""
+        """Return 1 - p, the share of normal rows that are less anomalous.
+
+        Parameters
+        ----------
+        x : array or table of N rows
+            Rows like those of `fit`.
+
+        Returns
+        -------
+        ndarray of shape (N,)
+        """
         return 1 - self.p_values(x)
 
     def explain(self, x: object) -> Any:
-        """What each cell adds to the score, in rows or a table like x; see `VAE.explain`."""
+        """Share the score of each row among its cells; see `VAE.explain`.
+
+        Parameters
+        ----------
+        x : array or table of N rows
+            Rows like those of `fit`.
+
+        Returns
+        -------
+        ndarray of shape (N, ...) or table
+        """
         return self._fitted().explain(x, self.by, draws=self.draws, seed=self.seed)
 
     def _labels(self, scores: NDArray) -> NDArray:

@@ -161,8 +161,12 @@ def fit_prior(
         codes, see `PriorFit`.
     epochs : int or None, default=None
         ``None`` is the estimator's.
-    run, resume, display
-        As in `fit`.
+    run : path or None, default=None
+        Folder for checkpoints, the history and the result.
+    resume : bool, default=False
+        Resume from the checkpoint in `run`, bit for bit.
+    display : object or None, default=None
+        Shows progress. ``None`` follows `verbose`.
 
     Returns
     -------

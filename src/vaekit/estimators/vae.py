@@ -61,10 +61,16 @@ class VAE(Manners):
         Learning rate of Adam. ``None`` takes the recipe's own, 1e-3 for most.
     schedule : {"constant", "cosine"} or None, default=None
         Schedule of the learning rate. ``None`` takes the recipe's own.
-    warmup, skip, average, weight_decay : int, float, float, float
-        See `vaekit.training.Adam`.
+    warmup : int, default=0
+        Steps in which the learning rate rises from 0.
     clip : float or None, default=None
         Largest norm of a gradient. ``None`` takes the recipe's own, which tables and very deep hierarchies have.
+    skip : float or None, default=None
+        Norm of a gradient above which a step is left out. ``None`` leaves out none.
+    average : float or None, default=None
+        Decay of the running mean of the weights, such as 0.999, which is kept in the end. ``None`` keeps the last ones.
+    weight_decay : float, default=0.0
+        Decoupled weight decay, as in AdamW.
     privacy : Privacy or None, default=None
         Differential-privacy budget.
     columns : dict or None, default=None
@@ -177,6 +183,10 @@ class VAE(Manners):
     def config(self) -> VAEConfig:
         """Return the settings, checked.
 
+        Returns
+        -------
+        VAEConfig
+
         Raises
         ------
         SettingError
@@ -190,9 +200,13 @@ class VAE(Manners):
 
         Parameters
         ----------
-        x, y, context
-            As in `fit`.
-        **settings
+        x : array, sparse matrix, AnnData, table, Dataset or path
+            Rows, as in `fit`.
+        y : array or None, default=None
+            Classes, as in `fit`.
+        context : array or None, default=None
+            Context of the rows, as in `fit`.
+        **settings : object
             Other arguments of `fit`.
 
         Returns

@@ -178,8 +178,14 @@ def outlier_probability(
         Rows like those of fit.
     normal : array or table
         Normal rows (M, ...), such as ``held_out(x)``.
-    score, draws, seed, context
-        As in `anomaly_score`.
+    score : str, default="bound"
+        The score, as in `anomaly_score`.
+    draws : int
+        Draws of z per row.
+    seed : int or None, default=None
+        Random seed. ``None`` uses the estimator's `seed`.
+    context : array or None, default=None
+        Context of both sets of rows, for a model that reads one.
 
     Returns
     -------

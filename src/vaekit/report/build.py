@@ -47,13 +47,37 @@ def make(
     draws: int = DRAWS,
     context: ArrayLike | None = None,
 ) -> Report:
-    """The report of a fitted VAE on held-out rows x (N, ...).
+    """Build the report: one page of pictures and metrics of a `FittedVAE` or `VAE` on held-out rows.
 
-    labels: (N,), classes, names or values, for colours and for what the model tells of classes. factors: what is known
-    to have made the rows, whole numbers or names (N,) each, by name; None: the labels, where these are classes. train:
-    the training rows, for the samples' nearest ones and their likelihood. others: rows of other data, by name, two at
-    most, whose likelihood is shown beside that of x. name: of the data. draws: per row, for `vae.evaluate`. context: of
-    the rows. Raises ValueError where labels or factors and rows differ in number, and for other data beside context.
+    Parameters
+    ----------
+    x : array or table of N rows
+        Held-out rows, like those of fit.
+    labels : array of shape (N,) or None, default=None
+        Classes, names or values of the rows, for colors and for what the model says of classes.
+    factors : dict or None, default=None
+        Factors that generated the rows, whole numbers or names (N,), by name. ``None`` takes the labels, if these are
+        classes.
+    train : array, table or None, default=None
+        Training rows, for the nearest neighbors of samples and their likelihood.
+    others : dict or None, default=None
+        Rows of other data by name, two sets at most, whose likelihood is compared with that of x.
+    name : str or None, default=None
+        Name of the data, for the heading.
+    draws : int
+        Draws of z per row, for `evaluate`.
+    context : array or None, default=None
+        Context of the rows, for a model that reads one.
+
+    Returns
+    -------
+    Report
+        ``.save(path)`` writes one self-contained HTML file.
+
+    Raises
+    ------
+    ValueError
+        If labels or factors and rows differ in number, or other data are given to a model that reads context.
     """
     evaluated, learned, over = x, train, as_fitted(model)
     vae = over.over_numbers()

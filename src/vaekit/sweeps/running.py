@@ -48,26 +48,48 @@ def sweep(
     resume: bool = False,
     display: Display | None = None,
 ) -> Sweep:
-    """Trains every combination of settings with every seed on rows (N, ...), and compares them.
-
-    vae: the estimator whose settings the others are; it is left as it is, and not fitted. over: values by the name of a
-    setting, `recipe__beta` for one of its recipe's; every combination is trained. seeds: so many, from the estimator's
-    own on, or a list. run: a folder for checkpoints, a run per member, and `sweep.json` and `sweep.txt`. resume: go on
-    from there, bit for bit. display: shows progress, the means over the members that train together; None: as the
-    estimator's `verbose` says.
+    """Train every combination of settings with every seed, and compare them.
 
     One split, by the estimator's own seed and `validation`, holds for all. Members that differ in nothing but seed,
     learning rate and `Hyper` scalars (beta, gamma, capacity, temperature) train as one stacked program, others one
     stack after the other; each equals, to rounding, the model trained alone on the same rows. What cannot be stacked is
-    trained one by one, and this is logged. A member that diverges is told in the result; the others go on. Ctrl-C ends
-    the sweep with what was learned.
+    trained one by one, and this is logged. A member that diverges is reported in the result, and the others continue.
+    Ctrl-C ends the sweep with what was learned.
 
-    Raises ValueError for names that are no settings, for empty or repeated values, and for a sweep that does not fit
-    the one in `run`; FileExistsError where `run` holds one and `resume` is False.
+    Parameters
+    ----------
+    vae : VAE
+        The estimator whose settings the others are. It is not changed, and not fitted.
+    x : array, table or path
+        Rows (N, ...).
+    over : dict or None, default=None
+        Values by the name of a setting, ``recipe__beta`` for one of its recipe's. Every combination is trained.
+    seeds : int or sequence of int, default=1
+        A number of seeds, from the estimator's own on, or a list of them.
+    run : str, Path or None, default=None
+        Folder for checkpoints, a run per member, and `sweep.json` and `sweep.txt`.
+    resume : bool, default=False
+        Resume the sweep in `run`, bit for bit.
+    display : object or None, default=None
+        Shows progress, as means over the members that train together. ``None`` follows the estimator's `verbose`.
 
-        sweep = vk.sweep(vk.VAE(recipe="beta-vae"), x, over={"recipe__beta": [1, 4], "lr": [1e-3, 3e-3]}, seeds=4)
-        print(sweep)
-        vae = sweep.best()
+    Returns
+    -------
+    Sweep
+        Prints as a table with a line per configuration.
+
+    Raises
+    ------
+    ValueError
+        For names that are no settings, for empty or repeated values, and if the sweep in `run` is another one.
+    FileExistsError
+        If `run` holds a sweep and `resume` is False.
+
+    Examples
+    --------
+    >>> sweep = vk.sweep(vk.VAE(recipe="beta-vae"), x, over={"recipe__beta": [1, 4], "lr": [1e-3, 3e-3]}, seeds=4)
+    >>> print(sweep)
+    >>> vae = sweep.best()
     """
     if join().size > 1:
         raise ValueError("a sweep runs in one process: start it without torchrun")

@@ -34,17 +34,47 @@ def train(
     seed: int = 0,
     device: str | torch.device = "cpu",
 ) -> Iterator[Training]:
-    """Trains a model on rows `x`, yielding after each step: the loop body is yours.
+    """Train a model in a loop of your own: the generator yields after each step.
 
-    `x` is an array or tensor (N, ...), or a source larger than memory, see `vaekit.data.lazy_rows`; what it holds is
-    inferred. Sizes left open in the model are settled; the settled model that is being trained is
-    `training.learner.model`; its averaged weights, where `adam` asks for such, are put into it by
-    `training.step.settle()`. Raises ValueError for data that the model's likelihood cannot explain. A training that
-    diverges goes back to its last good state once, with a tenth of the learning rate, and then raises `Diverged`.
+    Sizes left open in the model are filled in; the model that is trained is `training.learner.model`. Its averaged
+    weights, where `adam` asks for them, are put into it by ``training.step.settle()``.
 
-        for training in vk.train(model, x, vk.objectives.ELBO(), epochs=3):
-            if training.epoch_ended:
-                print(training.epoch, training.metrics())
+    Parameters
+    ----------
+    model : VAEModule
+        The model; its sizes may be open.
+    x : array, tensor or path
+        Rows (N, ...), or a source larger than memory, see `vaekit.data.lazy_rows`. What they are is inferred.
+    objective : Objective or None, default=None
+        What the model is trained for. ``None`` is the ELBO.
+    epochs : int, default=50
+        Passes over the rows.
+    batch_size : int, default=128
+        Rows per step.
+    adam : Adam or None, default=None
+        The optimizer. ``None`` is Adam with a learning rate of 1e-3.
+    seed : int, default=0
+        Random seed.
+    device : str or torch.device, default="cpu"
+        Device of the training.
+
+    Yields
+    ------
+    Training
+        The same object after each step, with `epoch`, `taken`, `epoch_ended` and `metrics()`.
+
+    Raises
+    ------
+    ValueError
+        If the model's likelihood does not explain the data.
+    Diverged
+        If training diverges after it went back once to its last good state with a tenth of the learning rate.
+
+    Examples
+    --------
+    >>> for training in vk.train(model, x, vk.objectives.ELBO(), epochs=3):
+    ...     if training.epoch_ended:
+    ...         print(training.epoch, training.metrics())
     """
     join()  # which gives this process its device
     learner, rows = assemble(model, x, objective or ELBO(), seed=seed, device=device)
