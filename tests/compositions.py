@@ -193,9 +193,13 @@ LATENTS: dict[str, Callable[[], lt.AbstractLatent]] = {
     "hamiltonian over a ladder": lambda: lt.Hamiltonian(
         lt.Ladder([lt.LadderLevel(plain(), MLP((6,))), lower(2)], width=6), steps=2
     ),
-    "riemannian hamiltonian": lambda: lt.RiemannianHamiltonian(plain(), lt.Metric(MLP((4,)), 5), steps=2),
+    "riemannian hamiltonian": lambda: lt.RiemannianHamiltonian(plain(), lt.RiemannianMetric(MLP((4,)), 5), steps=2),
     "riemannian hamiltonian over a vamp": lambda: lt.RiemannianHamiltonian(
-        lt.Latent(lt.FullNormal(2), lt.VampPrior(4)), lt.Metric(MLP((4,)), 5), steps=2, tempering=0.7, iterations=1
+        lt.Latent(lt.FullNormal(2), lt.VampPrior(4)),
+        lt.RiemannianMetric(MLP((4,)), 5),
+        steps=2,
+        tempering=0.7,
+        iterations=1,
     ),
 }
 

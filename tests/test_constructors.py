@@ -50,7 +50,7 @@ REQUIRED = {
     "likelihood": lk.Bernoulli(),
     "log_scales": [0.0],
     "means": [1.0],
-    "metric": lt.Metric(nw.MLP((4,))),
+    "metric": lt.RiemannianMetric(nw.MLP((4,))),
     "module": nn.Linear(3, 2),
     "network": nw.MLP((4,)),
     "networks": [nw.MLP((4,)), nw.MLP((4,))],

@@ -297,7 +297,7 @@ def test_the_figures_of_the_report_are_those_of_the_package():
     drawn = {
         n
         for n, f in vars(vk.report.figures).items()
-        if inspect.isfunction(f) and inspect.signature(f).return_annotation == "Metric"
+        if inspect.isfunction(f) and inspect.signature(f).return_annotation == "Figure"
     }
     assert set(re.findall(r"`(\w+)`", told)) == drawn
 

@@ -73,7 +73,7 @@ COMPOSITIONS = {
     "a discriminator of two": lambda: dict(objective=ob.VAEGAN(Own(8, 4), Own(4, 1), gamma=0.5)),
     "a likelihood": lambda: dict(likelihood=Scored(Own(8, 8))),
     "an objective": lambda: dict(objective=Penalised(Own(2, 2))),
-    "a metric": lambda: dict(latent=lt.RiemannianHamiltonian(plain(), lt.Metric(Own(4, 3), 5), steps=1)),
+    "a metric": lambda: dict(latent=lt.RiemannianHamiltonian(plain(), lt.RiemannianMetric(Own(4, 3), 5), steps=1)),
     "everywhere": lambda: dict(
         encoder=Own(8, 6),
         decoder=Own(4, 8),

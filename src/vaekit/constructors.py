@@ -185,7 +185,7 @@ EXAMPLES = {
     "Hyper": "a schedule, such as vk.Ramp(1.0, 1000)",
     "Iterable": "an iterable",
     "Likelihood": "a likelihood, such as vk.likelihoods.Bernoulli()",
-    "Metric": "a metric, such as vk.latents.Metric(network)",
+    "RiemannianMetric": "a metric, such as vk.latents.RiemannianMetric(network)",
     "Module": "a network, such as vk.networks.MLP((128,)) or a torch.nn.Module of your own",
     "Network": "a network, such as vk.networks.MLP((128,))",
     "Objective": "an objective, such as vk.objectives.ELBO()",

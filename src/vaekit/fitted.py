@@ -57,7 +57,7 @@ class FittedVAE:
         How training ended, see `VAE`.
     best_epoch : int
         The epoch with the best held-out score; 0 where none was scored.
-    pace : Pace or None
+    pace : ExecutionPlan or None
         Threads of the training, and whether its steps were compiled.
     epsilon : float or None
         Privacy that the training has spent.

@@ -33,7 +33,7 @@ REAL: dict[str, Number] = {
     **dict.fromkeys(("value", "start", "means", "knots", "scores", "log_scales", "info_vae.alpha"), FINITE),
     **dict.fromkeys(("clip", "concentration", "curvature", "epsilon", "floor", "lr", "maximum_step"), ABOVE_0),
     **dict.fromkeys(("minimum_scale", "rate", "scale", "scales", "step_size", "temperature"), ABOVE_0),
-    **dict.fromkeys(("Metric.width", "MultiScaleSimilarity.weight", "Perceptual.weight"), ABOVE_0),
+    **dict.fromkeys(("RiemannianMetric.width", "MultiScaleSimilarity.weight", "Perceptual.weight"), ABOVE_0),
     **dict.fromkeys(("ms_ssim.weight", "perceptual.weight"), ABOVE_0),
     **dict.fromkeys(("ramp", "tempering", "share"), ABOVE_0_TO_1),
     **dict.fromkeys(("dropout", "elbo", "ciwae.beta"), SHARE),

@@ -129,11 +129,14 @@ def test_the_metric_is_learned_by_the_objective():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: lt.Metric(MLP(()), floor=0.0), "Metric(floor=0.0): expected a number above 0"),
-        (lambda: lt.RiemannianHamiltonian(lt.Codebook(4, 2, positions=2), lt.Metric(MLP(()))), "it needs a Latent"),
+        (lambda: lt.RiemannianMetric(MLP(()), floor=0.0), "RiemannianMetric(floor=0.0): expected a number above 0"),
+        (
+            lambda: lt.RiemannianHamiltonian(lt.Codebook(4, 2, positions=2), lt.RiemannianMetric(MLP(()))),
+            "it needs a Latent",
+        ),
         (
             lambda: lt.RiemannianHamiltonian(
-                lt.Latent(lt.Normal(2), lt.StandardNormal()), lt.Metric(MLP(())), iterations=0
+                lt.Latent(lt.Normal(2), lt.StandardNormal()), lt.RiemannianMetric(MLP(())), iterations=0
             ),
             "iterations=0): expected a whole number from 1",
         ),

@@ -182,7 +182,7 @@ WRONG = {
         ).resolve_shapes((1, 28, 28)),
         "2 halvings take images of (1, 28, 28) to maps of 7 x 7, not 4 x 4",
     ),
-    "on a rung": (lambda: lt.LadderLevel(lt.TopDown(2), MLP((6,))), "Rung reads flat evidence"),
+    "on a rung": (lambda: lt.LadderLevel(lt.TopDown(2), MLP((6,))), "LadderLevel reads flat evidence"),
     "two players": (
         lambda: vk.objectives.IWAE(2, gradient="dreg").check(two_numbers()),
         "TopDown has weights that serve both",

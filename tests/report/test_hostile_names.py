@@ -114,7 +114,7 @@ def test_a_name_in_a_figure_is_a_text_and_nothing_else(name):
 
 def test_a_text_of_any_length_and_lines_is_drawn():
     for name in NAMES:
-        figure = matplotlib.figure.Metric(figsize=(2, 2))
+        figure = matplotlib.figure.Figure(figsize=(2, 2))
         figure.text(0.5, 0.5, name, parse_math=False)
         assert not wild(inline(figure, "a", ""))
 

@@ -119,7 +119,7 @@ class VAE(Manners):
         One record per epoch.
     ended_ : {"finished", "recovered", "stopped early", "time limit", "interrupted"}
         How training ended. ``"recovered"``: finished, after it diverged and went back once.
-    pace_, epsilon_, best_epoch_ : Pace, float or None, int
+    pace_, epsilon_, best_epoch_ : ExecutionPlan, float or None, int
         Threads and compilation of the training, privacy spent, best epoch by the held-out score.
     n_features_in_, feature_names_in_, classes_ : int, ndarray, ndarray
         As in scikit-learn.

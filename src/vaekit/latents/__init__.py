@@ -47,8 +47,8 @@ from .priors import StandardNormal as StandardNormal
 from .priors import UniformCategorical as UniformCategorical
 from .priors import VampPrior as VampPrior
 from .quantised import Quantised as Quantised
-from .riemannian import Metric as Metric
 from .riemannian import RiemannianHamiltonian as RiemannianHamiltonian
+from .riemannian import RiemannianMetric as RiemannianMetric
 from .second_stage import SecondStage as SecondStage
 from .simplex import LaplaceDirichlet as LaplaceDirichlet
 from .simplex import LogisticNormal as LogisticNormal

@@ -32,7 +32,7 @@ class LadderLevel(AbstractLatent, LowPrecision):
         super().__init__()
         if latent.evidence_shape != (latent.evidence_shape[0],):
             raise ValueError(
-                f"Rung reads flat evidence but its latent reads {latent.evidence_shape}: use flat positions"
+                f"LadderLevel reads flat evidence but its latent reads {latent.evidence_shape}: use flat positions"
             )
         self.latent, self.network = latent, network
 

@@ -118,7 +118,7 @@ def leapfrog(
     return moved, middle + soft_clamp(half * force, -KICK, KICK) + half * bend, force, log_det
 
 
-class Metric(Component):
+class RiemannianMetric(Component):
     """The learned metric of a space of codes: `G^-1(z) = 1/C sum_i L_i L_i^T exp(-|z - c_i|^2 / width^2) + floor I`.
 
     Chadebec et al. 2020, arXiv:2010.11518. c_i are the means of q for `centres` rows of the training data, drawn once
@@ -143,8 +143,8 @@ class Metric(Component):
         super().__init__()
         if centres < 1 or not width > 0 or not floor > 0:
             raise ValueError(
-                f"Metric(centres={centres}, width={width}, floor={floor}): expected at least one centre, and a width "
-                "and a floor above 0"
+                f"RiemannianMetric(centres={centres}, width={width}, floor={floor}): expected at least one centre, "
+                "and a width and a floor above 0"
             )
         self.network, self.centres, self.width, self.floor, self.size = network, centres, width, floor, size
         self.inputs_shape = None if inputs_shape is None else tuple(inputs_shape)
@@ -185,7 +185,7 @@ class RiemannianHamiltonian(Hamiltonian):
     def __init__(
         self,
         inner: AbstractLatent,
-        metric: Metric,
+        metric: RiemannianMetric,
         steps: int = 3,
         step_size: float = 0.05,
         tempering: float = 1.0,

@@ -20,12 +20,12 @@ from ..latents import (
     LogisticNormal,
     LowRankNormal,
     MaskedAutoregressive,
-    Metric,
     Normal,
     PlanarFlow,
     PowerSpherical,
     RadialFlow,
     RiemannianHamiltonian,
+    RiemannianMetric,
     SecondStage,
     SplineFlow,
     StandardLaplace,
@@ -162,7 +162,7 @@ def hamiltonian(latent_dim: int, steps: int = 3, hidden: tuple[int, ...] = (128,
 @recipe("Chadebec et al. 2020, arXiv:2010.11518")
 def riemannian(latent_dim: int, steps: int = 3, centres: int = 100, hidden: tuple[int, ...] = (128,)) -> Parts:
     """The same along a geometry that is learned from the codes of some training rows."""
-    metric = Metric(MLP(hidden), centres)
+    metric = RiemannianMetric(MLP(hidden), centres)
     return classic(RiemannianHamiltonian(plain(latent_dim), metric, steps), hidden, heads=2)
 
 
