@@ -32,7 +32,9 @@ NOT_HELD = {
 
 
 def methods(cls):
-    return [n for n, m in inspect.getmembers(cls) if not n.startswith("_") and callable(m)]
+    """Its own public methods, without those that scikit-learn adds for metadata routing."""
+    added = ("_request", "_metadata_routing")
+    return [n for n, m in inspect.getmembers(cls) if not n.startswith("_") and not n.endswith(added) and callable(m)]
 
 
 NAMES = [
