@@ -83,14 +83,29 @@ class FittedVAE:
     # -- where it comes from ---------------------------------------------------------------------------
 
     @classmethod
-    def of(cls, learner: Learner, spec: DataSpec, config: VAEConfig, course: TrainingResult, **known: Any) -> Self:
-        """What a training leaves. known: other fields."""
+    def of(
+        cls,
+        learner: Learner,
+        spec: DataSpec,
+        config: VAEConfig,
+        course: TrainingResult,
+        feature_names: Sequence[str] | None = None,
+        **known: Any,
+    ) -> Self:
+        """What a training leaves.
+
+        feature_names: ``None`` takes a table's own, if all are strings. known: other fields.
+        """
+        schema = spec.schema
+        if feature_names is None and schema is not None and all(isinstance(n, str) for n in schema.names):
+            feature_names = schema.names
         learner.to(memory_format=torch.channels_last)  # as in training: what is loaded gives the same numbers, as fast
         return cls(
             learner.model.eval(),
             learner.objective,
             spec,
             config,
+            feature_names=feature_names,
             history=course.history,
             ended=course.ended or "finished",
             best_epoch=course.best_epoch,

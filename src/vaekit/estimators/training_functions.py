@@ -12,7 +12,6 @@ from typing import Any
 from ..data.annotated import annotated, beside_of
 from ..data.arrays import column_names
 from ..data.containers import collected
-from ..data.rows import AbstractRows
 from ..data.schema import Schema
 from ..data.trained_rows import TrainedRows
 from ..evaluation.health import FEWEST
@@ -113,10 +112,10 @@ def fit(
     before = before if config.warm_start else None
     if before is not None:
         x, context = before.preprocessor.aligned(x, context)
-    names, processes = column_names(x), join()
+    names, processes, callbacks = column_names(x), join(), check_callbacks(callbacks)
     config.check_training()
     parts = split(config, x, y, context, known=before and before.known, schema=schema)
-    job = replace(_job(config, run, resume, display, max_seconds), callbacks=check_callbacks(callbacks))
+    job = replace(_job(config, run, resume, display, max_seconds), callbacks=callbacks)
     if parts.rows.spec.choice is not None:
         log.info("%s", parts.rows.spec.choice)
         job.display.tell(parts.rows.spec.choice)
@@ -239,7 +238,7 @@ def partial_fit(
     ...     vae.partial_fit(part)
     """
     for name, fix in NOT_IN_PASSES.items():
-        if getattr(config, name) not in ((None, 1) if name == "seeds" else (None, False)):
+        if config.in_use(name):
             raise ValueError(f"partial_fit with {name}={getattr(config, name)!r} is not supported: {fix}")
     history = [] if before is None else before.history
     one_pass = replace(config, **ONE_PASS, seed=config.seed + len(history))  # another seed for each: new noise
@@ -280,7 +279,7 @@ def _trained(
             learner = resumed_learner(before.module, before.objective, config, rows)
         trained = [(learner, config, train_learner(config, learner, rows, held, job))]
     known = {
-        "feature_names": _names(names, rows),
+        "feature_names": names,
         "trained_rows": None if config.privacy is not None else TrainedRows.of(rows),
     }
     first, *others = (FittedVAE.of(learner, rows.spec, own, course, **known) for learner, own, course in trained)
@@ -290,14 +289,6 @@ def _trained(
             first.ended,
         )
     return replace(first, others=tuple(others))
-
-
-def _names(given: Sequence[str] | None, rows: AbstractRows) -> Sequence[str] | None:
-    """The names of the columns: those given, or a table's own, where these are strings."""
-    schema = rows.spec.schema
-    if given is None and schema is not None and all(isinstance(n, str) for n in schema.names):
-        return schema.names
-    return given
 
 
 def _with_prior(

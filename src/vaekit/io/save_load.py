@@ -240,16 +240,9 @@ def load_fitted(
         settings,
         _course(path, config, fitted, verify),
         trained_rows=trained_rows,
-        feature_names=_names(config, spec),
+        feature_names=config.get("feature_names"),
         others=tuple(load_fitted(home, device=device, verify=verify, **modules) for home in homes),
     )
-
-
-def _names(config: dict[str, Any], spec: DataSpec) -> list[str] | None:
-    """The names of the columns: those in the file, or a table's own, where these are strings."""
-    if spec.schema is not None and all(isinstance(n, str) for n in spec.schema.names):
-        return list(spec.schema.names)
-    return config.get("feature_names")
 
 
 def _trained_rows(weights: dict[str, Tensor], path: Path) -> TrainedRows | None:

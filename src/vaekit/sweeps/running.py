@@ -198,10 +198,7 @@ def _members(
 
 def _kept(member: Member, columns: Any) -> FittedVAE:
     """A trained member as a fitted model, saved in its folder."""
-    spec = member.rows.spec
-    if columns is None and spec.schema is not None and all(isinstance(n, str) for n in spec.schema.names):
-        columns = spec.schema.names
-    fitted = FittedVAE.of(member.learner, spec, member.config, member.course, feature_names=columns)
+    fitted = FittedVAE.of(member.learner, member.rows.spec, member.config, member.course, feature_names=columns)
     if member.home is not None:
         save(fitted, member.home)
     return fitted

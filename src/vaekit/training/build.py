@@ -44,7 +44,7 @@ def build_learner(
     initialiser: str | None = None,
     kept: Collection[nn.Module] = (),
 ) -> Learner:
-    """A learner of a settled model for rows, on their device. Every learner of this package is made here.
+    """A learner of a settled model for rows, on their device: that of `fit`, sweeps, `fit_prior` and `train`.
 
     Parameters
     ----------

@@ -223,7 +223,11 @@ class VAEConfig:
 
     @property
     def several_seeds(self) -> bool:
-        return self.seeds not in (None, 1)
+        return self.in_use("seeds")
+
+    def in_use(self, name: str) -> bool:
+        """Whether a setting that others exclude is on."""
+        return getattr(self, name) not in ((None, 1) if name == "seeds" else (None, False))
 
     @property
     def low_precision(self) -> torch.dtype | None:
@@ -253,7 +257,7 @@ class VAEConfig:
             "sharded": "the gradients of rows are taken by one process: pass sharded=False",
         }
         for name, reason in why.items():
-            if getattr(self, name) not in ((None, 1) if name == "seeds" else (None, False)):
+            if self.in_use(name):
                 raise ValueError(f"privacy with {name}={getattr(self, name)!r}: {reason}")
         if self.compile is True:
             raise ValueError("the steps of a private training are not compiled: drop one of privacy and compile=True")

@@ -85,6 +85,7 @@ def held_out(config: VAEConfig, x: object, known: Known | None = None) -> Any:
     return held if held is None else held.x.cpu().numpy() if isinstance(held.x, Tensor) else held.x
 
 
+@names_file
 def split(
     config: VAEConfig,
     data: object,
@@ -109,13 +110,6 @@ def split(
     schema : Schema or None
         Of a table, where it is known.
     """
-    return _split(config, data, y, context, known, schema)
-
-
-@names_file
-def _split(
-    config: VAEConfig, data: object, y: object, context: object, known: Known | None, schema: Schema | None
-) -> Split:
     data, given = opened(config, data), config.validation
     schema = _schema(config, data, schema) if known is None else known.preprocessor.spec.schema
     x, dtype = cells(config, data, schema)
